@@ -1,0 +1,208 @@
+"""Agents as folders: ``card.json`` (what it is and how it was made), ``weights.safetensors``, ``episodes.csv``.
+
+Nothing is evaluated or unpickled. A folder is written beside its place and renamed into it, so it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch as th
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from snn_rl.environments import data_folder
+from snn_rl.errors import UserError
+from snn_rl.network import QNetwork
+
+FORMAT = 1
+CARD, WEIGHTS, EPISODES = "card.json", "weights.safetensors", "episodes.csv"
+EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
+
+
+@dataclass
+class Agent:
+    """A network with what is known about it.
+
+    ``made`` says how: command, seed, what it was made from, versions. ``scores`` maps a protocol to its evaluation
+    (the object that ``evaluate --json`` writes, without its episodes).
+    """
+
+    env: str
+    name: str
+    network: QNetwork
+    observation_shape: tuple[int, ...]
+    frames: int = 1
+    made: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    episodes: list[dict[str, Any]] = field(default_factory=list)
+    path: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """``ENV/NAME`` for a message."""
+        return f"{self.env}/{self.name}"
+
+
+def versions() -> dict[str, str]:
+    """Versions that a number depends on."""
+    packages = ("snn-rl", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def command() -> str:
+    """The command line of this process, as a user would type it."""
+    program = Path(sys.argv[0])
+    name = f"python -m snn_rl.{program.stem}" if program.suffix == ".py" else program.name
+    return " ".join([name, *sys.argv[1:]])
+
+
+def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = False) -> Path:
+    """Writes an agent's folder.
+
+    Args:
+        agent: what to save.
+        folder: where; its parents are made.
+        half: store the weights in half precision. The agent's own network is rounded too, so that what was scored is
+            what was stored.
+        replace: replace an existing folder; otherwise that is an error.
+
+    Raises:
+        UserError: if the folder exists and ``replace`` is false.
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    if folder.exists() and not replace:
+        raise UserError(f"'{folder}' exists already; choose another --out or remove it first")
+    network = agent.network
+    if half:
+        network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
+    card = {
+        "format": FORMAT,
+        "env": agent.env,
+        "name": agent.name,
+        "T": network.T,
+        "frames": agent.frames,
+        "carry": network.carry,
+        "observation_shape": list(agent.observation_shape),
+        "input_scale": network.input_scale,
+        "network": network.spec,
+        "v_th": [lif.v_th.item() for lif in network.lifs],
+        "decay": [lif.decay.item() for lif in network.lifs],
+        "made": agent.made,
+        "scores": agent.scores,
+    }
+    new = folder.parent / f".{folder.name}.new-{os.getpid()}"
+    try:
+        new.mkdir(parents=True)
+        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        save_file({key: value.half() if half else value for key, value in weights.items()}, new / WEIGHTS)
+        (new / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+        with (new / EPISODES).open("w", newline="") as file:
+            writer = csv.DictWriter(file, EPISODE_FIELDS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(agent.episodes)
+        if folder.exists():
+            old = folder.parent / f".{folder.name}.old-{os.getpid()}"
+            folder.rename(old)
+            new.rename(folder)
+            shutil.rmtree(old)
+        else:
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    agent.path = folder
+    return folder
+
+
+def load(where: str | Path, env: str | None = None) -> Agent:
+    """Loads an agent.
+
+    Args:
+        where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1``, or the ``.zip`` of a
+            Stable-Baselines3 DQN (which is read without unpickling anything).
+        env: Gymnasium id of the environment; needed for a zip, for a folder its own if None.
+
+    Raises:
+        UserError: if it is not there, damaged, not a DQN, or holds weights that are not finite.
+    """
+    path = Path(where)
+    if path.suffix == ".zip":
+        from snn_rl.sb3_import import load_zip  # it imports Agent from here
+
+        if env is None:
+            raise UserError(f"an SB3 zip does not say its environment; give --env for '{path}'")
+        return load_zip(path, env)
+    folder = path if path.is_dir() else data_folder("agents") / path
+    if not (folder / CARD).is_file():
+        raise UserError(_not_found(str(where), path))
+    try:
+        card = json.loads((folder / CARD).read_text())
+        if card["format"] != FORMAT:
+            raise UserError(f"'{folder}' has format {card['format']}; this version of snn_rl reads {FORMAT}")
+        network = QNetwork(card["network"], card["T"], card["input_scale"], card["carry"])
+        network.load_state_dict({key: value.float() for key, value in load_file(folder / WEIGHTS).items()})
+        with (folder / EPISODES).open(newline="") as file:
+            episodes = list(csv.DictReader(file))
+        agent = Agent(
+            card["env"],
+            card["name"],
+            network,
+            tuple(card["observation_shape"]),
+            card["frames"],
+            card["made"],
+            card["scores"],
+            [dict(row) for row in episodes],
+            folder,
+        )
+    except UserError:
+        raise
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew") from error
+    check_finite(network, str(folder))
+    if env is not None and env != agent.env:
+        agent = Agent(**{**vars(agent), "env": env})
+    return agent
+
+
+def check_finite(network: QNetwork, where: str) -> None:
+    """Raises UserError if a weight is NaN or infinite."""
+    for name, value in network.state_dict().items():
+        if not bool(th.isfinite(value).all()):
+            raise UserError(f"the weights of '{where}' are not finite (first in '{name}'); train it anew or restore it")
+
+
+def shipped() -> list[str]:
+    """Names of the agents that come with the package, ANN first, then by falling T."""
+    root = data_folder("agents")
+    names = [str(card.parent.relative_to(root)) for card in root.glob(f"*/*/{CARD}")]
+    order = {"ann": "0", "converted-T5": "1"}
+    return sorted(names, key=lambda name: (name.split("/")[0], order.get(name.split("/")[1], "2"), _descending(name)))
+
+
+def _descending(name: str) -> str:
+    return "".join(chr(255 - ord(char)) for char in name)
+
+
+def _not_found(where: str, path: Path) -> str:
+    if path.exists():
+        return f"'{where}' is not an agent: it has no {CARD}"
+    nearest: Iterable[str] = difflib.get_close_matches(where, shipped(), 1, cutoff=0.3)
+    hint = next((f"; did you mean the shipped agent '{name}'?" for name in nearest), "")
+    return f"no agent '{where}': neither a folder, nor a shipped agent, nor an SB3 zip{hint}"
+
+
+def sources(agent: Agent) -> Mapping[str, Any]:
+    """What a card says of the agent that another one was made from."""
+    return {"name": agent.label, "path": str(agent.path) if agent.path else None, "made": agent.made.get("how")}

@@ -1,0 +1,273 @@
+"""``SpikingDQN``: Stable-Baselines3's DQN, acting and learning with membranes that are carried across environment steps."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple, cast
+
+import numpy as np
+import torch as th
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, unwrap_vec_wrapper
+from torch import Tensor
+
+from snn_rl.errors import UserError
+from snn_rl.network import QNetwork, State, detach, mixed_precision
+from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
+from snn_rl.replay import SequenceReplayBuffer, Sequences
+
+SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
+
+
+class Returns(NamedTuple):
+    """n-step returns of the learnt slots; all ``(L, B)``."""
+
+    reward: Tensor
+    """Discounted sum of the next n rewards, fewer at an episode's end."""
+    discount: Tensor
+    """Factor of the bootstrap value; 0 where the episode terminated."""
+    bootstrap: Tensor
+    """int64: slot of the observation to bootstrap from."""
+
+
+def n_step_returns(batch: Sequences, begin: int, length: int, n: int, gamma: float) -> Returns:
+    """Returns of slots ``begin .. begin + length`` of a batch whose windows reach n slots further.
+
+    They stop at an episode's end: at a termination with no bootstrap, at a time limit with the value of the observation at
+    which it was cut off.
+    """
+    slot = th.arange(begin, begin + length, device=batch.rewards.device)[:, None].expand(-1, batch.rewards.shape[1])
+    reward = th.zeros(slot.shape, device=slot.device)
+    discount, bootstrap = th.ones_like(reward), slot
+    going = th.ones_like(slot, dtype=th.bool)
+    for k in range(n):
+        window = slice(begin + k, begin + k + length)
+        going = going & batch.acted[window]
+        reward = reward + going * discount * batch.rewards[window]
+        bootstrap = th.where(going, slot + k + 1, bootstrap)
+        discount = th.where(going, discount * gamma * ~batch.terminated[window], discount)
+        going = going & ~batch.terminated[window]
+    return Returns(reward, discount, bootstrap)
+
+
+class SpikingDQN(DQN):
+    """DQN whose network is spiking and whose membranes are carried from one environment step to the next.
+
+    Acting keeps one membrane per environment, advances it at every step (random actions included) and zeroes it where that
+    environment's episode ended. Learning draws sequences from the replay buffer: the first ``burn_in`` steps only bring
+    the membranes into a plausible state, the next ``sequence_length`` are learnt by back-propagation through time. The
+    target network goes through the same steps with membranes of its own. Double DQN and n-step returns.
+
+    Args:
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a :class:`~snn_rl.policy.SpikingPolicy`.
+        env: as in Stable-Baselines3.
+        T: timesteps per decision. 0 trains the ANN through the same code.
+        carry: keep the membranes between environment steps; if False, every decision starts from rest.
+        sequence_length: learnt environment steps per sequence.
+        burn_in: environment steps before them.
+        double_q: choose the bootstrap action with the online network (van Hasselt et al. 2016).
+        n_steps: of the returns.
+        batch_size: sequences per gradient step.
+        bfloat16: compute products in bfloat16 where the processor has it.
+        kwargs: DQN's other arguments.
+
+    Raises:
+        UserError: if ``sequence_length`` or ``n_steps`` is below 1 or ``burn_in`` below 0, or the replay buffer does not
+            fit into memory.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": SpikingMlpPolicy,
+        "CnnPolicy": SpikingCnnPolicy,
+    }
+    policy: SpikingPolicy  # type: ignore[assignment]
+    replay_buffer: SequenceReplayBuffer
+
+    def __init__(
+        self,
+        policy: str | type[SpikingPolicy],
+        env: GymEnv | str,
+        T: int = 1,
+        carry: bool = True,
+        sequence_length: int = 8,
+        burn_in: int = 4,
+        double_q: bool = True,
+        n_steps: int = 1,
+        buffer_size: int = 100_000,
+        bfloat16: bool = False,
+        policy_kwargs: dict[str, Any] | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        _init_setup_model: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if sequence_length < 1 or n_steps < 1 or burn_in < 0:
+            raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
+        super().__init__(
+            policy,  # type: ignore[arg-type]
+            env,
+            buffer_size=buffer_size,
+            policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry},
+            replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
+            _init_setup_model=False,
+            **kwargs,
+        )
+        self.T, self.carry = T, carry
+        stateless = T == 0 or not carry  # nothing is remembered: single steps, as in plain DQN
+        self.sequence_length = 1 if stateless else sequence_length
+        self.burn_in = 0 if stateless else burn_in
+        self.double_q, self.n_steps, self.bfloat16 = double_q, n_steps, bfloat16
+        self._last_states: State | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        n_steps, self.n_steps = self.n_steps, 1  # the parent would look for its own n-step buffer
+        if self.env is not None and "frame_stack" not in self.replay_buffer_kwargs:
+            stacked = unwrap_vec_wrapper(self.env, VecFrameStack)
+            if stacked is not None:
+                self.replay_buffer_kwargs["frame_stack"] = cast(VecFrameStack, stacked).n_stack
+        self.replay_buffer_kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
+        super()._setup_model()
+        self.n_steps = n_steps
+        self._rng = np.random.default_rng(self.seed)
+        self._last_states = None
+
+    # Acting
+
+    def _explore(self, q: Tensor, epsilon: float) -> NDArray[np.int64]:
+        """Epsilon-greedy actions, one coin per environment."""
+        action: NDArray[np.int64] = q.argmax(1).cpu().numpy()
+        random = self._rng.random(len(action)) < epsilon
+        action[random] = self._rng.integers(q.shape[1], size=int(random.sum()))
+        return action
+
+    def predict(  # type: ignore[override]
+        self,
+        observation: NDArray[Any],
+        state: State | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], State]:
+        """Action and membranes after it; see :meth:`SpikingPolicy.predict`.
+
+        Unless deterministic, each environment explores with its own coin at the current ``exploration_rate``. The
+        membranes see every observation, whether the action was random or not.
+        """
+        if deterministic:
+            return self.policy.predict(observation, state, episode_start)
+        q, state, vectorized = self.policy.advance(observation, state, episode_start)
+        action = self._explore(q, self.exploration_rate)
+        return (action if vectorized else action[0]), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        observation = cast(NDArray[Any], self._last_obs)
+        q, self._last_states, _ = self.policy.advance(observation, self._last_states, self._last_episode_starts)
+        action = self._explore(q, 1.0 if self.num_timesteps < learning_starts else self.exploration_rate)
+        return action, action
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: NDArray[Any],
+        new_obs: Any,
+        reward: NDArray[Any],
+        dones: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        self._last_episode_starts = dones  # off-policy algorithms never update it
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> Any:
+        if reset_num_timesteps or self._last_obs is None:  # the parent resets the environments
+            self._last_states = None
+            self.replay_buffer.begin()
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        super().set_env(env, force_reset)
+        if force_reset:
+            self._last_states = None
+
+    # Learning
+
+    def train(self, gradient_steps: int, batch_size: int = 32) -> None:
+        """``gradient_steps`` updates from ``batch_size`` sequences each."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        length = self.burn_in + self.sequence_length + self.n_steps
+        if not self.replay_buffer.windows(length).any():
+            return  # not enough play yet, as after loading a model without its replay buffer
+        losses = []
+        for _ in range(gradient_steps):
+            batch = self.replay_buffer.sample_sequences(batch_size, length)
+            spikes: list[Tensor] = []
+            with mixed_precision(self.device) if self.bfloat16 else th.enable_grad():
+                loss = self._td_loss(batch, spikes)
+            self.policy.optimizer.zero_grad()
+            loss.backward()
+            th.nn.utils.clip_grad_norm_(self.policy.q_net.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+            losses.append(loss.detach())
+            self._n_updates += 1
+            if self.T and self._n_updates % SPIKE_LOG_INTERVAL == 0:
+                for name, z in zip(self.policy.q_net.network.layer_names, spikes, strict=False):
+                    self.logger.record(f"snn/spike_rate/{name}", float(z.detach().mean()))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", float(th.stack(losses).mean()))
+
+    def _td_loss(self, batch: Sequences, spikes: list[Tensor]) -> Tensor:
+        """Huber loss of the TD errors of the learnt slots (scalar)."""
+        begin, length = self.burn_in, self.sequence_length
+        learnt = slice(begin, begin + length)
+        returns = n_step_returns(batch, begin, length, self.n_steps, self.gamma)
+        online, target = self.policy.q_net.network, self.policy.q_net_target.network
+        if self.carry and self.T:
+            q_all, next_online, next_target = self._q_carried(online, target, batch, returns, spikes)
+        else:  # nothing is remembered: only the slots that are needed
+            q_all, _ = online.unroll(batch.observations[learnt], record=spikes)
+            columns = th.arange(q_all.shape[1], device=q_all.device)
+            following = batch.observations[returns.bootstrap, columns]
+            with th.no_grad():
+                next_target, _ = target.unroll(following)
+                next_online = online.unroll(following)[0] if self.double_q else next_target
+        with th.no_grad():
+            best = (next_online if self.double_q else next_target).argmax(-1, keepdim=True)
+            value = next_target.gather(-1, best).squeeze(-1).float()
+            goal = returns.reward + returns.discount * value
+        q = q_all.gather(-1, batch.actions[learnt].unsqueeze(-1)).squeeze(-1).float()
+        acted = batch.acted[learnt]
+        return F.smooth_l1_loss(q[acted], goal[acted])
+
+    def _q_carried(
+        self, online: QNetwork, target: QNetwork, batch: Sequences, returns: Returns, spikes: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Q of the learnt slots, and of the slots to bootstrap from, each network with its own membranes."""
+        begin, length = self.burn_in, self.sequence_length
+        observations, starts = batch.observations, batch.starts
+        state: State | None = None
+        with th.no_grad():
+            q_target, _ = target.unroll(observations, None, starts)
+            if begin:
+                _, state = online.unroll(observations[:begin], None, starts[:begin])
+                state = detach(state)
+        q, _ = online.unroll(observations[begin:], state, starts[begin:], spikes)
+        columns = th.arange(q.shape[1], device=q.device)
+        next_online = q.detach()[returns.bootstrap - begin, columns]
+        return q[:length], next_online, q_target[returns.bootstrap, columns]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_last_states"]

@@ -1,0 +1,196 @@
+"""Energy per decision from exact operation counts, with every convention stated.
+
+A synaptic operation is one (spike, synapse) pair. It is counted exactly, zero padding included: the fan-out of each neuron
+is found once (the gradient of the layer's output, with all weights 1, with respect to its input) and each spike adds its own.
+"Spike rate times dense operations" is up to 40 % off for convolutions, whose border neurons have fewer synapses.
+
+Energies are for 45 nm CMOS: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch as th
+from torch import Tensor, nn
+
+from snn_rl.network import QNetwork, Spec
+from snn_rl.rollout import Decision
+
+
+@dataclass(frozen=True)
+class Technology:
+    """Energy of one operation, in picojoules."""
+
+    name: str
+    mac_pj: float
+    ac_pj: float
+    memory_pj: float = 5.0  # 32 bits from or to an 8 kB SRAM: 10 pJ per 64 bits (Horowitz 2014)
+
+
+FP32 = Technology("45 nm FP32 (Horowitz 2014): MAC 4.6 pJ, AC 0.9 pJ, 32-bit SRAM access 5 pJ", 4.6, 0.9)
+INT32 = Technology("45 nm INT32 (Horowitz 2014): MAC 3.2 pJ, AC 0.1 pJ, 32-bit SRAM access 5 pJ", 3.2, 0.1)
+INT8 = Technology("45 nm INT8 (Horowitz 2014): MAC 0.23 pJ, AC 0.03 pJ, 32-bit SRAM access 5 pJ", 0.23, 0.03)
+
+CONVENTION = (
+    "per decision; first layer (analog input) dense MACs charged once per decision; one AC per (spike, synapse) pair; "
+    "one MAC per neuron update; membrane read and written once per timestep; weight and activation memory not counted; "
+    "ANN dense"
+)
+
+
+def dense_macs(spec: Spec, observation_shape: Sequence[int]) -> list[int]:
+    """Multiply-accumulates of each layer of the ANN, biases and pooling not counted.
+
+    NatureCNN on four 84x84 frames with 6 actions: 3,276,800 + 2,654,208 + 1,806,336 + 1,605,632 + 3,072.
+    """
+    network = QNetwork(spec, T=0)
+    x, macs = th.zeros(1, *observation_shape), []
+    with th.no_grad():
+        for synapse in network.synapses:
+            macs.append(0)
+            for layer in synapse:
+                x = layer(x)
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                    macs[-1] += x.numel() * layer.weight[0].numel()
+    return macs
+
+
+def fan_out(synapse: nn.Sequential, input_shape: Sequence[int]) -> Tensor:
+    """Number of synapses of each input neuron of a layer, ``input_shape``.
+
+    Pooling before the weights is part of the synapses: a spike reaches every weight behind its pool.
+    """
+    x = th.zeros(1, *input_shape, requires_grad=True)
+    y: Tensor = x
+    weighted = False
+    for layer in synapse:
+        if isinstance(layer, nn.Conv2d) and not weighted:
+            ones = th.ones_like(layer.weight, device="cpu")
+            y = nn.functional.conv2d(y, ones, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+            weighted = True
+        elif isinstance(layer, nn.Linear) and not weighted:
+            y = nn.functional.linear(y, th.ones_like(layer.weight, device="cpu"))
+            weighted = True
+        elif isinstance(layer, nn.AvgPool2d):
+            y = nn.functional.avg_pool2d(y, layer.kernel_size, layer.stride, layer.padding, divisor_override=1)
+        elif isinstance(layer, nn.Flatten):
+            y = layer(y)
+        else:  # a second weighted layer without neurons between sees analog values: see analog_macs
+            break
+    return th.autograd.grad(y.sum(), x)[0][0]
+
+
+def analog_macs(synapse: nn.Sequential, input_shape: Sequence[int]) -> int:
+    """Multiply-accumulates of weighted layers that follow another one with no neurons between; 0 in ordinary networks."""
+    x, macs, first = th.zeros(1, *input_shape), 0, True
+    with th.no_grad():
+        for layer in synapse.cpu():
+            x = layer(x)
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                macs += 0 if first else x.numel() * layer.weight[0].numel()
+                first = False
+    return macs
+
+
+class Meter:
+    """Counts what a network spends while it plays.
+
+    Args:
+        network: the agent that plays, spiking or not.
+        observation_shape: of one observation.
+    """
+
+    def __init__(self, network: QNetwork, observation_shape: Sequence[int]) -> None:
+        self.network = network
+        self.macs = dense_macs(network.spec, observation_shape)
+        shapes = network.shapes(observation_shape)
+        self.neurons = [th.Size(shape).numel() for shape in shapes]
+        twin = QNetwork(network.spec, T=0)
+        self.fan_out = [
+            fan_out(synapse, shape)  # type: ignore[arg-type]
+            for synapse, shape in zip(twin.synapses, [tuple(observation_shape), *shapes], strict=True)
+        ]
+        self.analog_macs = sum(
+            analog_macs(synapse, shape)  # type: ignore[arg-type]
+            for synapse, shape in zip(list(twin.synapses)[1:], shapes, strict=True)
+        )
+        self.decisions = 0
+        self.effective = [0.0] * len(self.macs)
+        self.active = [0.0] * len(shapes)
+
+    def update(self, decision: Decision) -> None:
+        """Adds one batch of decisions."""
+        self.decisions += len(decision.episode)
+        pixels = th.as_tensor(decision.observation != 0).float()
+        self.effective[0] += float((pixels * self.fan_out[0]).sum(dtype=th.float64))
+        for n, out in enumerate(decision.layers):
+            nonzero = (out != 0).float().sum((0, 1)).cpu()
+            self.active[n] += float(nonzero.sum(dtype=th.float64))
+            self.effective[n + 1] += float((nonzero.double() * self.fan_out[n + 1]).sum())
+
+    def rates(self) -> dict[str, float]:
+        """Spikes per neuron per timestep of each spiking layer (for an ANN: share of non-zero activations)."""
+        self._check()
+        steps = self.decisions * max(self.network.T, 1)
+        return {
+            name: active / (steps * neurons)
+            for name, active, neurons in zip(self.network.layer_names, self.active, self.neurons, strict=False)
+        }
+
+    def report(self, technology: Technology = FP32) -> dict[str, Any]:
+        """Energy per decision in microjoules, for a spiking network beside the ANN of the same shape.
+
+        ``snn_uj`` includes everything: first layer once, accumulates, neuron updates and membrane traffic;
+        ``ratio = ann_uj / snn_uj`` against the dense ANN. The other conventions are named fields beside them.
+
+        Raises:
+            ValueError: if nothing was counted yet.
+        """
+        self._check()
+        T, uj = self.network.T, 1e-6
+        dense = sum(self.macs) * technology.mac_pj * uj
+        report: dict[str, Any] = {
+            "ann_uj": dense,
+            "technology": technology.name,
+            "convention": CONVENTION,
+            "macs": sum(self.macs),
+            "effective_macs": sum(self.effective) / self.decisions,
+        }
+        if not T:
+            report["ann_effective_uj"] = report["effective_macs"] * technology.mac_pj * uj
+            return report
+        del report["effective_macs"]
+        acs = sum(self.effective[1:]) / self.decisions
+        first = self.macs[0] * technology.mac_pj * uj
+        synaptic = first + acs * technology.ac_pj * uj + self.analog_macs * T * technology.mac_pj * uj
+        updates = sum(self.neurons) * T
+        # Carried: read and written at each timestep. From rest: nothing to read at the first nor to write at the last.
+        accesses = 2 * sum(self.neurons) * (T if self.network.carry else T - 1)
+        neuron_uj, membrane_uj = updates * technology.mac_pj * uj, accesses * technology.memory_pj * uj
+        total = synaptic + neuron_uj + membrane_uj
+        return report | {
+            "macs": self.macs[0] + self.analog_macs * T,
+            "acs": acs,
+            "acs_by_layer": {
+                name: count / self.decisions
+                for name, count in zip(self.network.layer_names[1:], self.effective[1:], strict=True)
+            },
+            "neuron_updates": updates,
+            "first_layer_uj": first,
+            "accumulate_uj": acs * technology.ac_pj * uj,
+            "neuron_uj": neuron_uj,
+            "membrane_uj": membrane_uj,
+            "snn_uj": total,
+            "ratio": dense / total,
+            "snn_synaptic_uj": synaptic,
+            "ratio_synaptic": dense / synaptic,
+            "snn_first_layer_times_T_uj": total + first * (T - 1),
+            "ratio_first_layer_times_T": dense / (total + first * (T - 1)),
+        }
+
+    def _check(self) -> None:
+        if not self.decisions:
+            raise ValueError("nothing was measured: play at least one decision first")

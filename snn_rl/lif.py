@@ -1,0 +1,152 @@
+"""The neuron: leaky integrate-and-fire with a soft reset, one equation in one place.
+
+The order integrate - fire - reset within one timestep is that of Chowdhury, Rathi, Roy (ECCV 2022) and its released code.
+Nothing here keeps a membrane: state goes in and comes out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch as th
+from torch import Tensor, nn
+
+SURROGATE_SLOPE = 0.3  # gamma of the piecewise-linear surrogate in the paper's code; first in Bellec et al. 2018
+MIN_DECAY = 1e-3
+
+
+class _Fire(th.autograd.Function):
+    """Heaviside step forward, triangle of height ``slope`` and half-width 1 backward."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, slope: float) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.slope = slope
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        return grad_outputs[0] * ctx.slope * (1 - u.abs()).clamp_(min=0), None
+
+
+class _Clamp(th.autograd.Function):
+    """Clamp whose gradient, at a bound, still passes when it points back inside.
+
+    ``Tensor.clamp`` has no gradient beyond a bound: a decay that starts at 1 (no leak) could never begin to leak.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (x,), g = ctx.saved_tensors, grad_outputs[0]
+        outward = ((x >= ctx.high) & (g < 0)) | ((x <= ctx.low) & (g > 0))  # descent moves against the gradient
+        return g.masked_fill(outward, 0.0), None, None
+
+
+def lif_step(
+    i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = SURROGATE_SLOPE
+) -> tuple[Tensor, Tensor]:
+    """One timestep of the leaky integrate-and-fire neuron::
+
+        v <- decay * v + i              integrate
+        z  = 1 if v > v_th else 0       fire (strict)
+        v <- v - v_th * z               soft reset, in the same timestep
+
+    Backward, ``dz/du = slope * max(0, 1 - |u|)`` with ``u = v / v_th - 1``. The reset carries no surrogate gradient: ``z``
+    is a constant in it, while ``v_th`` still gets its gradient from it (both as in the paper's code).
+
+    Args:
+        i: input current ``(batch, *neurons)``.
+        v: membrane potential before the timestep, same shape.
+        v_th: firing threshold, positive, broadcastable to ``i``.
+        decay: part of ``v`` kept per timestep, in (0, 1]; 1 is no leak. Broadcastable to ``i``.
+        slope: height of the surrogate gradient at the threshold.
+
+    Returns:
+        Spikes ``z`` (0.0 or 1.0) and the membrane potential after the reset, both shaped like ``i``.
+    """
+    v = decay * v + i
+    z: Tensor = _Fire.apply(v / v_th - 1, slope)  # type: ignore[no-untyped-call]
+    return z, v - v_th * z.detach()
+
+
+class LIF(nn.Module):
+    """A layer of LIF neurons with a trainable threshold and a trainable decay, one scalar each.
+
+    Both are ``nn.Parameter`` because Stable-Baselines3 copies parameters, not buffers, to the target network.
+    ``v_th`` is positive by construction (its logarithm is what is trained); ``decay`` lies in [0.001, 1].
+
+    Args:
+        v_th: initial threshold, above 0.
+        decay: initial decay, in (0, 1].
+        slope: height of the surrogate gradient.
+
+    Raises:
+        ValueError: if ``v_th`` or ``decay`` is out of range.
+    """
+
+    def __init__(self, v_th: float = 1.0, decay: float = 1.0, slope: float = SURROGATE_SLOPE) -> None:
+        super().__init__()
+        self.slope = slope
+        self.log_v_th = nn.Parameter(th.empty(()))
+        self.raw_decay = nn.Parameter(th.empty(()))
+        self.set(v_th=v_th, decay=decay)
+
+    def set(self, *, v_th: float | None = None, decay: float | None = None) -> None:
+        """Sets the threshold and/or the decay in place."""
+        with th.no_grad():
+            if v_th is not None:
+                if not 0 < v_th < float("inf"):
+                    raise ValueError(f"v_th must be a finite number above 0, got {v_th}")
+                self.log_v_th.fill_(v_th).log_()
+            if decay is not None:
+                if not MIN_DECAY <= decay <= 1:
+                    raise ValueError(f"decay must lie in [{MIN_DECAY}, 1], got {decay}")
+                self.raw_decay.fill_(decay)
+
+    @property
+    def v_th(self) -> Tensor:
+        """Firing threshold, a positive scalar."""
+        return self.log_v_th.exp()
+
+    @property
+    def decay(self) -> Tensor:
+        """Part of the membrane potential kept per timestep, a scalar in (0, 1]."""
+        decay: Tensor = _Clamp.apply(self.raw_decay, MIN_DECAY, 1.0)  # type: ignore[no-untyped-call]
+        return decay
+
+    def forward(self, i: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """One timestep: see :func:`lif_step`."""
+        return lif_step(i, v, self.v_th, self.decay, self.slope)
+
+    def unroll(self, i: Tensor, v: Tensor, keep: Tensor, T: int) -> tuple[Tensor, Tensor]:
+        """T timesteps for each of S environment steps.
+
+        Args:
+            i: current ``(S, T, batch, *neurons)``, or ``(S, 1, batch, *neurons)`` where it is the same at each timestep.
+            v: membrane ``(batch, *neurons)`` before the first step.
+            keep: ``(S, batch)``, 1 to carry the membrane into that environment step and 0 to start it from rest.
+            T: timesteps per environment step.
+
+        Returns:
+            Spikes ``(S, T, batch, *neurons)`` and the last membrane ``(batch, *neurons)``.
+        """
+        v_th, decay = self.v_th, self.decay
+        keep = keep.reshape(*keep.shape, *[1] * (v.dim() - 1))
+        spikes = []
+        # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index
+        for current, kept in zip(i.unbind(0), keep.unbind(0), strict=True):
+            v = v * kept
+            for i_t in current.unbind(0) if len(current) > 1 else [current[0]] * T:
+                z, v = lif_step(i_t, v, v_th, decay, self.slope)
+                spikes.append(z)
+        return th.stack(spikes).unflatten(0, (i.shape[0], T)), v
+
+    def extra_repr(self) -> str:
+        return f"v_th={self.v_th.item():.4g}, decay={self.decay.item():.4g}, slope={self.slope}"

@@ -1,0 +1,277 @@
+"""Q-networks as one flat list of layers, unrolled over environment steps and over T timesteps: ``(obs, state) -> (q, state)``.
+
+A network is ``synapse, neuron, synapse, neuron, ..., synapse``. With ``T >= 1`` the neurons are LIF; with ``T = 0`` they are
+ReLU and the network is the ANN that it is compared with. Both go through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+import torch as th
+from torch import Tensor, nn
+
+from snn_rl.errors import UserError
+from snn_rl.lif import LIF
+
+State = tuple[Tensor, ...]
+"""One membrane ``(batch, *neurons)`` per spiking layer; ``()`` for an ANN."""
+
+Spec = list[dict[str, Any]]
+"""A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "ReLU"}, ...]``. ReLU marks a layer of neurons."""
+
+_FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+    nn.Linear: ("in_features", "out_features"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding"),
+    nn.Flatten: (),
+    nn.ReLU: (),
+}
+_TYPES = {kind.__name__: kind for kind in _FIELDS}
+
+
+class UnconvertibleError(UserError):
+    """A module that has no spiking counterpart; the message names it."""
+
+
+def describe(modules: Iterable[tuple[str, nn.Module]]) -> Spec:
+    """The spec of named layers, in the order in which they run.
+
+    Raises:
+        UnconvertibleError: for a module other than Conv2d, Linear, AvgPool2d, Flatten, ReLU (Identity is dropped), for a
+            setting of theirs that has no exact counterpart, and for an order that cannot be made spiking.
+    """
+    spec: Spec = []
+    for name, module in modules:
+        if isinstance(module, nn.Identity):
+            continue
+        fields = _FIELDS.get(type(module))
+        if fields is None:
+            raise UnconvertibleError(
+                f"cannot convert module '{name}' ({type(module).__name__}): "
+                f"only {', '.join(sorted(_TYPES))} have a spiking counterpart"
+            )
+        if getattr(module, "padding_mode", "zeros") != "zeros" or getattr(module, "ceil_mode", False):
+            raise UnconvertibleError(f"cannot convert module '{name}': use padding_mode='zeros' and ceil_mode=False")
+        if getattr(module, "divisor_override", None) or not getattr(module, "count_include_pad", True):
+            raise UnconvertibleError(f"cannot convert module '{name}': AvgPool2d must divide by its kernel's size")
+        if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
+            raise UnconvertibleError(f"cannot convert module '{name}': Flatten must flatten all but the batch")
+        layer: dict[str, Any] = {"type": type(module).__name__}
+        for field in fields:
+            value = getattr(module, field)
+            layer[field] = list(value) if isinstance(value, tuple) else value
+        if "in_channels" in fields or "in_features" in fields:
+            layer["bias"] = module.bias is not None
+        if not (layer["type"] == "ReLU" and spec and spec[-1]["type"] == "ReLU"):  # ReLU twice is ReLU
+            spec.append(layer)
+    _groups(spec)
+    return spec
+
+
+def _groups(spec: Spec) -> list[Spec]:
+    """Splits a spec at its ReLUs: the synapses, each a list of linear layers with at least one weight."""
+    groups: list[Spec] = [[]]
+    for layer in spec:
+        if layer["type"] == "ReLU":
+            groups.append([])
+        else:
+            groups[-1].append(layer)
+    for n, group in enumerate(groups):
+        if not any(layer["type"] in ("Conv2d", "Linear") for layer in group):
+            where = "after the last ReLU" if n == len(groups) - 1 else f"before ReLU number {n + 1}"
+            raise UnconvertibleError(f"cannot convert the network: no Conv2d or Linear {where}")
+    return groups
+
+
+def _build(layer: dict[str, Any]) -> nn.Module:
+    kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in layer.items() if key != "type"}
+    try:
+        return _TYPES[layer["type"]](**kwargs)
+    except (KeyError, TypeError) as error:
+        raise UnconvertibleError(f"not a layer of a network: {layer}") from error
+
+
+class QNetwork(nn.Module):
+    """Synapses and neurons in turn; the last synapses are the readout and do not fire.
+
+    The first layer sees the real-valued observation (direct encoding): its current is the same at each of the T timesteps
+    and is computed once per decision. Spikes are 0/1. ``q`` is the mean over T of the readout's current.
+
+    Args:
+        spec: the layers, see :func:`describe`.
+        T: timesteps per decision; 0 for the ANN.
+        input_scale: factor on the observation (1/255 for pixels).
+        carry: keep the membranes from one environment step to the next; otherwise each decision starts from rest.
+
+    Raises:
+        ValueError: if ``T`` is negative.
+        UnconvertibleError: if the spec is not a network.
+    """
+
+    def __init__(self, spec: Spec, T: int, input_scale: float = 1.0, carry: bool = True) -> None:
+        super().__init__()
+        if T < 0:
+            raise ValueError(f"T must be at least 1 for a spiking network (0 is the ANN), got {T}")
+        self.spec, self.T, self.input_scale, self.carry = spec, T, input_scale, carry
+        groups = _groups(spec)
+        self.synapses = nn.ModuleList(nn.Sequential(*map(_build, group)) for group in groups)
+        self.neurons = nn.ModuleList((LIF() if T else nn.ReLU()) for _ in groups[1:])
+        conv, fc = 0, 0
+        self.layer_names: list[str] = []
+        for group in groups:  # conv1, conv2, fc1, ...: the names used in cards, tables and plots
+            if any(layer["type"] == "Conv2d" for layer in group):
+                conv += 1
+                self.layer_names.append(f"conv{conv}")
+            else:
+                fc += 1
+                self.layer_names.append(f"fc{fc}")
+
+    @property
+    def lifs(self) -> list[LIF]:
+        """The spiking layers, first to last; empty for an ANN."""
+        return [neuron for neuron in self.neurons if isinstance(neuron, LIF)]
+
+    def shapes(self, observation_shape: Sequence[int]) -> list[tuple[int, ...]]:
+        """Shape of each layer of neurons, without batch, for an observation of the given shape.
+
+        Raises:
+            ValueError: if the network cannot take such an observation.
+        """
+        x = th.zeros(1, *observation_shape, device=next(self.parameters()).device)
+        shapes = []
+        try:
+            with th.no_grad():
+                for synapse in self.synapses:
+                    x = synapse(x)
+                    shapes.append(tuple(x.shape[1:]))
+        except RuntimeError as error:
+            first = "x".join(map(str, observation_shape))
+            raise ValueError(f"the network does not fit observations of shape {first}: {error}") from error
+        if len(shapes[-1]) != 1:
+            raise ValueError(f"the network's output has shape {shapes[-1]}, expected one Q-value per action")
+        return shapes[:-1]
+
+    def initial_state(self, batch: int, observation_shape: Sequence[int]) -> State:
+        """Membranes at rest, for ``batch`` environments."""
+        if not self.T:
+            return ()
+        device = next(self.parameters()).device
+        return tuple(th.zeros(batch, *shape, device=device) for shape in self.shapes(observation_shape))
+
+    def forward(
+        self, observation: Tensor, state: State | None = None, episode_start: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """One decision per environment.
+
+        Args:
+            observation: ``(batch, *observation)``, unscaled.
+            state: membranes after the previous decision; None for rest.
+            episode_start: ``(batch,)``, true where an episode begins and the membrane is zeroed.
+
+        Returns:
+            Q-values ``(batch, actions)`` and the membranes after the decision.
+        """
+        start = None if episode_start is None else episode_start.unsqueeze(0)
+        q, state = self.unroll(observation.unsqueeze(0), state, start)
+        return q[0], state
+
+    def unroll(
+        self,
+        observations: Tensor,
+        state: State | None = None,
+        episode_starts: Tensor | None = None,
+        record: list[Tensor] | None = None,
+    ) -> tuple[Tensor, State]:
+        """S consecutive decisions per environment, computed layer by layer (no layer feeds back, so each layer's synapses run
+        as one large batch over environment steps and timesteps).
+
+        Args:
+            observations: ``(S, batch, *observation)``, unscaled.
+            state: membranes before the first; None for rest.
+            episode_starts: ``(S, batch)``, true where an episode begins: the membrane is zeroed before that decision.
+            record: where given, gets each layer's output appended: spikes ``(S, T, batch, *neurons)``, for an ANN its
+                activations ``(S, 1, batch, *neurons)``.
+
+        Returns:
+            Q-values ``(S, batch, actions)`` and the membranes after the last decision.
+        """
+        S, batch = observations.shape[:2]
+        x = observations.float() * self.input_scale
+        if episode_starts is None or not self.carry:
+            keep = x.new_full((S, batch), float(self.carry))
+        else:
+            keep = 1 - episode_starts.to(x.dtype)
+        new_state = []
+        x = x.unsqueeze(1)  # (S, 1, batch, ...): the same current at each timestep
+        for n, neuron in enumerate(self.neurons):
+            i = _apply(self.synapses[n], x)
+            if isinstance(neuron, LIF):
+                v = i.new_zeros(i.shape[2:]) if state is None else state[n]
+                x, v = neuron.unroll(i, v, keep, self.T)
+                new_state.append(v)
+            else:
+                x = neuron(i)
+            if record is not None:
+                record.append(x)
+        # The readout is affine, so the mean of its current is its current for the mean spike.
+        q = self.synapses[-1](x.mean(1).flatten(0, 1)).unflatten(0, (S, batch))
+        return q, tuple(new_state)
+
+
+def _apply(synapse: nn.Module, x: Tensor) -> Tensor:
+    """Runs a synapse on ``(S, T, batch, ...)``."""
+    lead = x.shape[:3]
+    y: Tensor = synapse(x.flatten(0, 2))
+    return y.unflatten(0, lead)
+
+
+def balance_thresholds(network: QNetwork, observations: Tensor, percentile: float, decay: float = 1.0) -> None:
+    """Makes the weights of a ReLU network work in a spiking one, in place (threshold balancing, Diehl et al. 2015).
+
+    From the first layer to the last, ``v_th`` becomes a percentile of the layer's current on the observations, with the
+    layers before it spiking already (Chowdhury et al. 2022: 90th percentile of all currents, batch by batch). The amplitude
+    ``v_th`` of the layer's spikes is folded into the weights behind it, so that spikes are 0/1 and the mean of
+    ``v_th * spikes`` over T approximates ``min(relu(i), v_th)``.
+
+    Args:
+        network: spiking, holding the ANN's weights.
+        observations: ``(n, *observation)``, unscaled, each seen from rest.
+        percentile: of all currents of a layer, in (0, 100].
+        decay: what every layer's decay is set to.
+
+    Raises:
+        UserError: if the percentile is out of range, or a layer gets no positive current at all.
+    """
+    if not 0 < percentile <= 100:
+        raise UserError(f"the percentile must lie in (0, 100], got {percentile}")
+    with th.no_grad():
+        i = network.synapses[0](observations.float() * network.input_scale).unsqueeze(0)  # (1 or T, n, *neurons)
+        for n, lif in enumerate(network.lifs):
+            currents = i.flatten()
+            rank = max(int(round(percentile / 100 * currents.numel())), 1)
+            v_th = float(currents.kthvalue(rank).values)
+            if v_th <= 0:  # so few neurons are driven at all that the percentile lies below 0
+                positive = currents[currents > 0]
+                if not len(positive):
+                    raise UserError(f"layer {network.layer_names[n]} never gets a positive current: nothing can spike")
+                v_th = float(positive.median())
+            lif.set(v_th=v_th, decay=decay)
+            spikes, _ = lif.unroll(i.unsqueeze(0), th.zeros_like(i[0]), i.new_ones(1, i.shape[1]), network.T)
+            behind = next(layer for layer in network.synapses[n + 1] if isinstance(layer, (nn.Conv2d, nn.Linear)))
+            behind.weight.mul_(v_th)
+            i = network.synapses[n + 1](spikes[0].flatten(0, 1)).unflatten(0, (network.T, -1))
+
+
+def mixed_precision(device: th.device) -> AbstractContextManager[None]:
+    """bfloat16 products where the processor has them (twice to four times the speed), else full precision."""
+    native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))
+    return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, enabled=native))
+
+
+def detach(state: State) -> State:
+    """The same membranes, cut off from the graph that made them."""
+    return tuple(v.detach() for v in state)
+

@@ -1,0 +1,176 @@
+"""Stable-Baselines3 policies around the spiking network.
+
+They plug into stock ``stable_baselines3.DQN`` (each decision then starts from rest unless the caller passes a state to
+``predict``) and into :class:`snn_rl.SpikingDQN`, which carries the membranes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork as SB3QNetwork
+from torch import Tensor, nn
+
+from snn_rl.errors import UserError
+from snn_rl.network import QNetwork, State, balance_thresholds
+from snn_rl.sb3_layers import leaves, read_layers
+
+INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
+
+
+class SpikingQNetwork(SB3QNetwork):
+    """Stable-Baselines3's Q-network with LIF neurons in place of its ReLUs; ``network`` is what runs.
+
+    It is built from the same feature extractor and ``net_arch`` as the ANN. T surrounds the convolutions too.
+    Untrained, its thresholds are balanced on random observations, so that every layer spikes.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Discrete,
+        features_extractor: BaseFeaturesExtractor,
+        features_dim: int,
+        net_arch: list[int] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        normalize_images: bool = True,
+        T: int = 1,
+        carry: bool = True,
+        decay: float = 0.5,
+    ) -> None:
+        super().__init__(
+            observation_space, action_space, features_extractor, features_dim, net_arch, activation_fn, normalize_images
+        )
+        scale = 1 / 255 if is_image_space(observation_space) and normalize_images else 1.0
+        named = [*leaves("features_extractor", features_extractor), *leaves("q_net", self.q_net)]
+        self.network = read_layers(named, T, scale, carry)
+        self.features_extractor = None
+        del self.q_net
+        if T:
+            box = observation_space.low.clip(-1), observation_space.high.clip(max=1)
+            random = th.rand(64, *observation_space.shape)
+            low, high = (th.as_tensor(bound, dtype=th.float32) for bound in box)
+            if is_image_space(observation_space):
+                low, high = th.tensor(0.0), th.tensor(255.0)
+            balance_thresholds(self.network, low + (high - low) * random, INITIAL_PERCENTILE, decay)
+
+    def forward(self, obs: PyTorchObs) -> Tensor:
+        """Q-values ``(batch, actions)`` of decisions made from rest: what stock DQN learns from."""
+        return self.network(obs)[0]  # type: ignore[no-any-return]
+
+
+class SpikingPolicy(DQNPolicy):
+    """A DQN policy with LIF neurons.
+
+    Args:
+        observation_space: vector or image.
+        action_space: discrete.
+        lr_schedule: Stable-Baselines3's.
+        T: timesteps per decision, at least 1. (0 builds the ANN, for comparison through the same code.)
+        carry: keep the membranes from one environment step to the next.
+        decay: initial decay of every layer, in (0, 1].
+        kwargs: DQNPolicy's: ``net_arch``, ``features_extractor_class``, ``optimizer_class``, ...
+
+    Raises:
+        UserError: if T is negative, or the observations are a Dict.
+        UnconvertibleError: if the feature extractor or the activation has no spiking counterpart.
+    """
+
+    q_net: SpikingQNetwork  # type: ignore[assignment]
+    q_net_target: SpikingQNetwork  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        *args: Any,
+        T: int = 1,
+        carry: bool = True,
+        decay: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(observation_space, spaces.Box):
+            raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
+        self.spiking = {"T": T, "carry": carry, "decay": decay}
+        super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
+
+    def make_q_net(self) -> SpikingQNetwork:  # type: ignore[override]
+        args = self._update_features_extractor(self.net_args, features_extractor=None)
+        return SpikingQNetwork(**args, **self.spiking).to(self.device)
+
+    def initial_state(self, n_envs: int) -> State:
+        """Membranes at rest for ``n_envs`` environments: one tensor ``(n_envs, *neurons)`` per spiking layer."""
+        return self.q_net.network.initial_state(n_envs, cast(tuple[int, ...], self.observation_space.shape))
+
+    def advance(
+        self, observation: NDArray[Any], state: State | None, episode_start: NDArray[Any] | None
+    ) -> tuple[Tensor, State, bool]:
+        """One decision: Q-values ``(n_envs, actions)``, the new membranes, and whether the observation was a batch."""
+        self.set_training_mode(False)
+        obs, vectorized = self.obs_to_tensor(observation)
+        obs = cast(Tensor, obs)
+        start = None
+        if episode_start is not None:
+            start = th.as_tensor(np.atleast_1d(episode_start), device=obs.device, dtype=th.bool)
+        if state is not None and any(len(v) != len(obs) for v in state):
+            raise UserError(f"the state is for {len(state[0])} environments but {len(obs)} observations were given")
+        with th.no_grad():
+            q, state = self.q_net.network(obs, state, start)
+        return q, state, vectorized
+
+    def predict(  # type: ignore[override]
+        self,
+        observation: NDArray[Any],
+        state: State | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], State]:
+        """Greedy action and the membranes after it: Stable-Baselines3's contract for recurrent policies.
+
+        Args:
+            observation: one, or one per environment.
+            state: what the previous call returned; None for rest.
+            episode_start: per environment, true where an episode begins and the membrane has to be zeroed.
+            deterministic: without effect; exploration belongs to the algorithm.
+
+        Raises:
+            ValueError: if a ``(observation, info)`` tuple is passed, the common mix-up of Gym and VecEnv.
+            UserError: if the state is for another number of environments.
+        """
+        if isinstance(observation, tuple):
+            raise ValueError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
+        q, state, vectorized = self.advance(observation, state, episode_start)
+        action = q.argmax(1).cpu().numpy()
+        return (action if vectorized else action[0]), state
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self.spiking
+
+
+class SpikingMlpPolicy(SpikingPolicy):
+    """For vectors: ``net_arch`` (default 64, 64) layers of LIF neurons."""
+
+    def __init__(
+        self,
+        *args: Any,
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+
+
+class SpikingCnnPolicy(SpikingPolicy):
+    """For images: NatureCNN (Mnih et al. 2015) with LIF neurons."""
+
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
