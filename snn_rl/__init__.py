@@ -1,6 +1,26 @@
 """Spiking deep Q-networks for Stable-Baselines3 that decide in 1 to 5 timesteps and remember in their membranes."""
 
-from snn_rl.dqn import SpikingDQN
-from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy"]
+if TYPE_CHECKING:
+    from snn_rl.agents import load as load_agent
+    from snn_rl.dqn import SpikingDQN
+    from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy
+
+__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "load_agent"]
+
+_HOMES = {
+    "SpikingDQN": ("snn_rl.dqn", "SpikingDQN"),
+    "SpikingCnnPolicy": ("snn_rl.policy", "SpikingCnnPolicy"),
+    "SpikingMlpPolicy": ("snn_rl.policy", "SpikingMlpPolicy"),
+    "load_agent": ("snn_rl.agents", "load"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the public names when they are asked for: the report reads files and should not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'snn_rl' has no attribute '{name}'")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

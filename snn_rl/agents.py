@@ -1,6 +1,7 @@
 """Agents as folders: ``card.json`` (what it is and how it was made), ``weights.safetensors``, ``episodes.csv``.
 
-Nothing is evaluated or unpickled. A folder is written beside its place and renamed into it, so it is there whole or not at all.
+Nothing is evaluated or unpickled. A folder is written beside its place and renamed into it, so that it is there whole or
+not at all.
 """
 
 from __future__ import annotations
@@ -170,15 +171,15 @@ def load(where: str | Path, env: str | None = None) -> Agent:
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew") from error
-    check_finite(network, str(folder))
+    check_finite(network.state_dict(), str(folder))
     if env is not None and env != agent.env:
         agent = Agent(**{**vars(agent), "env": env})
     return agent
 
 
-def check_finite(network: QNetwork, where: str) -> None:
+def check_finite(weights: Mapping[str, th.Tensor], where: str) -> None:
     """Raises UserError if a weight is NaN or infinite."""
-    for name, value in network.state_dict().items():
+    for name, value in weights.items():
         if not bool(th.isfinite(value).all()):
             raise UserError(f"the weights of '{where}' are not finite (first in '{name}'); train it anew or restore it")
 
@@ -203,6 +204,30 @@ def _not_found(where: str, path: Path) -> str:
     return f"no agent '{where}': neither a folder, nor a shipped agent, nor an SB3 zip{hint}"
 
 
-def sources(agent: Agent) -> Mapping[str, Any]:
+def source(agent: Agent) -> dict[str, Any]:
     """What a card says of the agent that another one was made from."""
-    return {"name": agent.label, "path": str(agent.path) if agent.path else None, "made": agent.made.get("how")}
+    return {"name": agent.label, "how": agent.made.get("how")}
+
+
+def check_new(folder: Path) -> None:
+    """Raises UserError if an output folder exists, OSError if it cannot be written: before the work, not after it."""
+    if folder.exists():
+        raise UserError(f"'{folder}' exists already; choose another --out or remove it first")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    probe = folder.parent / f".{folder.name}.probe-{os.getpid()}"
+    probe.mkdir()
+    probe.rmdir()
+
+
+def device(name: str) -> th.device:
+    """The device of a ``--device`` option; ``auto`` is the GPU where there is one.
+
+    Raises:
+        UserError: if there is no such device.
+    """
+    try:
+        chosen = th.device(("cuda" if th.cuda.is_available() else "cpu") if name == "auto" else name)
+        th.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: not available here; use cpu or auto") from error
+    return chosen

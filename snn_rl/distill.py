@@ -1,9 +1,9 @@
-"""The distillation objective: the spiking agent plays, its ANN labels what it sees, the spiking agent learns the labels."""
+"""The objective ``distill``: the spiking agent plays, its ANN labels what it sees, the spiking agent learns the labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -12,114 +12,116 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from snn_rl.environments import PruneRecipe
-from snn_rl.network import QNetwork, detach
+from snn_rl.network import QNetwork, detach, mixed_precision
 from snn_rl.replay import SequenceReplayBuffer
 from snn_rl.rollout import Step, stream
 
-NEURON_LR = 10.0  # thresholds and decays are few and far from 0: the step size of a weight would leave them where they are
+NEURON_LEARNING_RATE = 10.0  # times that of the weights: a threshold has to move by its own size, a weight does not
+VALUE_WEIGHT = 0.1
+MAX_GRAD_NORM = 10.0
 
 
-def mixed_precision(device: th.device) -> AbstractContextManager[None]:
-    """bfloat16 where the processor multiplies it natively, full precision elsewhere."""
-    native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))
-    context: AbstractContextManager[None] = th.autocast(device.type, th.bfloat16, enabled=native)
-    return context
+def distillation_loss(q: Tensor, teacher_q: Tensor, temperature: float) -> Tensor:
+    """How far a student's Q-values ``(n, actions)`` are from its teacher's; a scalar.
 
-
-def distillation_loss(q: Tensor, teacher_q: Tensor, scale: float) -> Tensor:
-    """How far a student's Q-values are from its teacher's, both ``(n, actions)``; a scalar.
-
-    Cross-entropy of the policies ``softmax(q / scale)`` (Rusu et al. 2016, policy distillation), which looks at the
-    differences between actions, plus the Huber distance of the values in units of ``scale``, which keeps Q on its scale.
-
-    Args:
-        q: the student's Q-values.
-        teacher_q: the teacher's.
-        scale: temperature in units of Q: the size of the differences between actions that matter.
+    The Kullback-Leibler divergence of the policies ``softmax(q / temperature)`` (policy distillation, Rusu et al. 2016)
+    looks at the differences between actions, which decide; a tenth of the Huber distance of ``q / temperature`` keeps the
+    values on the teacher's scale.
     """
-    soft = F.kl_div(F.log_softmax(q / scale, -1), F.log_softmax(teacher_q / scale, -1), reduction="none", log_target=True)
-    return soft.sum(-1).mean() + 0.1*F.smooth_l1_loss(q / scale, teacher_q / scale)
+    student, teacher = q / temperature, teacher_q / temperature
+    divergence = F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True)
+    return divergence + VALUE_WEIGHT * F.smooth_l1_loss(student, teacher)
+
+
+def action_gap(q: Tensor) -> float:
+    """Median gap between the best and the second-best action of Q-values ``(n, actions)``: what a decision hangs on."""
+    best = q.topk(2, -1).values
+    return max(float((best[:, 0] - best[:, 1]).median()), 1e-6)
 
 
 class Distiller:
-    """Trains a student from a teacher. ``update`` does one gradient step; the student's own play feeds the replay buffer.
+    """Trains a spiking student from its ANN; each :meth:`update` is a step of the student's play and a gradient step.
+
+    Sequences are trained in the way the agent is deployed: the membranes are carried through them, zeroed where an episode
+    begins, and brought into a plausible state by ``burn_in`` steps before the learnt ones.
 
     Args:
         student: the spiking network, trained in place.
         teacher: the ANN.
         venv: the environments in which the student plays.
         recipe: the numbers.
-        frame_stack: frames per observation.
+        frames: stacked frames per observation.
         seed: of exploration and sampling.
     """
 
     def __init__(
-        self, student: QNetwork, teacher: QNetwork, venv: VecEnv, recipe: PruneRecipe, frame_stack: int, seed: int
+        self, student: QNetwork, teacher: QNetwork, venv: VecEnv, recipe: PruneRecipe, frames: int, seed: int
     ) -> None:
         self.student, self.teacher, self.recipe = student, teacher, recipe
         self.device = next(student.parameters()).device
-        actions = int(venv.action_space.n)  # type: ignore[attr-defined]
+        self.burn_in, self.learnt = (recipe.burn_in, recipe.sequence_length) if student.carry else (0, 1)
+        self.batch_size = recipe.batch_size * (1 if student.carry else recipe.sequence_length)
+        self.bfloat16 = len(venv.observation_space.shape or ()) == 3  # small dense layers only lose by the conversions
         self.buffer = SequenceReplayBuffer(
             recipe.buffer_size,
             venv.observation_space,
             venv.action_space,
             self.device,
             venv.num_envs,
-            frame_stack=frame_stack,
-            n_labels=actions,
+            frame_stack=frames,
+            n_labels=int(venv.action_space.n),  # type: ignore[attr-defined]
             seed=seed,
         )
-        neurons = [p for lif in student.lifs for p in lif.parameters()]
-        weights = [p for synapse in student.synapses for p in synapse.parameters()]
-        self.optimizer = th.optim.Adam(
-            [{"params": weights}, {"params": neurons}], lr=recipe.learning_rate, fused=True
-        )
+        weights = [parameter for synapse in student.synapses for parameter in synapse.parameters()]
+        neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
+        self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
         self.play: Iterator[Step] = stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
-        self.updates = 0
-        self.collect(max(recipe.learning_starts // venv.num_envs, recipe.burn_in + recipe.sequence_length + frame_stack))
-        labels = th.as_tensor(self.buffer.labels[:, : int(self.buffer.head.min())].reshape(-1, actions))
-        best = labels.topk(2, -1).values
-        # The median gap between the best and the second-best action: what a decision hangs on.
-        self.scale = max(float((best[:, 0] - best[:, 1]).median()), 1e-6)
-        self.returns: list[float] = []
+        steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + frames)
+        labels = [self._collect() for _ in range(steps)]
+        self.temperature = recipe.temperature * action_gap(th.cat(labels))
 
-    def collect(self, steps: int) -> None:
-        """Plays ``steps`` steps in every environment; the teacher labels each observation."""
-        for _ in range(steps):
-            step = next(self.play)
-            with th.no_grad():
-                labels = self.teacher(th.as_tensor(step.observation, device=self.device))[0].cpu().numpy()
-            self.buffer.add(
-                step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, labels
-            )
-            if self.updates:
-                self.returns += [info["episode"]["r"] for info in step.infos if "episode" in info]
+    def _collect(self) -> Tensor:
+        """Plays one step in every environment; returns the teacher's Q-values ``(n_envs, actions)``."""
+        step = next(self.play)
+        with th.no_grad():
+            labels = self.teacher(th.as_tensor(step.observation, device=self.device))[0].cpu()
+        self.buffer.add(
+            step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, labels.numpy()
+        )
+        return labels
 
     def update(self, progress: float) -> float:
         """One step of play in every environment, then one gradient step; returns the loss.
 
         Args:
-            progress: part of the stage that is done, in [0, 1]; the learning rate falls linearly with it.
+            progress: part of the stage that is done, in [0, 1); the learning rate falls linearly with it.
         """
-        recipe = self.recipe
-        self.collect(self.recipe_collect)
-        batch = self.buffer.sample_sequences(recipe.batch_size, recipe.burn_in + recipe.sequence_length)
-        observations, starts = batch.observations, batch.starts
-        for group, factor in zip(self.optimizer.param_groups, (1.0, NEURON_LR), strict=True):
-            group["lr"] = recipe.learning_rate * factor * (1 - progress)
-        with mixed_precision(self.device):
-            state = None
-            if recipe.burn_in:
-                with th.no_grad():
-                    _, state = self.student.unroll(observations[: recipe.burn_in], None, starts[: recipe.burn_in])
-                state = detach(state)
-            q, _ = self.student.unroll(observations[recipe.burn_in :], state, starts[recipe.burn_in :])
+        self._collect()
+        batch = self.buffer.sample_sequences(self.batch_size, self.burn_in + self.learnt)
         assert batch.labels is not None
-        loss = distillation_loss(q.float().flatten(0, 1), batch.labels[recipe.burn_in :].flatten(0, 1), self.scale)
+        rate = self.recipe.learning_rate * (1 - progress)
+        for group, factor in zip(self.optimizer.param_groups, (1.0, NEURON_LEARNING_RATE), strict=True):
+            group["lr"] = rate * factor
+        before, after = slice(self.burn_in), slice(self.burn_in, None)
+        with mixed_precision(self.device, self.bfloat16):
+            state = None
+            if self.burn_in:
+                with th.no_grad():
+                    _, state = self.student.unroll(batch.observations[before], None, batch.starts[before])
+                state = detach(state)
+            q, _ = self.student.unroll(batch.observations[after], state, batch.starts[after])
+        loss = distillation_loss(q.float().flatten(0, 1), batch.labels[after].flatten(0, 1), self.temperature)
         self.optimizer.zero_grad()
         loss.backward()
-        th.nn.utils.clip_grad_norm_(self.student.parameters(), 10.0)
+        th.nn.utils.clip_grad_norm_(self.student.parameters(), MAX_GRAD_NORM)
         self.optimizer.step()
-        self.updates += 1
         return float(loss.detach())
-    recipe_collect = 1
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to go on, besides the student's weights. The replay buffer is not: play fills it again."""
+        return {"optimizer": self.optimizer.state_dict(), "temperature": self.temperature}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts a :meth:`state` back."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.temperature = state["temperature"]

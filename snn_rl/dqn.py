@@ -13,7 +13,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
 from torch import Tensor
 
 from snn_rl.errors import UserError
@@ -85,7 +85,7 @@ class SpikingDQN(DQN):
         "MlpPolicy": SpikingMlpPolicy,
         "CnnPolicy": SpikingCnnPolicy,
     }
-    policy: SpikingPolicy  # type: ignore[assignment]
+    policy: SpikingPolicy
     replay_buffer: SequenceReplayBuffer
 
     def __init__(
@@ -108,7 +108,7 @@ class SpikingDQN(DQN):
         if sequence_length < 1 or n_steps < 1 or burn_in < 0:
             raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
         super().__init__(
-            policy,  # type: ignore[arg-type]
+            policy,
             env,
             buffer_size=buffer_size,
             policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry},
@@ -130,7 +130,7 @@ class SpikingDQN(DQN):
         if self.env is not None and "frame_stack" not in self.replay_buffer_kwargs:
             stacked = unwrap_vec_wrapper(self.env, VecFrameStack)
             if stacked is not None:
-                self.replay_buffer_kwargs["frame_stack"] = cast(VecFrameStack, stacked).n_stack
+                self.replay_buffer_kwargs["frame_stack"] = stacked.n_stack
         self.replay_buffer_kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
         super()._setup_model()
         self.n_steps = n_steps
@@ -215,7 +215,7 @@ class SpikingDQN(DQN):
         for _ in range(gradient_steps):
             batch = self.replay_buffer.sample_sequences(batch_size, length)
             spikes: list[Tensor] = []
-            with mixed_precision(self.device) if self.bfloat16 else th.enable_grad():
+            with mixed_precision(self.device, self.bfloat16):
                 loss = self._td_loss(batch, spikes)
             self.policy.optimizer.zero_grad()
             loss.backward()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch as th
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ def dense_macs(spec: Spec, observation_shape: Sequence[int]) -> list[int]:
     with th.no_grad():
         for synapse in network.synapses:
             macs.append(0)
-            for layer in synapse:
+            for layer in synapse.children():
                 x = layer(x)
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
                     macs[-1] += x.numel() * layer.weight[0].numel()
@@ -65,7 +65,7 @@ def fan_out(synapse: nn.Sequential, input_shape: Sequence[int]) -> Tensor:
     """
     x = th.zeros(1, *input_shape, requires_grad=True)
     y: Tensor = x
-    weighted = False
+    weighted = False  # a spike reaches all synapses behind its pool, but not a second set of them
     for layer in synapse:
         if isinstance(layer, nn.Conv2d) and not weighted:
             ones = th.ones_like(layer.weight, device="cpu")
@@ -110,11 +110,11 @@ class Meter:
         self.neurons = [th.Size(shape).numel() for shape in shapes]
         twin = QNetwork(network.spec, T=0)
         self.fan_out = [
-            fan_out(synapse, shape)  # type: ignore[arg-type]
+            fan_out(cast(nn.Sequential, synapse), shape)
             for synapse, shape in zip(twin.synapses, [tuple(observation_shape), *shapes], strict=True)
         ]
         self.analog_macs = sum(
-            analog_macs(synapse, shape)  # type: ignore[arg-type]
+            analog_macs(cast(nn.Sequential, synapse), shape)
             for synapse, shape in zip(list(twin.synapses)[1:], shapes, strict=True)
         )
         self.decisions = 0

@@ -59,6 +59,7 @@ class ConvertRecipe:
 
     percentile: float = 99.0
     observations: int = 2_000
+    decay: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class PruneRecipe:
     """How each stage of temporal pruning is trained. Sequences are in environment steps."""
 
     objective: str = "distill"
-    gradient_steps: int = 2_000
+    gradient_steps: tuple[int, ...] = (2_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
     learning_rate: float = 1e-3
     batch_size: int = 16
     sequence_length: int = 12
@@ -75,9 +76,9 @@ class PruneRecipe:
     buffer_size: int = 20_000
     learning_starts: int = 1_000
     exploration_eps: float = 0.05
-    decay: float = 0.9
+    temperature: float = 2.0  # of the distilled policies, in median gaps between the two best actions
+    evaluations: int = 5  # in the last half of a stage; the best network is kept
     eval_episodes: int = 20
-    evaluations: int = 5
     td_timesteps: int = 100_000
 
 
@@ -94,6 +95,7 @@ class Recipe:
 
     id: str
     frames: int = 1
+    half: bool = False  # store weights in half precision; an agent is scored as stored
     train: TrainRecipe = field(default_factory=TrainRecipe)
     convert: ConvertRecipe = field(default_factory=ConvertRecipe)
     prune: PruneRecipe = field(default_factory=PruneRecipe)
@@ -165,7 +167,7 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
             value = tuple(value)
         elif wanted.startswith("float") and type(value) in (int, float):
             value = float(value)
-        elif wanted not in ("int", "str") or type(value).__name__ != wanted:
+        elif wanted not in ("int", "str", "bool") or type(value).__name__ != wanted:
             raise UserError(f"{where}: '{key}' must be {wanted}, got {value!r}")
         values[key] = value
     if "id" in fields and "id" not in values:
@@ -173,9 +175,7 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
     return kind(**values)
 
 
-_SECTIONS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (TrainRecipe, ConvertRecipe, PruneRecipe, EvaluateRecipe)
-}
+_SECTIONS: dict[str, type[Any]] = {kind.__name__: kind for kind in (TrainRecipe, ConvertRecipe, PruneRecipe, EvaluateRecipe)}
 
 
 def _spec(env_id: str) -> Any:
@@ -271,6 +271,7 @@ def begin(env: gym.Env[np.ndarray, int], seed: int, start: int | None) -> np.nda
 
 _ATARI_DEFAULTS: dict[str, Any] = {
     "frames": 4,
+    "half": True,
     "train": TrainRecipe(
         total_timesteps=2_000_000,
         n_envs=8,

@@ -49,9 +49,7 @@ class _Clamp(th.autograd.Function):
         return g.masked_fill(outward, 0.0), None, None
 
 
-def lif_step(
-    i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = SURROGATE_SLOPE
-) -> tuple[Tensor, Tensor]:
+def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = SURROGATE_SLOPE) -> tuple[Tensor, Tensor]:
     """One timestep of the leaky integrate-and-fire neuron::
 
         v <- decay * v + i              integrate
@@ -72,7 +70,7 @@ def lif_step(
         Spikes ``z`` (0.0 or 1.0) and the membrane potential after the reset, both shaped like ``i``.
     """
     v = decay * v + i
-    z: Tensor = _Fire.apply(v / v_th - 1, slope)  # type: ignore[no-untyped-call]
+    z: Tensor = _Fire.apply(v / v_th - 1, slope)
     return z, v - v_th * z.detach()
 
 
@@ -118,7 +116,7 @@ class LIF(nn.Module):
     @property
     def decay(self) -> Tensor:
         """Part of the membrane potential kept per timestep, a scalar in (0, 1]."""
-        decay: Tensor = _Clamp.apply(self.raw_decay, MIN_DECAY, 1.0)  # type: ignore[no-untyped-call]
+        decay: Tensor = _Clamp.apply(self.raw_decay, MIN_DECAY, 1.0)
         return decay
 
     def forward(self, i: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -251,7 +251,7 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
         i = network.synapses[0](observations.float() * network.input_scale).unsqueeze(0)  # (1 or T, n, *neurons)
         for n, lif in enumerate(network.lifs):
             currents = i.flatten()
-            rank = max(int(round(percentile / 100 * currents.numel())), 1)
+            rank = max(round(percentile / 100 * currents.numel()), 1)
             v_th = float(currents.kthvalue(rank).values)
             if v_th <= 0:  # so few neurons are driven at all that the percentile lies below 0
                 positive = currents[currents > 0]
@@ -260,18 +260,17 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
                 v_th = float(positive.median())
             lif.set(v_th=v_th, decay=decay)
             spikes, _ = lif.unroll(i.unsqueeze(0), th.zeros_like(i[0]), i.new_ones(1, i.shape[1]), network.T)
-            behind = next(layer for layer in network.synapses[n + 1] if isinstance(layer, (nn.Conv2d, nn.Linear)))
+            behind = next(layer for layer in network.synapses[n + 1].children() if isinstance(layer, (nn.Conv2d, nn.Linear)))
             behind.weight.mul_(v_th)
             i = network.synapses[n + 1](spikes[0].flatten(0, 1)).unflatten(0, (network.T, -1))
 
 
-def mixed_precision(device: th.device) -> AbstractContextManager[None]:
-    """bfloat16 products where the processor has them (twice to four times the speed), else full precision."""
+def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextManager[None]:
+    """bfloat16 products where the processor has them (twice to four times the speed) and they are wanted."""
     native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))
-    return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, enabled=native))
+    return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, enabled=native and wanted))
 
 
 def detach(state: State) -> State:
     """The same membranes, cut off from the graph that made them."""
     return tuple(v.detach() for v in state)
-

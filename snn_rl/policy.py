@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from stable_baselines3.dqn.policies import DQNPolicy, QNetwork as SB3QNetwork
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, State, balance_thresholds
+from snn_rl.network import State, balance_thresholds
 from snn_rl.sb3_layers import leaves, read_layers
 
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
@@ -51,7 +52,7 @@ class SpikingQNetwork(SB3QNetwork):
         scale = 1 / 255 if is_image_space(observation_space) and normalize_images else 1.0
         named = [*leaves("features_extractor", features_extractor), *leaves("q_net", self.q_net)]
         self.network = read_layers(named, T, scale, carry)
-        self.features_extractor = None
+        self.features_extractor = nn.Identity()  # type: ignore[assignment]  # its layers are in the network now
         del self.q_net
         if T:
             box = observation_space.low.clip(-1), observation_space.high.clip(max=1)
@@ -63,7 +64,7 @@ class SpikingQNetwork(SB3QNetwork):
 
     def forward(self, obs: PyTorchObs) -> Tensor:
         """Q-values ``(batch, actions)`` of decisions made from rest: what stock DQN learns from."""
-        return self.network(obs)[0]  # type: ignore[no-any-return]
+        return self.network(obs)[0]
 
 
 class SpikingPolicy(DQNPolicy):
@@ -83,8 +84,8 @@ class SpikingPolicy(DQNPolicy):
         UnconvertibleError: if the feature extractor or the activation has no spiking counterpart.
     """
 
-    q_net: SpikingQNetwork  # type: ignore[assignment]
-    q_net_target: SpikingQNetwork  # type: ignore[assignment]
+    q_net: SpikingQNetwork
+    q_net_target: SpikingQNetwork
 
     def __init__(
         self,
@@ -99,10 +100,10 @@ class SpikingPolicy(DQNPolicy):
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
-        self.spiking = {"T": T, "carry": carry, "decay": decay}
+        self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 
-    def make_q_net(self) -> SpikingQNetwork:  # type: ignore[override]
+    def make_q_net(self) -> SpikingQNetwork:
         args = self._update_features_extractor(self.net_args, features_extractor=None)
         return SpikingQNetwork(**args, **self.spiking).to(self.device)
 
@@ -128,7 +129,7 @@ class SpikingPolicy(DQNPolicy):
 
     def predict(  # type: ignore[override]
         self,
-        observation: NDArray[Any],
+        observation: NDArray[Any] | tuple[Any, Any],
         state: State | None = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
@@ -170,7 +171,5 @@ class SpikingMlpPolicy(SpikingPolicy):
 class SpikingCnnPolicy(SpikingPolicy):
     """For images: NatureCNN (Mnih et al. 2015) with LIF neurons."""
 
-    def __init__(
-        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any) -> None:
         super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)

@@ -178,9 +178,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         """
         choices = self.windows(length)
         if not choices.any():
-            raise UserError(
-                f"the replay buffer holds no sequence of {length} steps yet; raise learning_starts or buffer_size"
-            )
+            raise UserError(f"the replay buffer holds no sequence of {length} steps yet; raise learning_starts or buffer_size")
         pick = self.rng.integers(0, choices.sum(), batch_size)
         e = np.searchsorted(np.cumsum(choices), pick, side="right")
         begin = self._oldest()[e] + pick - (np.cumsum(choices) - choices)[e]

@@ -114,7 +114,8 @@ def play(
         begins = done[going]
         if len(going) < len(rows):
             state = tuple(v[going] for v in state)
-            rows, episode, rngs, observation = ([column[r] for r in going] for column in (rows, episode, rngs, observation))
+            rows, episode = [rows[r] for r in going], [episode[r] for r in going]
+            rngs, observation = [rngs[r] for r in going], [observation[r] for r in going]
 
 
 def check_fits(network: QNetwork, observation_shape: Sequence[int], action_space: gym.Space[Any]) -> None:

@@ -72,6 +72,7 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
             environment.
     """
     data, tensors = _read(path)
+    check_finite(tensors, str(path))
     if not any(key.startswith("q_net.q_net.") for key in tensors):
         other = next((name for prefix, name in _OTHERS.items() if any(k.startswith(prefix) for k in tensors)), "no DQN")
         raise UserError(f"'{path}' is an agent of another algorithm ({other}); only DQN has Q-values to convert")
@@ -100,9 +101,8 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
         first = str(error).splitlines()[0]
         raise UserError(f"the network in '{path}' does not fit '{env_id}' with {frames} frame(s): {first}") from error
     network = import_policy(policy)
-    check_finite(network, str(path))
     made = {"how": f"read from the Stable-Baselines3 file {path.name}", "num_timesteps": data.get("num_timesteps")}
-    return Agent(env_id, "ann", network, cast(tuple[int, ...], space.shape), frames, made, path=path)
+    return Agent(env_id, "ann", network, space.shape, frames, made, path=path)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, th.Tensor]]:

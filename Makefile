@@ -1,0 +1,34 @@
+# The set-up commands and the one gate, for people and for .ci/run alike.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test test-slow format results
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	# its wheel asks for torchvision and torchaudio, which our tests do not need
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt spikingjelly
+	touch $@
+
+demo: install  ## the shipped Pong agent at T=1 beside its ANN: table, video, plot
+	$(BIN)/python -m snn_rl.demo --out runs/demo
+
+test: install  ## the gate
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: install  ## learning, minutes
+	$(BIN)/pytest -m slow
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+results: install  ## docs/results and the README's table, from the committed episodes
+	$(BIN)/python -m snn_rl.report agents/* --out docs/results
+	$(BIN)/python docs/fill_readme.py

@@ -1,0 +1,37 @@
+"""``snn-rl STAGE ...`` is the same as ``python -m snn_rl.STAGE ...``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+from snn_rl.console import run
+
+STAGES = {
+    "train": "an agent from nothing, from a shipped ANN or from an SB3 zip, down to T timesteps per decision",
+    "convert": "an ANN into a spiking network",
+    "prune": "a spiking agent to fewer timesteps",
+    "evaluate": "an agent: reward, spikes, energy, video",
+    "report": "tables and plots of runs and agents",
+}
+
+
+def main() -> NoReturn:
+    """Entry point of the ``snn-rl`` command."""
+    usage = "usage: snn-rl STAGE ... (STAGE --help tells more)\n\n" + "\n".join(
+        f"  {stage:10}{what}" for stage, what in STAGES.items()
+    )
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(usage)
+        sys.exit(0 if len(sys.argv) > 1 else 2)
+    stage = sys.argv.pop(1)
+    if stage not in STAGES:
+        print(f"snn_rl: unknown stage '{stage}'; choose from {', '.join(STAGES)}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv[0] = f"snn-rl {stage}"
+    run(importlib.import_module(f"snn_rl.{stage}").main)
+
+
+if __name__ == "__main__":
+    main()

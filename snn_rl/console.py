@@ -1,0 +1,56 @@
+"""What the commands share: how they end, and how they talk."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from snn_rl.errors import UserError
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def run(main: Main, argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs a command and exits: 0, or not 0 with one sentence on stderr. ``--debug`` shows the traceback too."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _interrupt)  # a batch system's way of pressing Ctrl-C
+    try:
+        sys.exit(main(arguments))
+    except (Exception, KeyboardInterrupt) as error:
+        code, message = _judge(error)
+        if debug:
+            traceback.print_exception(error)
+    print(f"snn_rl: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _judge(error: BaseException) -> tuple[int, str]:
+    """Exit code and sentence for whatever ended a command."""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, str(error) or "interrupted; nothing that was there before is lost"
+    if isinstance(error, OSError):
+        return 1, _explain(error)
+    if isinstance(error, MemoryError):
+        return 1, "not enough memory; close other programs or use a smaller buffer_size in the recipe"
+    return 70, f"unexpected {type(error).__name__}: {error}; run again with --debug and report the traceback"
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _explain(error: OSError) -> str:
+    where = f" '{error.filename}'" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full{where}; free some space or choose another folder, what was there before is kept"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"cannot write{where}: {error.strerror}; choose a folder that you may write to"
+    return f"{error.strerror or error}{where}; nothing that was there before is lost"

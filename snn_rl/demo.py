@@ -1,0 +1,58 @@
+"""``make demo``: the shipped Pong agent at T=1 plays beside its ANN; a table, a video and a reward-vs-T plot."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from snn_rl import agents, report
+from snn_rl.console import run
+from snn_rl.environments import data_folder, load_recipe
+from snn_rl.evaluate import evaluate
+from snn_rl.rollout import starts
+from snn_rl.video import record
+
+ENV = "PongNoFrameskip-v4"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m snn_rl.demo``."""
+    parser = argparse.ArgumentParser(prog="snn_rl.demo", description=__doc__, epilog="example: python -m snn_rl.demo")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of what it writes")
+    parser.add_argument("--episodes", type=int, default=8, help="whole games per agent (30 is every start)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    recipe = load_recipe(ENV)
+    players = [agents.load(f"{ENV}/{name}") for name in ("ann", "T1")]
+    table = Table(title=f"{ENV}, {args.episodes} whole games each, greedy, the same starts")
+    for heading in ("agent", "mean return", "min .. max", "spikes per neuron", "uJ per decision", "times less"):
+        table.add_column(heading, justify="right")
+    for agent in players:
+        result = evaluate(agent, recipe, episodes=args.episodes, progress=True)
+        reward, energy, T = result["return"], result["energy"], result["T"]
+        rates = list(result["spike_rate"].values()) if T else []
+        table.add_row(
+            "ANN" if not T else f"SNN, T={T}",
+            f"{reward['mean']:.2f}",
+            f"{reward['min']:g} .. {reward['max']:g}",
+            f"{sum(rates) / len(rates):.3f}" if T else "-",
+            f"{energy['snn_uj' if T else 'ann_uj']:.2f}",
+            f"{energy['ratio']:.2f}" if T else "1",
+        )
+    console = Console()
+    console.print(table)
+    console.print("Energy: 45 nm, FP32, everything that the README's energy section lists; the ANN counted dense.")
+    video = args.out / "pong_T1_beside_ann.mp4"
+    record(players[::-1], starts(recipe, 1, 0)[0], video)
+    report.main([str(data_folder("agents") / ENV), "--out", str(args.out)])
+    print(f"video: {video}\nplot:  {args.out / 'reward_vs_T.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

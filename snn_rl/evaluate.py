@@ -1,0 +1,191 @@
+"""Evaluation: whole games, unclipped reward, the same starts for every agent, energy from the spikes of that play."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from snn_rl import agents
+from snn_rl.agents import Agent
+from snn_rl.console import run
+from snn_rl.energy import Meter
+from snn_rl.environments import ATARI_STARTS, Recipe, load_recipe, make_env
+from snn_rl.errors import UserError
+from snn_rl.rollout import play, starts
+from snn_rl.stats import summary
+
+SIMULTANEOUS = 10  # environments that play at a time; larger batches do not get faster on a CPU
+
+
+def protocol(epsilon: float, sticky: float, zeroed: bool = False) -> str:
+    """Name of a protocol in cards and tables."""
+    words = [f"epsilon {epsilon:g}"] * (epsilon > 0) + [f"sticky {sticky:g}"] * (sticky > 0)
+    return ", ".join((words or ["greedy"]) + ["membrane zeroed"] * zeroed)
+
+
+def evaluate(
+    agent: Agent,
+    recipe: Recipe,
+    *,
+    episodes: int | None = None,
+    epsilon: float = 0.0,
+    sticky: float = 0.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Plays an agent; returns the object that ``evaluate --json`` writes.
+
+    Args:
+        agent: who plays, with ``agent.network.carry`` as it is.
+        recipe: of its environment.
+        episodes: how many; the recipe's number if None.
+        epsilon: probability of a random action.
+        sticky: probability that the environment repeats the previous action.
+        seed: of the first episode; episode n has ``seed + n``.
+        progress: show a bar.
+
+    Raises:
+        UserError: for options out of range and for an agent that does not fit the environment.
+    """
+    begins = starts(recipe, recipe.evaluate.episodes if episodes is None else episodes, seed)
+    envs = [make_env(recipe, frames=agent.frames, sticky=sticky) for _ in range(min(SIMULTANEOUS, len(begins)))]
+    meter = Meter(agent.network, agent.observation_shape)
+    returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
+    with tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=not progress) as bar:
+        for decision in play(agent.network, envs, begins, epsilon):
+            meter.update(decision)
+            returns[decision.episode] += decision.reward
+            lengths[decision.episode] += 1
+            bar.update(int(decision.done.sum()))
+    for env in envs:
+        env.close()
+    T = agent.network.T
+    return {
+        "agent": agent.label,
+        "env": agent.env,
+        "T": T,
+        "frames": agent.frames,
+        "carry": bool(T and agent.network.carry),
+        "epsilon": epsilon,
+        "sticky": sticky,
+        "episodes": [
+            {"start": begin.start, "seed": begin.seed, "return": float(total), "length": int(length)}
+            for begin, total, length in zip(begins, returns, lengths, strict=True)
+        ],
+        "return": summary(returns),
+        **({"spike_rate": meter.rates()} if T else {}),
+        "energy": meter.report(),
+        "versions": agents.versions(),
+    }
+
+
+def add_score(agent: Agent, result: dict[str, Any], training_seed: int | None, zeroed: bool = False) -> None:
+    """Puts an evaluation into an agent's card (without its episodes) and its episodes into ``episodes.csv``."""
+    name = protocol(result["epsilon"], result["sticky"], zeroed)
+    agent.scores[name] = {key: value for key, value in result.items() if key != "episodes"}
+    agent.episodes = [row for row in agent.episodes if row["protocol"] != name]
+    agent.episodes += [
+        {"training_seed": training_seed, "protocol": name, "episode": n, **episode}
+        for n, episode in enumerate(result["episodes"])
+    ]
+
+
+def describe(result: dict[str, Any]) -> str:
+    """One line for a person."""
+    reward, energy = result["return"], result["energy"]
+    text = f"{result['agent']}: return {reward['mean']:.2f} (min {reward['min']:g}, max {reward['max']:g}, "
+    text += f"{len(result['episodes'])} episodes)"
+    if result["T"]:
+        rates = ", ".join(f"{name} {rate:.3f}" for name, rate in result["spike_rate"].items())
+        text += f"; spikes per neuron and timestep {rates}; "
+        text += f"{energy['snn_uj']:.3g} uJ per decision, {energy['ratio']:.2f} times less than the ANN's"
+    return text + ("" if result["T"] else f"; {energy['ann_uj']:.3g} uJ per decision")
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Writes a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new-{os.getpid()}")
+    try:
+        new.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _check(agent: Agent, args: argparse.Namespace) -> None:
+    """Says what could not be written before anything is played."""
+    for path in (args.json, args.video):
+        if path is not None and path.is_dir():
+            raise UserError(f"'{path}' is a folder; give the name of a file")
+    if args.video is not None and args.video.suffix != ".mp4":
+        raise UserError(f"--video {args.video}: the name must end in .mp4")
+    if args.save and (agent.path is None or not agent.path.is_dir()):
+        raise UserError("--save stores the result in an agent's folder; this agent has none")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m snn_rl.evaluate``."""
+    parser = argparse.ArgumentParser(
+        prog="snn_rl.evaluate",
+        description="Plays an agent and measures reward, spikes and energy.",
+        epilog="example: python -m snn_rl.evaluate PongNoFrameskip-v4/T1 --json t1.json --video t1.mp4",
+    )
+    parser.add_argument("agent", help="agent folder, shipped name such as PongNoFrameskip-v4/T1, or SB3 DQN zip")
+    parser.add_argument("--env", help="Gymnasium id; needed for a zip")
+    parser.add_argument("--episodes", type=int, help="default: the recipe's; greedy Atari: all 30 starts")
+    parser.add_argument("--epsilon", type=float, default=0.0, help="probability of a random action")
+    parser.add_argument("--sticky", type=float, default=0.0, help="probability that an action is repeated")
+    parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")
+    parser.add_argument("--seed", type=int, default=0, help="of the first episode")
+    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
+    parser.add_argument("--video", type=Path, help="record the first episode here, as .mp4")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args(argv)
+    agent = agents.load(args.agent, args.env)
+    recipe = load_recipe(agent.env)
+    agent.network.to(agents.device(args.device))
+    trained_carry = agent.network.carry
+    if args.no_carry:
+        agent.network.carry = False
+    _check(agent, args)
+    result = evaluate(
+        agent,
+        recipe,
+        episodes=args.episodes,
+        epsilon=args.epsilon,
+        sticky=args.sticky,
+        seed=args.seed,
+        progress=True,
+    )
+    if recipe.atari and not args.epsilon and not args.sticky and len(result["episodes"]) > ATARI_STARTS:
+        print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
+    print(describe(result))
+    if args.save and agent.path is not None:
+        add_score(agent, result, agent.made.get("seed"), zeroed=args.no_carry and trained_carry)
+        agent.network.carry = trained_carry
+        agents.save(agent, agent.path, half=recipe.half, replace=True)
+        print(f"stored in {agent.path / agents.CARD}")
+    if args.json is not None:
+        write_json(result, args.json)
+        print(f"wrote {args.json}")
+    if args.video is not None:
+        from snn_rl.video import record  # PyAV is slow to import
+
+        begin = starts(recipe, 1, args.seed)[0]
+        record([agent], begin, args.video, epsilon=args.epsilon, sticky=args.sticky)
+        print(f"wrote {args.video}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

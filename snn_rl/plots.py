@@ -1,0 +1,103 @@
+"""The plots of a report: reward, energy and spike rates against T. Takes the rows of ``report.summarise``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+ANN, COLOURS = "#333333", ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")  # Okabe and Ito's, for the colour-blind
+PARTS = {  # of an SNN's energy, from the bottom of the stack to its top
+    "first_layer_uj": ("first layer (MACs, once per decision)", "#0072B2"),
+    "accumulate_uj": ("accumulates (one per spike and synapse)", "#56B4E9"),
+    "neuron_uj": ("neuron updates", "#E69F00"),
+    "membrane_uj": ("membrane traffic", "#F0E442"),
+}
+
+
+def draw(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """The plots of one environment by file name, of its greedy (else its first) protocol; none where no agent spikes."""
+    protocols = [row["protocol"] for row in rows]
+    protocol = "greedy" if "greedy" in protocols else protocols[0]
+    anns = [row for row in rows if row["protocol"] == protocol and not row["T"]]
+    snns = [dict(row) for row in rows if row["protocol"] == protocol and row["T"]]
+    snns.sort(key=lambda row: (row["T"], row["series"]))
+    several = {key: len({row[key] for row in snns}) > 1 for key in ("frames", "carry")}
+    kinds: dict[str, str] = {}  # what tells agents of the same T apart -> its colour
+    for row in snns:
+        extra = [f"{row['frames']} frame(s)"] * several["frames"]
+        extra += ["carry" if row["carry"] else "no carry"] * several["carry"]
+        row["kind"] = ", ".join([row["series"] or "pruned", *extra])
+        kinds.setdefault(row["kind"], COLOURS[len(kinds) % len(COLOURS)])
+    title, out = f"{rows[0]['env']}, {protocol}", {}
+    if snns:
+        out["reward_vs_T.png"] = _reward(title, snns, anns, kinds)
+    if measured := [row for row in snns if row["energy"]]:
+        out["energy_vs_T.png"] = _energy(title, measured, anns)
+    if measured := [row for row in snns if row["spike_rate"]]:
+        out["spike_rate.png"] = _rates(title, measured, kinds)
+    return out
+
+
+def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot(xlabel=x, ylabel=y)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
+    figure, axes = _axes(title, "timesteps per decision T", "mean return, 95 % interval")
+    for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
+        axes.axhline(ann["return"]["mean"], color=ANN, linewidth=1.5, linestyle=dash, label=ann["agent"].upper())
+        axes.axhspan(*ann["return"]["mean_ci95"], color=ANN, alpha=0.12, linewidth=0)
+    for n, (kind, colour) in enumerate(kinds.items()):
+        group = [row for row in snns if row["kind"] == kind]
+        mean = np.array([row["return"]["mean"] for row in group])
+        error = np.abs(np.array([row["return"]["mean_ci95"] for row in group]).T - mean)
+        T = [row["T"] + 0.08 * n for row in group]  # side by side where their T is the same
+        style = "Ds^v"[n % 4] if group[0]["series"] else "o-"
+        axes.errorbar(T, mean, error, fmt=style, color=colour, capsize=3, linewidth=1.8, markersize=6, label=kind)
+    axes.set_xticks(range(1, max(row["T"] for row in snns) + 1))
+    axes.set_xlim(0.6, max(row["T"] for row in snns) + 0.6)
+    figure.legend(frameon=False, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) -> Figure:
+    figure, axes = _axes(title, "timesteps per decision T", "energy per decision (uJ)")
+    bottom = np.zeros(len(snns))
+    for part, (name, colour) in PARTS.items():
+        height = np.array([row["energy"][part] for row in snns])
+        axes.bar(range(len(snns)), height, 0.62, bottom, color=colour, label=name)
+        bottom += height
+    for x, row in enumerate(snns):
+        axes.text(x, bottom[x], f"ANN / {row['energy']['ratio']:.1f}", ha="center", va="bottom", fontsize=9)
+    for uj in sorted({row["energy"]["ann_uj"] for row in snns}):
+        axes.axhline(uj, color=ANN, linewidth=1.5, label="ANN, dense")
+    for row in anns:
+        if "ann_effective_uj" in row["energy"]:
+            axes.axhline(row["energy"]["ann_effective_uj"], color=ANN, linestyle="--", label="ANN, non-zero only")
+    axes.set_xticks(range(len(snns)), [f"{row['T']}\n{row['kind']}" for row in snns])
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
+    figure, axes = _axes(title, "layer", "spikes per neuron and timestep")
+    layers, width = list(dict.fromkeys(layer for row in snns for layer in row["spike_rate"])), 0.8 / len(snns)
+    for n, row in enumerate(snns):  # pruned agents from dark to light with T, the others in their own colour
+        x = np.arange(len(layers)) + (n - (len(snns) - 1) / 2) * width
+        colour = kinds[row["kind"]] if row["series"] else colormaps["cividis"](0.9 * n / len(snns))
+        rates = [row["spike_rate"].get(layer, np.nan) for layer in layers]
+        axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={row['T']} {row['kind']}")
+    axes.set_xticks(range(len(layers)), layers)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+    return figure

@@ -1,0 +1,60 @@
+"""For maintainers: puts finished runs of several training seeds into the catalogue ``agents/``.
+
+The agents of the *median* seed are shipped, never the best; ``episodes.csv`` holds the episodes of all seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from snn_rl import agents
+from snn_rl.agents import Agent
+from snn_rl.console import run
+from snn_rl.environments import data_folder, load_recipe
+from snn_rl.errors import UserError
+
+
+def median_run(runs: Sequence[dict[str, Agent]]) -> int:
+    """Index of the run whose agent of lowest T has the median mean return (of an even number the lower one)."""
+    last = min((agent for agent in runs[0].values() if agent.network.T), key=lambda agent: agent.network.T).name
+    order = sorted(range(len(runs)), key=lambda n: (runs[n][last].scores["greedy"]["return"]["mean"], n))
+    return order[(len(order) - 1) // 2]
+
+
+def load_run(folder: Path) -> dict[str, Agent]:
+    """The agents of a run by name."""
+    found = {card.parent.name: agents.load(card.parent) for card in sorted(folder.glob(f"*/{agents.CARD}"))}
+    if not found:
+        raise UserError(f"'{folder}' holds no agents")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m snn_rl.ship RUN...``, in a checkout."""
+    parser = argparse.ArgumentParser(
+        prog="snn_rl.ship", description=__doc__, epilog="example: python -m snn_rl.ship runs/pong0 runs/pong1 runs/pong2"
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="folders that snn_rl.train wrote, one per training seed")
+    args = parser.parse_args(argv)
+    runs = [load_run(folder) for folder in args.runs]
+    if any(set(found) != set(runs[0]) for found in runs):
+        raise UserError("the runs hold different agents; finish them first")
+    shipped = runs[median_run(runs)]
+    for name, agent in shipped.items():
+        seeds = [found[name].episodes[0]["training_seed"] for found in runs]
+        agent.episodes = [row for found in runs for row in found[name].episodes]
+        agent.made["training_seeds"] = {
+            "shipped": agent.made.get("seed"),
+            "all": seeds,
+            "chosen by": "median return of the lowest T",
+        }
+        folder = data_folder("agents") / agent.env / name
+        agents.save(agent, folder, half=load_recipe(agent.env).half, replace=True)
+        print(f"wrote {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,113 @@
+"""The objective ``td``: Q-learning from reward with :class:`~snn_rl.dqn.SpikingDQN`. Needs no teacher; also trains the ANN."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+
+from snn_rl.dqn import SpikingDQN
+from snn_rl.environments import Recipe, make_vec_env
+from snn_rl.keeper import Keeper
+from snn_rl.network import QNetwork
+
+RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "next_age")
+
+
+def build(
+    recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool, device: th.device, initial: QNetwork | None = None
+) -> SpikingDQN:
+    """A learner for an environment, with the recipe's numbers; ``initial`` gives the weights to start from."""
+    settings = recipe.train
+    venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
+    image = len(venv.observation_space.shape or ()) == 3
+    model = SpikingDQN(
+        "CnnPolicy" if image else "MlpPolicy",
+        venv,
+        T=T,
+        carry=carry,
+        sequence_length=recipe.prune.sequence_length,
+        burn_in=recipe.prune.burn_in,
+        n_steps=settings.n_steps,
+        learning_rate=settings.learning_rate if T == 0 else recipe.prune.learning_rate / 10,
+        buffer_size=settings.buffer_size,
+        learning_starts=settings.learning_starts,
+        batch_size=settings.batch_size if T == 0 else recipe.prune.batch_size,
+        gamma=settings.gamma,
+        train_freq=max(settings.train_freq // settings.n_envs, 1),
+        gradient_steps=settings.gradient_steps * max(settings.n_envs // settings.train_freq, 1),
+        target_update_interval=settings.target_update_interval,
+        exploration_initial_eps=1.0 if initial is None else settings.exploration_final_eps,
+        exploration_fraction=settings.exploration_fraction,
+        exploration_final_eps=settings.exploration_final_eps,
+        max_grad_norm=settings.max_grad_norm,
+        bfloat16=image,
+        policy_kwargs={
+            "optimizer_kwargs": {"fused": True},
+            **({} if image else {"net_arch": list(settings.net_arch)}),
+        },
+        replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
+        seed=seed,
+        device=device,
+    )
+    if initial is not None:
+        for q_net in (model.policy.q_net, model.policy.q_net_target):
+            q_net.network = QNetwork(initial.spec, T, initial.input_scale, carry).to(device)
+            q_net.network.load_state_dict(initial.state_dict())
+        model.policy.optimizer = th.optim.Adam(
+            model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], fused=True
+        )
+    return model
+
+
+class _Watch(BaseCallback):
+    """Tells the keeper after every environment step; stops learning when the keeper says so."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        super().__init__()
+        self.keeper = keeper
+
+    def _on_step(self) -> bool:
+        returns = [float(info["r"]) for info in self.model.ep_info_buffer or ()]
+        shown = {"return": f"{sum(returns) / len(returns):.1f}"} if returns else {}
+        return self.keeper.update(self.num_timesteps, **shown)
+
+
+def learn(model: SpikingDQN, keeper: Keeper, log_folder: Path) -> None:
+    """Learns until the keeper says stop; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
+    model.set_logger(configure(os.fspath(log_folder), ["tensorboard"]))
+    model.ep_info_buffer = None
+    if keeper.done < keeper.total:
+        model.num_timesteps = keeper.done
+        model.learn(keeper.total - keeper.done, callback=_Watch(keeper), reset_num_timesteps=False, log_interval=10)
+    model.logger.close()
+
+
+def state(model: SpikingDQN) -> dict[str, Any]:
+    """All that is needed to go on learning: networks, optimiser, counters, random numbers, replay buffer."""
+    buffer = model.replay_buffer
+    return {
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "n_updates": model._n_updates,
+        "n_calls": model._n_calls,
+        "rng": model._rng.bit_generator.state,
+        "buffer_rng": buffer.rng.bit_generator.state,
+        "buffer": {name: th.from_numpy(getattr(buffer, name)) for name in RINGS},
+    }
+
+
+def restore(model: SpikingDQN, saved: dict[str, Any]) -> None:
+    """Puts a :func:`state` back. The environments begin new episodes."""
+    model.policy.load_state_dict(saved["policy"])
+    model.policy.optimizer.load_state_dict(saved["optimizer"])
+    model._n_updates, model._n_calls = saved["n_updates"], saved["n_calls"]
+    model._rng.bit_generator.state = saved["rng"]
+    model.replay_buffer.rng.bit_generator.state = saved["buffer_rng"]
+    for name in RINGS:
+        getattr(model.replay_buffer, name)[...] = saved["buffer"][name].numpy()
+    model.replay_buffer.begin()

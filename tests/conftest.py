@@ -1,0 +1,117 @@
+"""What the tests share: one processor core, a fixed seed, and tiny environments that one can reason about."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+
+from snn_rl.network import QNetwork
+
+th.set_num_threads(1)
+
+with warnings.catch_warnings():  # SWIG's types warn while they are made: as an error that ends the process (LunarLander)
+    warnings.simplefilter("ignore")
+    import Box2D  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    th.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 (Stable-Baselines3 draws from the global generator)
+
+
+def mlp_spec(*sizes: int, bias: bool = True) -> list[dict[str, Any]]:
+    """Linear layers of these sizes with ReLU between."""
+    spec: list[dict[str, Any]] = []
+    for wide, narrow in pairwise(sizes):
+        spec += [{"type": "Linear", "in_features": wide, "out_features": narrow, "bias": bias}, {"type": "ReLU"}]
+    return spec[:-1]
+
+
+def conv_spec(channels: int = 1, actions: int = 3) -> list[dict[str, Any]]:
+    """For 8x8 images: two convolutions and two dense layers."""
+    return [
+        {"type": "Conv2d", "in_channels": channels, "out_channels": 4, "kernel_size": [3, 3], "stride": [2, 2],
+         "padding": [1, 1], "dilation": [1, 1], "groups": 1, "bias": True},
+        {"type": "ReLU"},
+        {"type": "Conv2d", "in_channels": 4, "out_channels": 5, "kernel_size": [3, 3], "stride": [1, 1],
+         "padding": [0, 0], "dilation": [1, 1], "groups": 1, "bias": True},
+        {"type": "ReLU"},
+        {"type": "Flatten"},
+        {"type": "Linear", "in_features": 20, "out_features": 6, "bias": True},
+        {"type": "ReLU"},
+        {"type": "Linear", "in_features": 6, "out_features": actions, "bias": True},
+    ]  # fmt: skip
+
+
+def lively(network: QNetwork, v_th: float = 0.2, decay: float = 0.8) -> QNetwork:
+    """The same network with thresholds low enough that every layer of random weights spikes now and then."""
+    for lif in network.lifs:
+        lif.set(v_th=v_th, decay=decay)
+    return network
+
+
+class Recall(gym.Env[np.ndarray, int]):
+    """A cue is shown, then ``delay`` blank steps, then the action must name the cue: solvable only by remembering."""
+
+    def __init__(self, delay: int = 0) -> None:
+        self.observation_space = spaces.Box(0.0, 1.0, (3,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.delay, self.clock, self.cue = delay, 0, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.clock, self.cue = 0, int(self.np_random.integers(2))
+        return np.eye(3, dtype=np.float32)[self.cue], {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.clock += 1
+        over = self.clock == self.delay + 2
+        return np.eye(3, dtype=np.float32)[2], float(over and action == self.cue), over, False, {}
+
+
+class Count(gym.Env[np.ndarray, int]):
+    """Observation ``(identity, steps so far)``; ends after ``length`` steps, as a termination or cut off by a time limit."""
+
+    def __init__(self, length: int = 5, cut: bool = False, identity: float = 0.0) -> None:
+        self.observation_space = spaces.Box(-1.0, 1000.0, (2,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.length, self.cut, self.identity, self.clock = length, cut, identity, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.clock = 0
+        return np.array([self.identity, 0], np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.clock += 1
+        over = self.clock == self.length
+        return np.array([self.identity, self.clock], np.float32), 1.0, over and not self.cut, over and self.cut, {}
+
+
+class Pixels(gym.Env[np.ndarray, int]):
+    """Random images, channels last, of a size that NatureCNN accepts."""
+
+    def __init__(self, size: int = 36, channels: int = 1, actions: int = 3) -> None:
+        self.observation_space = spaces.Box(0, 255, (size, size, channels), np.uint8)
+        self.action_space = spaces.Discrete(actions)
+        self.clock = 0
+
+    def _see(self) -> np.ndarray:
+        return self.np_random.integers(0, 256, self.observation_space.shape, np.uint8)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.clock = 0
+        return self._see(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.clock += 1
+        return self._see(), 1.0, self.clock == 7, False, {}

@@ -1,0 +1,235 @@
+"""Agent folders: whole or not there, the same after loading, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch as th
+from conftest import conv_spec, lively, mlp_spec
+from safetensors.torch import load_file, save_file
+
+from snn_rl import agents
+from snn_rl.agents import CARD, EPISODE_FIELDS, EPISODES, WEIGHTS, Agent
+from snn_rl.errors import UserError
+from snn_rl.network import QNetwork
+
+
+def make(T: int = 2, **kwargs: Any) -> Agent:
+    network = lively(QNetwork(conv_spec(), T=T, input_scale=0.5, carry=False), decay=0.7)
+    episode = dict.fromkeys(EPISODE_FIELDS, "1")
+    return Agent("CartPole-v1", "T2", network, (1, 8, 8), 1, {"how": "by hand"}, {"greedy": {"T": T}}, [episode], **kwargs)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return agents.save(make(), tmp_path / "sub" / "agent")
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("T", [0, 2])
+def test_a_loaded_agent_is_the_agent_that_was_saved(tmp_path: Path, T: int) -> None:
+    agent = make(T)
+    assert agents.save(agent, tmp_path / "agent") == agent.path == tmp_path / "agent"
+    again = agents.load(tmp_path / "agent")
+    observations = th.randn(5, 4, 1, 8, 8)
+    assert th.equal(agent.network.unroll(observations)[0], again.network.unroll(observations)[0])
+    for name in ("env", "name", "observation_shape", "frames", "made", "scores", "episodes", "path", "label"):
+        assert getattr(again, name) == getattr(agent, name)
+    for name in ("T", "carry", "input_scale", "spec"):
+        assert getattr(again.network, name) == getattr(agent.network, name)
+
+
+def test_an_agent_that_is_saved_again_is_the_same_folder(folder: Path, tmp_path: Path) -> None:
+    agents.save(agents.load(folder), tmp_path / "copy")
+    assert listing(folder) == listing(tmp_path / "copy")
+
+
+def test_a_folder_holds_three_files_that_people_and_machines_can_read(folder: Path) -> None:
+    assert set(listing(folder)) == {CARD, WEIGHTS, EPISODES}
+    card = json.loads((folder / CARD).read_text())
+    assert (card["T"], card["carry"], card["frames"], card["observation_shape"]) == (2, False, 1, [1, 8, 8])
+    assert card["v_th"] == pytest.approx([0.2] * 3)
+    assert card["decay"] == pytest.approx([0.7] * 3)
+    assert (folder / EPISODES).read_text().splitlines()[0] == ",".join(EPISODE_FIELDS)
+
+
+def test_in_half_precision_what_is_scored_is_what_is_stored(tmp_path: Path) -> None:
+    agent = make()
+    before = {key: value.clone() for key, value in agent.network.state_dict().items()}
+    agents.save(agent, tmp_path / "half", half=True)
+    again = agents.load(tmp_path / "half")
+    for key, value in agent.network.state_dict().items():
+        assert value.dtype == th.float32
+        assert th.equal(value, again.network.state_dict()[key])
+        assert th.equal(value, before[key].half().float())
+    assert {t.dtype for t in load_file(tmp_path / "half" / WEIGHTS).values()} == {th.float16}
+    assert any(not th.equal(value, before[key]) for key, value in agent.network.state_dict().items())
+
+
+def test_in_half_precision_a_weight_beyond_its_range_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
+    agent = make()
+    with th.no_grad():
+        agent.network.synapses[0][0].weight[0] = 1e6  # above 65,504, half precision has only infinity
+    with pytest.raises(UserError, match="half precision"):
+        agents.save(agent, tmp_path / "half", half=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_refused_and_kept(folder: Path) -> None:
+    before = listing(folder)
+    with pytest.raises(UserError, match=r"exists already; choose another --out"):
+        agents.save(make(), folder)
+    with pytest.raises(UserError, match=r"exists already; choose another --out"):
+        agents.check_new(folder)
+    assert listing(folder) == before
+
+
+def test_an_existing_folder_is_replaced_whole_on_request(folder: Path) -> None:
+    (folder / "stray.txt").write_text("old")
+    agent = make(T=1)
+    agents.save(agent, folder, replace=True)
+    assert agents.load(folder).network.T == 1
+    assert set(listing(folder.parent)) == {f"agent/{name}" for name in (CARD, WEIGHTS, EPISODES)}
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_write_that_fails_leaves_what_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch, replace: bool) -> None:
+    before = listing(folder.parent)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(agents, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        agents.save(make(T=1), folder if replace else folder.with_name("other"), replace=replace)
+    assert listing(folder.parent) == before
+    assert [p.name for p in folder.parent.iterdir()] == ["agent"]
+
+
+def test_a_number_that_json_cannot_hold_is_not_written(tmp_path: Path) -> None:
+    agent = make()
+    agent.scores = {"greedy": {"mean": float("nan")}}
+    with pytest.raises(ValueError, match="JSON"):
+        agents.save(agent, tmp_path / "agent")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checking_an_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    agents.check_new(tmp_path / "a" / "b")
+    assert listing(tmp_path) == {}
+    assert not (tmp_path / "a" / "b").exists()
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    card = json.loads((folder / CARD).read_text())
+    card.update(changes)
+    (folder / CARD).write_text(json.dumps({key: value for key, value in card.items() if value is not Ellipsis}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / CARD).write_text((f / CARD).read_text()[:100]),
+        lambda f: (f / CARD).write_text("[]"),
+        lambda f: (f / CARD).write_text("null"),
+        lambda f: (f / CARD).write_bytes(b"\xff\xfe"),
+        lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-20]),
+        lambda f: (f / WEIGHTS).write_bytes(b""),
+        lambda f: (f / WEIGHTS).unlink(),
+        lambda f: (f / EPISODES).unlink(),
+        lambda f: save_file({"a": th.zeros(1)}, f / WEIGHTS),
+        lambda f: edit(f, network=mlp_spec(3, 3, 2)),
+        lambda f: edit(f, network=[{"kind": "Linear"}]),
+        lambda f: edit(f, network="Linear"),
+        lambda f: edit(f, T="two"),
+        lambda f: edit(f, T=-1),
+        lambda f: edit(f, frames=...),
+        lambda f: edit(f, observation_shape=3),
+    ],
+)
+def test_a_damaged_folder_is_one_line_that_names_it(folder: Path, damage: Any) -> None:
+    damage(folder)
+    with pytest.raises(UserError) as error:
+        agents.load(folder)
+    assert str(folder) in one_line(error)
+
+
+def test_another_format_is_told(folder: Path) -> None:
+    edit(folder, format=2)
+    with pytest.raises(UserError, match="has format 2; this version of snn_rl reads 1") as error:
+        agents.load(folder)
+    one_line(error)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_an_error(folder: Path, value: float) -> None:
+    weights = load_file(folder / WEIGHTS)
+    weights["synapses.1.0.bias"][0] = value
+    save_file(weights, folder / WEIGHTS)
+    with pytest.raises(UserError, match=r"not finite \(first in 'synapses\.1\.0\.bias'\)") as error:
+        agents.load(folder)
+    assert str(folder) in one_line(error)
+
+
+def test_an_unknown_agent_is_one_line() -> None:
+    with pytest.raises(UserError, match="no agent 'PongNoFrameskip-v4/T99': neither a folder, nor a shipped agent") as error:
+        agents.load("PongNoFrameskip-v4/T99")
+    one_line(error)
+
+
+def test_an_unknown_agent_suggests_the_nearest_shipped_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "shipped", lambda: ["CartPole-v1/T1", "PongNoFrameskip-v4/T1"])
+    with pytest.raises(UserError, match="did you mean the shipped agent 'CartPole-v1/T1'"):
+        agents.load("Cartpole-v1/T1")
+
+
+def test_shipped_agents_are_found_by_name_ann_first_then_by_falling_timesteps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "data_folder", lambda name: tmp_path / name)
+    for name in ("T1", "ann", "T5", "T10", "converted-T5", "T3"):
+        agents.save(make(), tmp_path / "agents" / "CartPole-v1" / name)
+    (tmp_path / "agents" / "README.md").touch()
+    names = [name.removeprefix("CartPole-v1/") for name in agents.shipped()]
+    assert names == ["ann", "converted-T5", "T10", "T5", "T3", "T1"]
+    assert agents.load("CartPole-v1/T5").path == tmp_path / "agents" / "CartPole-v1" / "T5"
+
+
+def test_every_shipped_agent_loads() -> None:
+    for name in agents.shipped():
+        agent = agents.load(name)
+        assert agent.env == name.split("/")[0]
+        agent.network.shapes(agent.observation_shape)
+
+
+def test_a_folder_that_is_no_agent_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"is not an agent: it has no {CARD}"):
+        agents.load(tmp_path)
+
+
+def test_a_zip_needs_its_environment() -> None:
+    with pytest.raises(UserError, match="give --env"):
+        agents.load("model.zip")
+
+
+def test_an_agent_can_be_tried_in_another_environment(folder: Path) -> None:
+    assert agents.load(folder, "Acrobot-v1").env == "Acrobot-v1"
+
+
+def test_a_device_that_is_not_there_is_an_error() -> None:
+    assert agents.device("cpu").type == "cpu"
+    assert agents.device("auto").type in ("cpu", "cuda")
+    for name in ("tpu", "cuda:99"):
+        with pytest.raises(UserError, match=f"--device {name}: not available"):
+            agents.device(name)

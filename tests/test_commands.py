@@ -1,0 +1,97 @@
+"""The commands as a user types them: help, bad input in one sentence, exit codes, nothing lost."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch as th
+from stable_baselines3 import DQN, PPO
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, timeout=300, check=False
+    )
+
+
+def complains(*arguments: str, about: str, cwd: Path | None = None, code: int = 2) -> None:
+    """The command ends with the code and one sentence that holds ``about``, and no traceback."""
+    done = call(*arguments, cwd=cwd)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == code, done.stderr
+    assert about in last
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zips")
+    model = DQN("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [8]}, seed=0)
+    model.save(folder / "dqn.zip")
+    PPO("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(folder / "ppo.zip")
+    (folder / "cut.zip").write_bytes((folder / "dqn.zip").read_bytes()[:2000])
+    with th.no_grad():
+        next(model.q_net.parameters()).fill_(float("nan"))
+    model.save(folder / "nan.zip")
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["train", "convert", "prune", "evaluate", "report"])
+def test_help_has_an_example(stage: str) -> None:
+    done = call(f"snn_rl.{stage}", "--help")
+    assert done.returncode == 0
+    assert f"python -m snn_rl.{stage}" in done.stdout
+    assert call("snn_rl", stage, "--help").stdout == done.stdout
+
+
+def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    complains("snn_rl.train", "--env", "CartPole-v1", "--T", "-1", "--out", out, about="--T must be at least 1")
+    complains("snn_rl.train", "--env", "PongNoFrameskip-v5", "--out", out, about="did you mean 'PongNoFrameskip-v4'?")
+    complains("snn_rl.train", "--env", "Pendulum-v1", "--out", out, about="needs Discrete actions")
+    complains("snn_rl.train", "--env", "CartPole-v1", "--frames", "0", "--out", out, about="--frames must be at least 1")
+    dqn = str(zips / "dqn.zip")
+    complains("snn_rl.convert", "--ann", dqn, "--env", "CartPole-v1", "--T", "0", "--out", out, about="--T must be at least 1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_agents_are_one_sentence(zips: Path, tmp_path: Path) -> None:
+    for name, about in {
+        "ppo.zip": "PPO",
+        "cut.zip": "damaged or truncated",
+        "nan.zip": "not finite",
+        "absent.zip": "no file",
+    }.items():
+        complains("snn_rl.evaluate", str(zips / name), "--env", "CartPole-v1", about=about)
+    complains("snn_rl.evaluate", str(zips / "dqn.zip"), about="give --env")
+    complains("snn_rl.evaluate", str(zips / "dqn.zip"), "--env", "Acrobot-v1", about="is this the right --env?")
+    complains("snn_rl.evaluate", "CartPole-v1/T9", about="no agent 'CartPole-v1/T9'")
+
+
+def test_convert_prune_and_evaluate_a_strangers_zip(zips: Path, tmp_path: Path) -> None:
+    dqn = str(zips / "dqn.zip")
+    done = call("snn_rl.convert", "--ann", dqn, "--env", "CartPole-v1", "--T", "2", "--out", "T2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "same action" in done.stdout
+    complains("snn_rl.convert", "--ann", dqn, "--env", "CartPole-v1", "--out", "T2", about="exists already", cwd=tmp_path)
+    done = call("snn_rl.evaluate", "T2", "--episodes", "2", "--json", "r.json", "--video", "v.mp4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert (result["T"], result["carry"], len(result["episodes"])) == (2, True, 2)
+    assert (tmp_path / "v.mp4").stat().st_size > 1000
+    complains("snn_rl.prune", "--agent", "T2", "--T", "3", "--out", "p", about="between 1 and the agent's 2", cwd=tmp_path)
+
+
+def test_an_unwritable_place_is_one_sentence(zips: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file" / "out")
+    complains("snn_rl.train", "--env", "CartPole-v1", "--out", out, about="file", code=1)
+
+
+def test_an_unknown_stage_is_one_sentence() -> None:
+    complains("snn_rl", "trian", about="unknown stage 'trian'")

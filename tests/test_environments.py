@@ -1,0 +1,270 @@
+"""Recipes and the environments that they build."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.atari_wrappers import AtariWrapper
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTransposeImage
+
+from snn_rl.environments import (
+    ATARI_STARTS,
+    Recipe,
+    begin,
+    load_recipe,
+    make_env,
+    make_vec_env,
+    read_recipe,
+    recipe_names,
+)
+from snn_rl.errors import UserError
+
+PONG = Recipe("PongNoFrameskip-v4", frames=4)
+IDS = ["PongNoFrameskip-v4", "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+# Recipes
+
+
+@pytest.mark.parametrize("env_id", sorted({*IDS, *recipe_names()}))
+def test_every_recipe_loads_and_builds_its_environment(env_id: str) -> None:
+    recipe = load_recipe(env_id)
+    assert recipe.id == env_id
+    assert recipe.is_default == (env_id not in recipe_names())
+    assert recipe.atari == (env_id == "PongNoFrameskip-v4")
+    assert recipe.prune.objective in ("distill", "td")
+    assert min(recipe.prune.gradient_steps) > 0
+    env = make_env(recipe)
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    assert env.observation_space.contains(env.step(0)[0])
+    env.close()
+
+
+def test_an_atari_game_without_recipe_gets_four_frames_and_a_vector_gets_one() -> None:
+    assert load_recipe("BreakoutNoFrameskip-v4").frames == 4
+    assert load_recipe("BreakoutNoFrameskip-v4").evaluate.episodes == ATARI_STARTS
+    assert load_recipe("BreakoutNoFrameskip-v4").is_default
+    assert load_recipe("CartPole-v0" if "CartPole-v0" in recipe_names() else "CartPole-v1").frames == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [("PongNoFrameSkip-v4", "PongNoFrameskip-v4"), ("Cartpole-v1", "CartPole-v1"), ("LunarLandr-v3", "LunarLander-v3")],
+)
+def test_an_unknown_id_suggests_the_nearest(wrong: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"unknown environment '{wrong}'; did you mean '{near}'"):
+        load_recipe(wrong)
+
+
+def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
+    recipe = read_recipe(
+        write(
+            tmp_path,
+            """
+            id = "CartPole-v1"
+            frames = 2
+            half = true
+            [train]
+            learning_rate = 1
+            net_arch = [7, 5]
+            stop_at = 475
+            [convert]
+            percentile = 99.5
+            [prune]
+            objective = "td"
+            gradient_steps = [10, 20]
+            [evaluate]
+            episodes = 3
+            """,
+        )
+    )
+    assert (recipe.id, recipe.frames, recipe.half, recipe.is_default) == ("CartPole-v1", 2, True, False)
+    assert recipe.train.learning_rate == 1.0
+    assert isinstance(recipe.train.learning_rate, float)
+    assert (recipe.train.net_arch, recipe.train.stop_at, recipe.train.gamma) == ((7, 5), 475.0, 0.99)
+    assert (recipe.convert.percentile, recipe.prune.objective, recipe.prune.gradient_steps) == (99.5, "td", (10, 20))
+    assert recipe.evaluate.episodes == 3
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.frames = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('id = "CartPole-v1"\nframe = 4', "recipe.toml: unknown key 'frame'; did you mean 'frames'"),
+        ('id = "CartPole-v1"\nzzz = 4', "unknown key 'zzz'; known keys: id, frames"),
+        (
+            'id = "CartPole-v1"\n[train]\nlearning_rat = 1.0',
+            r"recipe.toml \[train\]: unknown key 'learning_rat'; did you mean",
+        ),
+        ('id = "CartPole-v1"\nis_default = true', "unknown key 'is_default'"),
+        ('id = "CartPole-v1"\nframes = "4"', "'frames' must be int, got '4'"),
+        ('id = "CartPole-v1"\nframes = 4.0', "'frames' must be int, got 4.0"),
+        ('id = "CartPole-v1"\nframes = true', "'frames' must be int, got True"),
+        ('id = "CartPole-v1"\nhalf = 1', "'half' must be bool, got 1"),
+        ('id = "CartPole-v1"\n[train]\nlearning_rate = "1e-3"', "'learning_rate' must be float"),
+        ('id = "CartPole-v1"\n[train]\nnet_arch = [64, 0.5]', "'net_arch' must be tuple"),
+        ('id = "CartPole-v1"\n[train]\nnet_arch = 64', "'net_arch' must be tuple"),
+        ('id = "CartPole-v1"\ntrain = 3', r"'train' must be a table, written \[train\]"),
+        ("id = 3", "'id' must be str, got 3"),
+        ("frames = 4", "'id' is missing"),
+        ("id = ", "recipe.toml is not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_recipe(write(tmp_path, text))
+
+
+# Environments
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("Pendulum-v1", "needs Discrete actions"),
+        ("FrozenLake-v1", "they must be a vector or an image"),
+        ("Blackjack-v1", "they must be a vector or an image"),
+    ],
+)
+def test_an_environment_that_no_q_network_can_play_is_an_error(env_id: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"'{env_id}' has .*{message}"):
+        make_env(Recipe(env_id))
+
+
+@pytest.mark.parametrize("frames", [0, -1])
+def test_frames_out_of_range_are_an_error(frames: int) -> None:
+    with pytest.raises(UserError, match="--frames must be at least 1"):
+        make_env(Recipe("CartPole-v1"), frames=frames)
+
+
+@pytest.mark.parametrize("sticky", [-0.1, 1.0, 2.0, float("nan")])
+def test_stickiness_out_of_range_is_an_error(sticky: float) -> None:
+    with pytest.raises(UserError, match="--sticky must lie in"):
+        make_env(Recipe("CartPole-v1"), sticky=sticky)
+
+
+def test_vectors_are_stacked_with_zeros_before_the_first() -> None:
+    env = make_env(Recipe("CartPole-v1"), frames=3)
+    plain = gym.make("CartPole-v1")
+    first, second = plain.reset(seed=1)[0], plain.step(1)[0]
+    zero = np.zeros(4, np.float32)
+    assert np.array_equal(env.reset(seed=1)[0], np.concatenate([zero, zero, first]))
+    assert np.array_equal(env.step(1)[0], np.concatenate([zero, first, second]))
+    assert env.observation_space.shape == (12,)
+
+
+def test_pong_is_bit_for_bit_the_pipeline_of_stable_baselines3() -> None:
+    def theirs() -> gym.Env:  # type: ignore[type-arg]
+        return AtariWrapper(gym.make("PongNoFrameskip-v4"), terminal_on_life_loss=False, clip_reward=False)
+
+    venv = VecFrameStack(VecTransposeImage(DummyVecEnv([theirs])), 4)
+    env = make_env(PONG)
+    venv.seed(3)
+    expected, observation = venv.reset(), env.reset(seed=3)[0]
+    assert env.observation_space == venv.observation_space
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        assert observation.dtype == np.uint8
+        assert np.array_equal(observation, expected[0])
+        action = int(rng.integers(6))
+        expected, rewards, dones, _ = venv.step(np.array([action]))
+        observation, reward, terminated, truncated, _ = env.step(action)
+        assert (reward, terminated or truncated) == (rewards[0], dones[0])
+
+
+def test_the_same_start_is_the_same_episode_and_other_starts_are_others() -> None:
+    env = make_env(PONG)
+
+    def opening(seed: int, start: int) -> bytes:
+        seen = [begin(env, seed, start)]
+        return b"".join([*(o.tobytes() for o in seen), *(env.step(0)[0].tobytes() for _ in range(25))])
+
+    openings = {start: opening(0, start) for start in (1, 2, 3, 15, 30)}
+    assert len(set(openings.values())) == 5
+    assert opening(0, 15) == openings[15]
+    assert opening(99, 15) == openings[15]  # without sticky actions the start is all that differs
+
+
+def test_a_seed_is_the_start_where_there_are_no_no_op_steps() -> None:
+    env = make_env(Recipe("CartPole-v1"))
+    first = begin(env, 5, None)
+    env.step(0)
+    assert np.array_equal(begin(env, 5, None), first)
+    assert not np.array_equal(begin(env, 6, None), first)
+
+
+def test_training_logs_the_score_of_the_game_and_learns_from_its_sign() -> None:
+    # Assault pays 21 points a hit
+    recipe = Recipe("AssaultNoFrameskip-v4", frames=1)
+    env, played = make_env(recipe, training=True), make_env(recipe)
+    observation, other = begin(env, 0, 1), begin(played, 0, 1)
+    rng, clipped, score, over = np.random.default_rng(0), [], 0.0, False
+    info: dict = {}  # type: ignore[type-arg]
+    while not over:
+        assert np.array_equal(observation, other)
+        action = int(rng.integers(7))
+        observation, reward, over, _, info = env.step(action)
+        other, points, _, _, _ = played.step(action)
+        clipped.append(reward)
+        score += float(points)
+        assert reward == np.sign(points)
+    assert set(clipped) == {0.0, 1.0}
+    assert info["episode"]["r"] == score > sum(clipped)
+
+
+def test_sticky_actions_repeat_the_previous_action() -> None:
+    class Remember(gym.Wrapper):  # type: ignore[type-arg]
+        taken: list[int] = []  # noqa: RUF012
+
+        def step(self, action: int):  # type: ignore[no-untyped-def]
+            self.taken.append(int(action))
+            return super().step(action)
+
+    gym.register("SnnRlSticky-v0", lambda **_: Remember(gym.make("MountainCar-v0").unwrapped))
+    try:
+        env = make_env(Recipe("SnnRlSticky-v0"), sticky=0.25)
+        env.reset(seed=0)
+        given = [n % 3 for n in range(1500)]
+        for action in given:
+            env.step(action)
+    finally:
+        gym.registry.pop("SnnRlSticky-v0")
+    different = np.mean([a != b for a, b in zip(given, Remember.taken, strict=True)])
+    assert 0.2 < different < 0.3
+
+
+def test_several_training_environments_are_seeded_apart_and_reproducibly() -> None:
+    def first(seed: int) -> np.ndarray:
+        venv = make_vec_env(Recipe("CartPole-v1"), 3, seed=seed)
+        observation = venv.reset()
+        venv.close()
+        return observation
+
+    assert first(1).shape == (3, 4)
+    assert np.array_equal(first(1), first(1))
+    assert len(np.unique(first(1), axis=0)) == 3
+    assert not np.array_equal(first(1), first(50))
+
+
+def test_training_environments_report_their_episodes() -> None:
+    env = make_env(Recipe("CartPole-v1"), training=True)
+    layer, kinds = env, []
+    while isinstance(layer, gym.Wrapper):
+        kinds.append(type(layer))
+        layer = layer.env
+    assert Monitor in kinds
+    assert isinstance(env.action_space, spaces.Discrete)

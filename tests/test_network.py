@@ -1,0 +1,334 @@
+"""The network: one decision, many decisions, and what flows between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch as th
+from conftest import conv_spec, lively, mlp_spec
+from torch import Tensor, nn
+
+from snn_rl.errors import UserError
+from snn_rl.network import QNetwork, UnconvertibleError, balance_thresholds, describe, detach
+from snn_rl.sb3_layers import leaves, read_layers
+
+
+def drive(steps: int = 6, batch: int = 3, size: int = 8) -> Tensor:
+    return th.randn(steps, batch, 1, size, size)
+
+
+@pytest.fixture
+def network() -> QNetwork:
+    return lively(QNetwork(conv_spec(), T=3))
+
+
+def test_at_one_timestep_from_rest_it_is_the_network_of_step_functions() -> None:
+    network = lively(QNetwork(conv_spec(), T=1), v_th=0.1)
+    x = drive(1, 16)[0]
+    q, _ = network(x)
+    with th.no_grad():
+        for synapse, lif in zip(network.synapses, network.lifs, strict=False):
+            x = (synapse(x) > lif.v_th).float()
+            assert 0 < x.mean() < 1
+        assert th.allclose(q, network.synapses[-1](x), atol=1e-6)
+
+
+def test_two_timesteps_of_one_neuron_by_hand() -> None:
+    network = QNetwork(mlp_spec(1, 1, 1), T=2)
+    with th.no_grad():
+        for synapse, weight, bias in zip(network.synapses, (0.5, 3.0), (0.25, -1.0), strict=True):
+            synapse[0].weight.fill_(weight)
+            synapse[0].bias.fill_(bias)
+    network.lifs[0].set(v_th=1.0, decay=0.5)
+    # current 0.5 * 1 + 0.25 = 0.75; v: 0.75 | 1.125, fires, 0.125; mean spike 0.5; q = 3 * 0.5 - 1
+    q, state = network(th.ones(1, 1))
+    assert (q.item(), state[0].item()) == (0.5, 0.125)
+    # carried: 0.8125 | 1.15625, fires, 0.15625
+    q, state = network(th.ones(1, 1), state)
+    assert (q.item(), state[0].item()) == (0.5, 0.15625)
+
+
+def test_input_scale_multiplies_the_observation() -> None:
+    network = QNetwork(mlp_spec(4, 5, 2), T=0, input_scale=1 / 255)
+    x = th.randint(0, 256, (7, 4), dtype=th.uint8)
+    expected = network.synapses[1](network.synapses[0](x.float() / 255).relu())
+    assert th.allclose(network(x)[0], expected, atol=1e-6)
+
+
+def test_decisions_one_by_one_are_one_long_unroll_with_episode_starts_in_the_middle(network: QNetwork) -> None:
+    observations = drive()
+    starts = th.zeros(6, 3, dtype=th.bool)
+    starts[0], starts[2, 1], starts[4, 0], starts[4, 2] = True, True, True, True
+    q_long, state_long = network.unroll(observations, None, starts)
+    state, q_short = network.initial_state(3, (1, 8, 8)), []
+    for observation, start in zip(observations, starts, strict=True):
+        q, state = network(observation, state, start)
+        q_short.append(q)
+    assert th.allclose(th.stack(q_short), q_long, atol=1e-6)
+    for ours, theirs in zip(state, state_long, strict=True):
+        assert th.allclose(ours, theirs, atol=1e-6)
+
+
+def test_an_episode_start_in_the_middle_is_a_network_at_rest_from_there(network: QNetwork) -> None:
+    observations, starts = drive(), th.zeros(6, 3, dtype=th.bool)
+    starts[3] = True
+    q, state = network.unroll(observations, None, starts)
+    q_fresh, state_fresh = network.unroll(observations[3:])
+    assert th.allclose(q[3:], q_fresh, atol=1e-6)
+    assert all(th.allclose(a, b, atol=1e-6) for a, b in zip(state, state_fresh, strict=True))
+    assert not th.allclose(network.unroll(observations)[0][3:], q_fresh, atol=1e-3)  # the membrane does matter
+
+
+def test_a_batch_is_a_loop_over_environments(network: QNetwork) -> None:
+    observations = drive()
+    q, state = network.unroll(observations)
+    for e in range(3):
+        q_e, state_e = network.unroll(observations[:, e : e + 1])
+        assert th.allclose(q[:, e : e + 1], q_e, atol=1e-6)
+        assert all(th.allclose(v[e : e + 1], v_e, atol=1e-6) for v, v_e in zip(state, state_e, strict=True))
+
+
+def test_the_state_of_one_environment_never_reaches_another(network: QNetwork) -> None:
+    observations, starts = drive(), th.zeros(6, 3, dtype=th.bool)
+    q, state = network.unroll(observations, None, starts)
+    disturbed, disturbed_starts = observations.clone(), starts.clone()
+    disturbed[:, 1] += 5
+    disturbed_starts[2, 1] = True
+    begin = network.initial_state(3, (1, 8, 8))
+    for v in begin:
+        v[1] = 7.0
+    q_other, state_other = network.unroll(disturbed, begin, disturbed_starts)
+    assert th.equal(q[:, [0, 2]], q_other[:, [0, 2]])
+    assert all(th.equal(a[[0, 2]], b[[0, 2]]) for a, b in zip(state, state_other, strict=True))
+    assert not th.allclose(q[:, 1], q_other[:, 1])
+
+
+def test_calls_leave_nothing_behind_in_the_network(network: QNetwork) -> None:
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    first = network.unroll(drive())
+    th.manual_seed(0)
+    observations = drive()
+    assert th.equal(network.unroll(observations)[0], network.unroll(observations)[0])
+    assert len(first[1]) == 3
+    assert {k: v.tolist() for k, v in network.state_dict().items()} == {k: v.tolist() for k, v in before.items()}
+
+
+def test_the_state_that_comes_in_is_not_written_to(network: QNetwork) -> None:
+    state = network.initial_state(3, (1, 8, 8))
+    network(drive()[0], state)
+    assert all(bool((v == 0).all()) for v in state)
+
+
+def test_gradients_reach_weights_thresholds_and_decays_of_all_layers(network: QNetwork) -> None:
+    network.unroll(drive(4, 16))[0].square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.abs().sum() > 0), name
+
+
+def test_gradients_flow_back_through_a_carried_membrane_and_stop_at_an_episode_start(network: QNetwork) -> None:
+    observations = drive(2, 4).requires_grad_()
+    network.unroll(observations)[0][1].sum().backward()  # only the second decision
+    assert observations.grad is not None
+    assert bool((observations.grad[0] != 0).any())
+    observations.grad = None
+    starts = th.zeros(2, 4, dtype=th.bool)
+    starts[1] = True
+    network.unroll(observations, None, starts)[0][1].sum().backward()
+    assert bool((observations.grad[0] == 0).all())
+    assert bool((observations.grad[1] != 0).any())
+
+
+def test_detach_cuts_the_graph_but_keeps_the_numbers(network: QNetwork) -> None:
+    _, state = network.unroll(drive())
+    for v, cut in zip(state, detach(state), strict=True):
+        assert v.requires_grad
+        assert not cut.requires_grad
+        assert th.equal(v, cut)
+
+
+def test_without_carry_every_decision_starts_from_rest() -> None:
+    network = lively(QNetwork(conv_spec(), T=2, carry=False))
+    observations = drive()
+    state = tuple(v + 3 for v in network.initial_state(3, (1, 8, 8)))
+    q = network.unroll(observations, state)[0]
+    assert th.equal(q, network.unroll(observations)[0])
+    assert th.equal(q, network.unroll(observations, state, th.zeros(6, 3, dtype=th.bool))[0])
+    assert th.allclose(q, th.stack([network(o)[0] for o in observations]), atol=1e-6)
+
+
+def test_without_timesteps_it_is_the_relu_network() -> None:
+    layers = nn.Sequential(
+        nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 3)
+    )
+    network = read_layers(list(layers.named_children()), T=0, input_scale=1.0)
+    x = drive(1, 10)[0]
+    q, state = network(x)
+    assert state == ()
+    assert network.initial_state(10, (1, 8, 8)) == ()
+    assert network.lifs == []
+    assert th.allclose(q, layers(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("T", [1, 5])
+def test_the_current_of_the_first_layer_is_computed_once_per_decision(T: int) -> None:
+    network = lively(QNetwork(conv_spec(), T=T))
+    rows: dict[str, list[int]] = {"first": [], "second": []}
+    network.synapses[0].register_forward_hook(lambda _, args, __: rows["first"].append(len(args[0])))
+    network.synapses[1].register_forward_hook(lambda _, args, __: rows["second"].append(len(args[0])))
+    network.unroll(drive(6, 3))
+    assert rows == {"first": [6 * 3], "second": [6 * 3 * T]}
+
+
+@pytest.mark.parametrize("T", [0, 2])
+def test_the_record_holds_what_each_layer_sent_on(T: int) -> None:
+    network, record = lively(QNetwork(conv_spec(), T=T)), []
+    q, _ = network.unroll(drive(), record=record)
+    assert [tuple(r.shape) for r in record] == [(6, max(T, 1), 3, *s) for s in [(4, 4, 4), (5, 2, 2), (6,)]]
+    assert th.allclose(network.synapses[-1](record[-1].mean(1)), q, atol=1e-6)
+    if T:
+        assert all(set(r.unique().tolist()) == {0.0, 1.0} for r in record)
+
+
+def test_layers_are_named_by_what_they_are() -> None:
+    assert QNetwork(conv_spec(), T=1).layer_names == ["conv1", "conv2", "fc1", "fc2"]
+
+
+def test_shapes_are_those_of_the_neurons_and_a_wrong_observation_is_an_error() -> None:
+    network = QNetwork(conv_spec(), T=1)
+    assert network.shapes((1, 8, 8)) == [(4, 4, 4), (5, 2, 2), (6,)]
+    assert [tuple(v.shape) for v in network.initial_state(7, (1, 8, 8))] == [(7, 4, 4, 4), (7, 5, 2, 2), (7, 6)]
+    with pytest.raises(ValueError, match="does not fit observations of shape 1x9x12"):
+        network.shapes((1, 9, 12))
+    with pytest.raises(ValueError, match="does not fit observations of shape 4"):
+        network.shapes((4,))
+
+
+def test_negative_timesteps_are_an_error() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        QNetwork(mlp_spec(2, 2), T=-1)
+
+
+def test_a_description_is_rebuilt_as_the_same_layers() -> None:
+    modules = [
+        nn.Conv2d(2, 4, (3, 2), stride=2, padding=(1, 0), dilation=(1, 2), groups=2, bias=False),
+        nn.ReLU(),
+        nn.AvgPool2d(2, stride=1, padding=1),
+        nn.Flatten(),
+        nn.Linear(100, 2),
+    ]
+    (first, second) = QNetwork(describe(named(*modules)), T=1).synapses
+    assert [repr(layer) for layer in (*first, *second)] == [repr(m) for m in modules if not isinstance(m, nn.ReLU)]
+
+
+def named(*modules: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(f"body.{n}", module) for n, module in enumerate(modules)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (nn.MaxPool2d(2), "MaxPool2d"),
+        (nn.Tanh(), "Tanh"),
+        (nn.BatchNorm2d(4), "BatchNorm2d"),
+        (nn.LSTM(4, 4), "LSTM"),
+        (nn.LeakyReLU(), "LeakyReLU"),
+        (nn.Dropout(), "Dropout"),
+        (nn.AvgPool2d(2, ceil_mode=True), "ceil_mode=False"),
+        (nn.AvgPool2d(2, padding=1, count_include_pad=False), "AvgPool2d must divide"),
+        (nn.AvgPool2d(2, divisor_override=3), "AvgPool2d must divide"),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), "padding_mode='zeros'"),
+        (nn.Flatten(2), "Flatten must flatten all but the batch"),
+    ],
+)
+def test_a_module_that_cannot_be_converted_is_named(bad: nn.Module, why: str) -> None:
+    with pytest.raises(UnconvertibleError, match=r"'body\.2'.*") as error:
+        describe(named(nn.Conv2d(1, 4, 3), nn.ReLU(), bad, nn.Flatten(), nn.Linear(4, 2)))
+    assert why in str(error.value)
+
+
+def test_a_subclass_of_a_convertible_module_is_not_trusted() -> None:
+    class Doubled(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    with pytest.raises(UnconvertibleError, match="Doubled"):
+        describe(named(Doubled(2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("modules", "where"),
+    [
+        ((nn.ReLU(), nn.Linear(2, 2)), "before ReLU number 1"),
+        ((nn.Linear(2, 2), nn.ReLU()), "after the last ReLU"),
+        ((nn.Linear(2, 2), nn.ReLU(), nn.Flatten(), nn.ReLU(), nn.Linear(2, 2)), "before ReLU number 2"),
+        ((nn.Flatten(),), "after the last ReLU"),
+        ((), "after the last ReLU"),
+    ],
+)
+def test_an_order_that_cannot_spike_is_an_error(modules: tuple[nn.Module, ...], where: str) -> None:
+    with pytest.raises(UnconvertibleError, match=where):
+        describe(named(*modules))
+
+
+def test_identities_are_dropped_and_relu_twice_is_relu() -> None:
+    spec = describe(named(nn.Identity(), nn.Linear(2, 3), nn.ReLU(), nn.ReLU(), nn.Linear(3, 1, bias=False)))
+    assert [layer["type"] for layer in spec] == ["Linear", "ReLU", "Linear"]
+    assert [layer["bias"] for layer in spec if layer["type"] == "Linear"] == [True, False]
+
+
+@pytest.mark.parametrize("layer", [{"type": "Sigmoid"}, {"type": "Linear", "in_features": 2, "evil": 1}])
+def test_a_spec_that_is_no_network_is_an_error(layer: dict[str, Any]) -> None:
+    with pytest.raises(UnconvertibleError, match="not a layer"):
+        QNetwork([layer, *mlp_spec(2, 2)], T=1)
+
+
+def test_an_activation_object_that_is_used_twice_counts_twice() -> None:
+    relu = nn.ReLU()
+    layers = nn.Sequential(nn.Linear(2, 3), relu, nn.Linear(3, 3), relu, nn.Linear(3, 2))
+    network = read_layers(list(leaves("body", layers)), T=0, input_scale=1.0)
+    x = th.randn(50, 2)
+    assert th.allclose(network(x)[0], layers(x), atol=1e-6)
+
+
+def test_balanced_with_many_timesteps_it_approaches_its_ann() -> None:
+    ann = QNetwork(mlp_spec(6, 16, 16, 3), T=0)
+    x = th.randn(200, 6)
+    errors = {}
+    for T in (5, 50, 400):
+        snn = QNetwork(ann.spec, T=T, carry=False)
+        snn.load_state_dict({**snn.state_dict(), **ann.state_dict()})
+        balance_thresholds(snn, x, percentile=100.0)
+        with th.no_grad():
+            errors[T] = float((snn(x)[0] - ann(x)[0]).abs().max() / ann(x)[0].abs().max())
+    assert errors[400] < 0.02
+    assert errors[400] < errors[50] / 3 < errors[5]
+
+
+def test_balancing_sets_the_percentile_and_folds_the_amplitude_into_the_next_weights() -> None:
+    network = QNetwork(mlp_spec(1, 1, 1, bias=False), T=1)
+    with th.no_grad():
+        network.synapses[0][0].weight.fill_(2.0)
+        network.synapses[1][0].weight.fill_(3.0)
+    balance_thresholds(network, th.arange(1.0, 11.0)[:, None], percentile=90.0, decay=0.75)  # currents 2, 4, ..., 20
+    assert network.lifs[0].v_th.item() == pytest.approx(18.0)
+    assert network.lifs[0].decay.item() == pytest.approx(0.75)
+    assert network.synapses[1][0].weight.item() == pytest.approx(54.0)
+    assert network(th.tensor([[10.0], [9.0]]))[0].flatten().tolist() == pytest.approx([54.0, 0.0])
+
+
+@pytest.mark.parametrize("percentile", [0.0, -5.0, 100.1, float("nan")])
+def test_a_percentile_out_of_range_is_an_error(percentile: float) -> None:
+    with pytest.raises(UserError, match="percentile"):
+        balance_thresholds(QNetwork(mlp_spec(2, 2, 2), T=1), th.zeros(4, 2), percentile)
+
+
+def test_balancing_falls_back_on_the_driven_neurons_and_refuses_a_dead_layer() -> None:
+    network = QNetwork(mlp_spec(1, 1, 1, bias=False), T=1)
+    with th.no_grad():
+        network.synapses[0][0].weight.fill_(1.0)
+    balance_thresholds(network, th.tensor([[-1.0]] * 9 + [[0.5]]), percentile=50.0)  # the median is negative
+    assert network.lifs[0].v_th.item() == pytest.approx(0.5)
+    with pytest.raises(UserError, match="layer fc1 never gets a positive current"):
+        balance_thresholds(network, th.full((5, 1), -1.0), percentile=99.0)

@@ -1,0 +1,173 @@
+"""The path of an agent on real CartPole: ANN, conversion, pruning, evaluation; resumable at every stage."""
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch as th
+
+from snn_rl import agents, train
+from snn_rl.agents import Agent
+from snn_rl.convert import compare, convert, record_play
+from snn_rl.distill import Distiller, action_gap, distillation_loss
+from snn_rl.environments import Recipe, load_recipe
+from snn_rl.errors import UserError
+from snn_rl.evaluate import add_score, evaluate, protocol
+from snn_rl.prune import prune_stage
+
+CPU = th.device("cpu")
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    full = load_recipe("CartPole-v1")
+    return dataclasses.replace(
+        full,
+        train=dataclasses.replace(
+            full.train, total_timesteps=300, eval_freq=150, eval_episodes=2, learning_starts=50, net_arch=(16,)
+        ),
+        convert=dataclasses.replace(full.convert, observations=80),
+        prune=dataclasses.replace(
+            full.prune, gradient_steps=(6,), learning_starts=80, evaluations=2, eval_episodes=2, td_timesteps=1_100
+        ),
+        evaluate=dataclasses.replace(full.evaluate, episodes=3),
+    )
+
+
+@pytest.fixture
+def ann(recipe: Recipe, tmp_path: Path) -> Agent:
+    return train.train_ann(recipe, tmp_path / "ann", frames=1, seed=0, device=CPU)
+
+
+def test_the_ann_is_trained_from_nothing_and_its_card_says_how(ann: Agent, tmp_path: Path) -> None:
+    card = json.loads((tmp_path / "ann" / "card.json").read_text())
+    assert (card["T"], card["env"], card["made"]["seed"], card["made"]["work"]) == (0, "CartPole-v1", 0, 300)
+    assert len(card["made"]["selection"]) == 2
+    assert list((tmp_path / "tensorboard" / "ann").glob("events*"))
+
+
+def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Recipe) -> None:
+    converted = convert(ann, recipe, 3)
+    quality = converted.made["conversion"]
+    assert list(quality) == ["T=3", "T=2", "T=1"]
+    assert all(0 <= row["agreement"] <= 1 and row["q_error"] > 0 for row in quality.values())
+    first = converted.network.synapses[0].state_dict()
+    assert all(th.equal(value, ann.network.synapses[0].state_dict()[key]) for key, value in first.items())
+    # The amplitude of the first layer's spikes is folded into the second layer's weights.
+    ratio = converted.network.synapses[1][0].weight / ann.network.synapses[1][0].weight
+    assert th.allclose(ratio, converted.network.lifs[0].v_th.expand_as(ratio))
+
+
+def test_compare_finds_no_difference_between_an_ann_and_itself(ann: Agent, recipe: Recipe) -> None:
+    play = record_play(ann, recipe, 20, seed=0)
+    assert compare(ann.network, ann.network, play) == {"agreement": 1.0, "q_error": 0.0, "spike_rate": {}}
+
+
+def test_the_distillation_loss_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
+    teacher = th.tensor([[1.0, 2.0], [0.5, 0.0]])
+    assert distillation_loss(teacher, teacher, 0.5) == 0
+    assert distillation_loss(teacher.flip(1), teacher, 0.5) > 0.1
+    # One action: the policies agree whatever the values, only the Huber term is left: 0.1 * (|2| - 0.5)
+    assert distillation_loss(th.tensor([[3.0]]), th.tensor([[1.0]]), 1.0) == pytest.approx(0.15)
+
+
+def test_the_action_gap_is_the_median_of_best_minus_second() -> None:
+    assert action_gap(th.tensor([[1.0, 3.0, 2.5], [0.0, 0.2, 0.0], [5.0, 1.0, 1.0]])) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("objective", ["distill", "td"])
+def test_each_stage_starts_from_the_one_before_and_is_kept(objective: str, ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
+    agent = convert(ann, recipe, 2)
+    for T in (2, 1):
+        agent = prune_stage(agent, ann, recipe, T, tmp_path / f"T{T}", objective=objective, seed=0, device=CPU, show=False)
+        stored = agents.load(tmp_path / f"T{T}")
+        assert stored.network.T == T
+        assert stored.made["objective"] == objective
+        state = agent.network.state_dict()
+        assert all(th.equal(value, state[key]) for key, value in stored.network.state_dict().items())
+    assert not list(tmp_path.glob(".*.checkpoint*"))
+
+
+def test_an_interrupted_stage_goes_on_at_the_update_where_it_stopped(
+    ann: Agent, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = convert(ann, recipe, 1)
+    seen: list[float] = []
+    update: Callable[[Distiller, float], float] = Distiller.update
+
+    def counted(self: Distiller, progress: float) -> float:
+        if len(seen) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        seen.append(progress)
+        return update(self, progress)
+
+    monkeypatch.setattr(Distiller, "update", counted)
+    arguments: dict[str, Any] = {"objective": "distill", "seed": 0, "device": CPU, "show": False}
+    with pytest.raises(KeyboardInterrupt, match="after 5 of 6"):
+        prune_stage(agent, ann, recipe, 1, tmp_path / "T1", **arguments)
+    assert not (tmp_path / "T1").exists()
+    seen.append(-1)
+    prune_stage(agent, ann, recipe, 1, tmp_path / "T1", **arguments)
+    assert seen[6:] == [pytest.approx(5 / 6)]
+
+
+def test_distillation_moves_the_student_towards_its_teacher(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
+    longer = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, gradient_steps=(150,)))
+    agent = convert(ann, longer, 1)
+    play = record_play(ann, longer, 100, seed=5)
+    before = compare(agent.network, ann.network, play)["q_error"]
+    pruned = prune_stage(agent, ann, longer, 1, tmp_path / "T1", objective="distill", seed=0, device=CPU, show=False)
+    assert compare(pruned.network, ann.network, play)["q_error"] < before
+
+
+def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
+    spiking = convert(ann, recipe, 1)
+    with pytest.raises(UserError, match="at least 1"):
+        convert(ann, recipe, 0)
+    with pytest.raises(UserError, match="spiking already"):
+        convert(spiking, recipe, 1)
+    with pytest.raises(UserError, match="needs the ANN"):
+        prune_stage(spiking, None, recipe, 1, tmp_path / "x", objective="distill", seed=0, device=CPU)
+    with pytest.raises(UserError, match="convert it first"):
+        prune_stage(ann, ann, recipe, 1, tmp_path / "x", objective="distill", seed=0, device=CPU)
+
+
+def test_an_evaluation_has_the_promised_fields(ann: Agent, recipe: Recipe) -> None:
+    spiking = convert(ann, recipe, 2)
+    fields = {"agent", "env", "T", "frames", "carry", "epsilon", "sticky", "episodes", "return", "energy", "versions"}
+    energy = {"ann_uj", "snn_uj", "ratio", "macs", "acs", "neuron_updates", "membrane_uj", "convention", "technology"}
+    result = evaluate(spiking, recipe)
+    assert set(result) == fields | {"spike_rate"}
+    assert energy <= set(result["energy"])
+    assert [set(episode) for episode in result["episodes"]] == [{"start", "seed", "return", "length"}] * 3
+    assert set(result["return"]) == {"mean", "std", "iqm", "ci95", "min", "max"}
+    assert result["return"]["mean"] == pytest.approx(sum(episode["return"] for episode in result["episodes"]) / 3)
+    plain = evaluate(ann, recipe)
+    assert set(plain) == fields
+    assert (plain["T"], plain["carry"]) == (0, False)
+    assert "snn_uj" not in plain["energy"]
+
+
+def test_an_evaluation_can_be_repeated_exactly(ann: Agent, recipe: Recipe) -> None:
+    spiking = convert(ann, recipe, 2)
+    first, second = (evaluate(spiking, recipe, episodes=4, epsilon=0.2, seed=3) for _ in range(2))
+    assert first == second
+    assert [episode["seed"] for episode in first["episodes"]] == [3, 4, 5, 6]
+
+
+def test_scores_replace_those_of_the_same_protocol(ann: Agent, recipe: Recipe) -> None:
+    for episodes in (2, 3):
+        add_score(ann, evaluate(ann, recipe, episodes=episodes), training_seed=0)
+    add_score(ann, evaluate(ann, recipe, episodes=1, epsilon=0.5), training_seed=0)
+    assert list(ann.scores) == ["greedy", "epsilon 0.5"]
+    assert [row["protocol"] for row in ann.episodes] == ["greedy"] * 3 + ["epsilon 0.5"]
+
+
+def test_protocols_have_names() -> None:
+    assert protocol(0, 0) == "greedy"
+    assert protocol(0.01, 0.25, zeroed=True) == "epsilon 0.01, sticky 0.25, membrane zeroed"

@@ -1,0 +1,191 @@
+"""A report says what the files say: numbers that one can check by hand, and '-' for what nobody measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snn_rl import report, stats
+from snn_rl.errors import UserError
+
+SNN_ENERGY = {  # 10 of the ANN against 1 + 2 + 0.5 + 0.5, by T = 2
+    "ann_uj": 10.0,
+    "technology": "45 nm",
+    "convention": "per decision",
+    "first_layer_uj": 1.0,
+    "accumulate_uj": 2.0,
+    "neuron_uj": 0.5,
+    "membrane_uj": 0.5,
+    "snn_uj": 4.0,
+    "ratio": 2.5,
+    "snn_synaptic_uj": 3.0,
+    "ratio_synaptic": 10 / 3,
+    "snn_first_layer_times_T_uj": 5.0,
+    "ratio_first_layer_times_T": 2.0,
+}
+
+
+def agent(
+    run: Path,
+    name: str,
+    T: int,
+    returns: dict[str, list[float]],
+    *,
+    training_seed: int = 0,
+    env: str = "CartPole-v1",
+    energy: dict[str, Any] | None = None,
+    measured: bool = True,
+) -> Path:
+    """Writes an agent's folder by hand: its returns by protocol, episode n with seed n."""
+    folder = run / name
+    folder.mkdir(parents=True)
+    score: dict[str, Any] = {"T": T, "frames": 1, "carry": bool(T), "spike_rate": {"fc1": 0.1, "fc2": 0.3}}
+    score["energy"] = energy or (SNN_ENERGY if T else {"ann_uj": 10.0, "ann_effective_uj": 6.0})
+    if not T:
+        del score["spike_rate"]
+    scores = {protocol: score for protocol in returns} if measured else {}
+    card = {"format": 1, "env": env, "name": name, "T": T, "frames": 1, "carry": bool(T), "made": {}, "scores": scores}
+    (folder / "card.json").write_text(json.dumps(card))
+    with (folder / "episodes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["training_seed", "protocol", "episode", "start", "seed", "return", "length"])
+        for protocol, values in returns.items():
+            writer.writerows([training_seed, protocol, n, "", n, value, 10] for n, value in enumerate(values))
+    return folder
+
+
+def rows(*folders: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    found = report.summarise(report.read(folder for where in folders for folder in report.find(str(where))))
+    return {(row["agent"], row["protocol"]): row for row in found}
+
+
+def test_the_mean_is_over_all_episodes_of_all_training_seeds(tmp_path: Path) -> None:
+    for seed, values in enumerate([[1.0, 2.0], [3.0, 6.0], [5.0, 7.0]]):
+        agent(tmp_path / str(seed), "T1", 1, {"greedy": values}, training_seed=seed)
+    row = rows(tmp_path / "0", tmp_path / "1", tmp_path / "2")["T1", "greedy"]
+    assert row["return"]["mean"] == 4.0  # (1 + 2 + 3 + 6 + 5 + 7) / 6
+    assert row["return"]["iqm"] == 4.0  # without 1 and 7: (2 + 3 + 5 + 6) / 4
+    assert (row["return"]["min"], row["return"]["max"]) == (1.0, 7.0)
+    assert (row["episodes"], row["training_seeds"]) == (6, 3)
+    low, high = row["return"]["mean_ci95"]
+    assert 1.0 <= low < 4.0 < high <= 7.0
+
+
+def test_one_training_seed_has_the_interval_over_its_episodes(tmp_path: Path) -> None:
+    values = [1.0, 4.0, 5.0, 9.0, 12.0]
+    agent(tmp_path, "T1", 1, {"greedy": values})
+    assert rows(tmp_path)["T1", "greedy"]["return"]["ci95"] == list(stats.interval(values))
+
+
+def test_the_interval_over_training_seeds_is_wider_than_over_episodes_that_depend_on_them() -> None:
+    groups = [np.full(50, 0.0), np.full(50, 10.0), np.full(50, 20.0)]  # each seed always gets the same return
+    low, high = report.bootstrap(groups, lambda x: np.asarray(x.mean(-1)))
+    assert (low, high) == (0.0, 20.0)  # the same seed three times has probability 1/27 > 2.5 %
+    episodes = report.bootstrap([np.concatenate(groups)], lambda x: np.asarray(x.mean(-1)))
+    assert episodes[1] - episodes[0] < 5
+
+
+def test_differences_are_paired_by_start_seed_and_protocol(tmp_path: Path) -> None:
+    agent(tmp_path, "ann", 0, {"greedy": [10.0, 20.0, 30.0], "sticky 0.25": [1.0, 1.0, 1.0]})
+    agent(tmp_path, "T1", 1, {"greedy": [9.0, 20.0], "sticky 0.25": [2.0, 3.0, 4.0], "epsilon 0.01": [5.0]})
+    found = rows(tmp_path)
+    greedy = found["T1", "greedy"]["minus_ann"]
+    assert greedy["mean"] == -0.5  # (9 - 10, 20 - 20): the third start has no partner
+    assert (greedy["wins"], greedy["ties"], greedy["losses"], greedy["episodes"]) == (0, 1, 1, 2)
+    assert found["T1", "sticky 0.25"]["minus_ann"]["mean"] == 2.0
+    assert found["T1", "epsilon 0.01"]["minus_ann"] is None  # the ANN was not measured so
+    assert found["ann", "greedy"]["minus_ann"] is None
+
+
+def test_the_partner_of_a_zeroed_membrane_is_the_same_ann(tmp_path: Path) -> None:
+    agent(tmp_path, "ann", 0, {"greedy": [10.0, 20.0]})
+    agent(tmp_path, "T1", 1, {"greedy, membrane zeroed": [7.0, 19.0]})
+    assert rows(tmp_path)["T1", "greedy, membrane zeroed"]["minus_ann"]["mean"] == -2.0
+
+
+def test_a_training_seed_is_compared_with_its_own_ann() -> None:
+    ann: report.Returns = {"0": {("", "0"): 10.0}, "1": {("", "0"): 20.0}}
+    own: report.Returns = {"0": {("", "0"): 11.0}, "1": {("", "0"): 23.0}}
+    assert (report.compare(own, ann) or {})["mean"] == 2.0  # (11 - 10, 23 - 20)
+    other: report.Returns = {"7": {("", "0"): 11.0}}
+    assert (report.compare(other, ann) or {})["mean"] == -4.0  # 11 - (10 + 20) / 2
+
+
+def test_energy_of_several_agents_is_their_mean_and_its_ratio(tmp_path: Path) -> None:
+    for seed, uj in enumerate([3.0, 5.0]):
+        agent(tmp_path / str(seed), "T2", 2, {"greedy": [1.0]}, training_seed=seed, energy=SNN_ENERGY | {"snn_uj": uj})
+    row = rows(tmp_path)["T2", "greedy"]
+    assert (row["energy"]["snn_uj"], row["energy"]["ratio"]) == (4.0, 2.5)
+    assert row["mean_spike_rate"] == pytest.approx(0.2)
+
+
+def test_the_table_says_what_was_measured_and_a_dash_where_nothing_was(tmp_path: Path) -> None:
+    agent(tmp_path, "ann", 0, {"greedy": [10.0, 20.0]})
+    agent(tmp_path, "T2", 2, {"greedy": [9.0, 18.0]})
+    out = tmp_path / "report"
+    assert report.main([str(tmp_path), "--out", str(out)]) == 0
+    lines = (out / "report.md").read_text().splitlines()
+    cells = {line.split(" | ")[0]: line.strip("| ").split(" | ") for line in lines if line.startswith("| ")}
+    ann, snn = cells["| ann"], cells["| T2"]
+    assert ann == ["ann", "ANN", "1", "-", "greedy", "15.00", ann[6], "10 .. 20", "2", "1", "-", "-", "10", "-", "-", "-"]
+    assert snn[:6] == ["T2", "2", "1", "yes", "greedy", "13.50"]
+    assert snn[7:] == ["9 .. 18", "2", "1", "-1.50", "0.200", "4", "2.50", "3.33", "2.00"]
+    assert "Energy: 45 nm; per decision." in (out / "report.md").read_text()
+
+
+def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent(tmp_path / "run", "ann", 0, {"greedy": [10.0, 20.0]})
+    agent(tmp_path / "run", "converted-T5", 5, {"greedy": [1.0, 2.0]})
+    for T in (2, 1):
+        agent(tmp_path / "run", f"T{T}", T, {"greedy": [9.0, 18.0]})
+    report.main([str(tmp_path / "run"), str(tmp_path / "run" / "T1"), "--out", str(tmp_path / "out")])
+    printed = {Path(line).name for line in capsys.readouterr().out.splitlines()}
+    assert printed == {path.name for path in (tmp_path / "out").iterdir()}
+    assert printed == {"report.md", "summary.json", "reward_vs_T.png", "energy_vs_T.png", "spike_rate.png"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [row["agent"] for row in summary] == ["ann", "converted-T5", "T2", "T1"]
+    assert [row["episodes"] for row in summary] == [2, 2, 2, 2]  # T1 was named twice and counts once
+
+
+def test_each_environment_has_its_own_folder_and_an_ann_alone_no_plots(tmp_path: Path) -> None:
+    agent(tmp_path / "a", "ann", 0, {"greedy": [1.0]})
+    agent(tmp_path / "b", "ann", 0, {"greedy": [2.0]}, env="ALE/Pong-v5")
+    report.main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")])
+    for env in ("CartPole-v1", "ALE-Pong-v5"):
+        assert {path.name for path in (tmp_path / "out" / env).iterdir()} == {"report.md", "summary.json"}
+
+
+def test_errors_say_what_to_do(tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    with pytest.raises(UserError, match="holds no agents"):
+        report.main([str(tmp_path / "nowhere"), *out])
+    unscored = agent(tmp_path / "unscored", "T1", 1, {"greedy": [1.0]}, measured=False)
+    with pytest.raises(UserError, match="run evaluate first"):
+        report.main([str(unscored), *out])
+    damaged = agent(tmp_path / "damaged", "T1", 1, {"greedy": [1.0]})
+    (damaged / "card.json").write_text('{"env": ')
+    with pytest.raises(UserError, match="damaged"):
+        report.main([str(damaged), *out])
+    one = agent(tmp_path / "one", "T1", 1, {"greedy": [1.0]})
+    two = agent(tmp_path / "two", "T1", 1, {"greedy": [2.0]})  # the same training seed, another result
+    with pytest.raises(UserError, match="contradicts"):
+        report.main([str(one), str(two), *out])
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write the report"):
+        report.main([str(one), "--out", str(tmp_path / "file")])
+
+
+def test_it_does_not_need_torch(tmp_path: Path) -> None:
+    agent(tmp_path, "T1", 1, {"greedy": [1.0]})
+    script = "import sys; from snn_rl import report; report.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-c", script, str(tmp_path), "--out", str(tmp_path / "out")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "out" / "report.md").is_file()

@@ -1,0 +1,368 @@
+"""Stable-Baselines3 zips: the same Q-values, nothing executed, and clear about what cannot be read."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from conftest import Pixels
+from gymnasium import spaces
+from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
+from torch import nn
+
+from snn_rl import agents
+from snn_rl.environments import Recipe, make_env
+from snn_rl.errors import UserError
+from snn_rl.network import UnconvertibleError
+from snn_rl.sb3_import import import_policy, load_zip
+
+PIXELS = "SnnRlPixels-v0"
+
+
+@pytest.fixture(autouse=True)
+def _pixels() -> Iterator[None]:
+    gym.register(PIXELS, lambda **_: Pixels())
+    yield
+    gym.registry.pop(PIXELS)
+
+
+class Tiny(BaseFeaturesExtractor):
+    """A custom feature extractor."""
+
+    def __init__(self, observation_space: spaces.Box, width: int = 9) -> None:
+        super().__init__(observation_space, width)
+        self.body = nn.Sequential(nn.Linear(observation_space.shape[0], width), nn.ReLU())
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        return self.body(x)
+
+
+class Twice(Tiny):
+    """Its forward is not its layers in a row."""
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        return 2 * self.body(x)
+
+
+class Pooled(Tiny):
+    """Holds a module that has no spiking counterpart."""
+
+    def __init__(self, observation_space: spaces.Box, width: int = 9) -> None:
+        super().__init__(observation_space, width)
+        self.body.append(nn.LayerNorm(width))
+
+
+class Shared(Tiny):
+    """One activation object in two places."""
+
+    def __init__(self, observation_space: spaces.Box, width: int = 9) -> None:
+        super().__init__(observation_space, width)
+        self.body.extend([nn.Linear(width, width), self.body[1]])
+
+
+def dqn(env: Any = "CartPole-v1", policy: str = "MlpPolicy", **policy_kwargs: Any) -> DQN:
+    return DQN(policy, env, buffer_size=10, policy_kwargs=policy_kwargs, seed=0, device="cpu")
+
+
+def zipped(model: Any, folder: Path) -> Path:
+    model.save(folder / "model.zip")
+    return folder / "model.zip"
+
+
+def rewrite(path: Path, member: str, content: bytes | Callable[[bytes], bytes]) -> Path:
+    """Replaces one member of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members[member] = content if isinstance(content, bytes) else content(members[member])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in members.items():
+            archive.writestr(name, value)
+    return path
+
+
+def tensors(change: Callable[[dict[str, th.Tensor]], Any]) -> Callable[[bytes], bytes]:
+    """Changes the state dict in ``policy.pth``."""
+
+    def apply(content: bytes) -> bytes:
+        state = th.load(io.BytesIO(content), weights_only=True)
+        change(state)
+        out = io.BytesIO()
+        th.save(state, out)
+        return out.getvalue()
+
+    return apply
+
+
+def assert_same_q(model: DQN, network: Any, space: spaces.Space[Any]) -> None:
+    space.seed(0)
+    box = space if space.dtype == np.uint8 else spaces.Box(-3, 3, space.shape, np.float32, seed=0)  # type: ignore[arg-type]
+    observations = th.as_tensor(np.stack([box.sample() for _ in range(32)]))
+    with th.no_grad():
+        theirs, ours = model.q_net(observations), network(observations)[0]
+    assert th.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert theirs.std() > 0
+
+
+# What can be read
+
+
+def test_an_mlp_of_any_shape_has_the_same_q_values(tmp_path: Path) -> None:
+    model = dqn(net_arch=[7, 5, 3])
+    agent = agents.load(zipped(model, tmp_path), "CartPole-v1")
+    assert (agent.env, agent.name, agent.frames, agent.observation_shape) == ("CartPole-v1", "ann", 1, (4,))
+    assert [layer.get("out_features") for layer in agent.network.spec if layer["type"] == "Linear"] == [7, 5, 3, 2]
+    assert (agent.network.T, agent.network.input_scale) == (0, 1.0)
+    assert_same_q(model, agent.network, model.observation_space)
+
+
+def test_an_mlp_without_hidden_layers_has_the_same_q_values(tmp_path: Path) -> None:
+    model = dqn(net_arch=[])
+    assert_same_q(model, load_zip(zipped(model, tmp_path), "CartPole-v1").network, model.observation_space)
+
+
+@pytest.mark.parametrize("stack", [1, 4])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_cnn_has_the_same_q_values(tmp_path: Path, stack: int, normalize: bool) -> None:
+    venv = make_vec_env(Pixels, 1)
+    model = dqn(VecFrameStack(venv, stack) if stack > 1 else venv, "CnnPolicy", normalize_images=normalize, net_arch=[11])
+    agent = load_zip(zipped(model, tmp_path), PIXELS)
+    assert (agent.frames, agent.observation_shape) == (stack, (stack, 36, 36))
+    assert agent.network.input_scale == (1 / 255 if normalize else 1.0)
+    assert_same_q(model, agent.network, model.observation_space)
+
+
+def test_the_nature_cnn_of_pong_has_the_same_q_values(tmp_path: Path) -> None:
+    venv = DummyVecEnv([lambda: make_env(Recipe("PongNoFrameskip-v4", frames=4))])
+    model = dqn(venv, "CnnPolicy")
+    agent = load_zip(zipped(model, tmp_path), "PongNoFrameskip-v4")
+    assert (agent.frames, agent.observation_shape) == (4, (4, 84, 84))
+    assert agent.network.layer_names == ["conv1", "conv2", "conv3", "fc1", "fc2"]
+    assert_same_q(model, agent.network, model.observation_space)
+
+
+def test_stacked_vectors_are_recognised(tmp_path: Path) -> None:
+    model = dqn(VecFrameStack(make_vec_env("CartPole-v1", 1), 3))
+    agent = load_zip(zipped(model, tmp_path), "CartPole-v1")
+    assert (agent.frames, agent.observation_shape) == (3, (12,))
+    assert_same_q(model, agent.network, model.observation_space)
+
+
+def test_a_custom_extractor_has_to_be_named_and_then_has_the_same_q_values(tmp_path: Path) -> None:
+    model = dqn(features_extractor_class=Tiny, features_extractor_kwargs={"width": 13}, net_arch=[6])
+    path = zipped(model, tmp_path)
+    with pytest.raises(UserError, match=r"custom feature extractor \(.*Tiny.*--extractor module:Class"):
+        load_zip(path, "CartPole-v1")
+    assert_same_q(model, load_zip(path, "CartPole-v1", "test_sb3_import:Tiny").network, model.observation_space)
+
+
+@pytest.mark.parametrize("name", ["test_sb3_import:Missing", "no_such_module:Tiny", "test_sb3_import", ":Tiny", ""])
+def test_an_extractor_that_is_not_there_is_an_error(tmp_path: Path, name: str) -> None:
+    path = zipped(dqn(features_extractor_class=Tiny), tmp_path)
+    with pytest.raises(UserError, match="--extractor"):
+        load_zip(path, "CartPole-v1", name)
+
+
+@pytest.mark.parametrize(("kind", "message"), [(Twice, "'Twice'"), (Pooled, r"features_extractor\.body\.2.*LayerNorm")])
+def test_an_extractor_that_cannot_be_converted_is_named(tmp_path: Path, kind: type[Tiny], message: str) -> None:
+    path = zipped(dqn(features_extractor_class=kind), tmp_path)
+    with pytest.raises(UnconvertibleError, match=message):
+        load_zip(path, "CartPole-v1", f"test_sb3_import:{kind.__name__}")
+
+
+def test_an_activation_shared_by_two_layers_is_read_twice() -> None:
+    model = dqn(features_extractor_class=Shared)
+    assert_same_q(model, import_policy(model.policy), model.observation_space)
+
+
+def test_a_live_policy_is_read_and_left_as_it_is() -> None:
+    model = dqn(net_arch=[8])
+    before = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    network = import_policy(model.policy)
+    assert_same_q(model, network, model.observation_space)
+    with th.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    assert all(th.equal(value, before[key]) for key, value in model.policy.state_dict().items())
+
+
+# What cannot
+
+
+def test_another_activation_is_an_error(tmp_path: Path) -> None:
+    for activation in (nn.Tanh, nn.LeakyReLU, nn.ReLU6, nn.ELU):
+        path = zipped(dqn(activation_fn=activation), tmp_path)
+        with pytest.raises(UnconvertibleError, match=f"activation .*{activation.__name__}.* has no spiking counterpart"):
+            load_zip(path, "CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env_id", "named"),
+    [(PPO, "CartPole-v1", "PPO"), (A2C, "CartPole-v1", "A2C"), (SAC, "Pendulum-v1", "SAC")],
+)
+def test_another_algorithm_is_named(tmp_path: Path, algorithm: Any, env_id: str, named: str) -> None:
+    settings = {"buffer_size": 10} if algorithm is SAC else {}
+    path = zipped(algorithm("MlpPolicy", env_id, device="cpu", **settings), tmp_path)
+    with pytest.raises(UserError, match=f"another algorithm .*{named}.*; only DQN"):
+        load_zip(path, "CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("Acrobot-v1", "takes 4 inputs but 'Acrobot-v1' gives 6; is this the right --env"),
+        ("MountainCar-v0", "has 2 actions but 'MountainCar-v0' has 3"),
+        (PIXELS, "has 2 actions but"),
+        ("CartPoleee-v1", "unknown environment 'CartPoleee-v1'"),
+    ],
+)
+def test_the_wrong_environment_is_told(tmp_path: Path, env_id: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        load_zip(zipped(dqn(), tmp_path), env_id)
+    assert "\n" not in str(error.value)
+
+
+def test_a_cnn_for_images_of_another_size_is_told(tmp_path: Path) -> None:
+    path = zipped(dqn(make_vec_env(lambda: Pixels(size=60), 1), "CnnPolicy"), tmp_path)
+    with pytest.raises(UserError, match=f"does not fit '{PIXELS}' with 1 frame") as error:
+        load_zip(path, PIXELS)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no file .*nothing\.zip"):
+        load_zip(tmp_path / "nothing.zip", "CartPole-v1")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.95])
+def test_a_truncated_file_is_told(tmp_path: Path, keep: float) -> None:
+    path = zipped(dqn(), tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep if keep >= 1 else keep * len(content))])
+    # a zip is read from its end, where a truncated one may show the directory of the zip inside it, policy.pth
+    with pytest.raises(UserError, match=r"(damaged or|it is) truncated"):
+        load_zip(path, "CartPole-v1")
+
+
+def test_a_flipped_bit_is_told(tmp_path: Path) -> None:
+    path = zipped(dqn(), tmp_path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        content[archive.getinfo("policy.pth").header_offset + 3000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged or truncated"):
+        load_zip(path, "CartPole-v1")
+
+
+@pytest.mark.parametrize("content", [b"", b"not json", b"[]", b"3", b"\xff"])
+def test_data_that_is_no_description_of_an_agent_is_an_error(tmp_path: Path, content: bytes) -> None:
+    path = rewrite(zipped(dqn(), tmp_path), "data", content)
+    with pytest.raises(UserError, match=r"model\.zip"):
+        load_zip(path, "CartPole-v1")
+
+
+@pytest.mark.parametrize("content", [b'{"policy_kwargs": 3}', b'{"policy_kwargs": "x"}', b"{}"])
+def test_policy_arguments_that_are_none_are_ignored_or_an_error(tmp_path: Path, content: bytes) -> None:
+    model = dqn()
+    path = rewrite(zipped(model, tmp_path), "data", content)
+    with contextlib.suppress(UserError):
+        assert_same_q(model, load_zip(path, "CartPole-v1").network, model.observation_space)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("q_net.q_net.2.weight"),
+        lambda state: [state.pop(key) for key in list(state) if key.endswith("weight")],
+        lambda state: state.update({"q_net.q_net.0.weight": th.zeros(3)}),
+        lambda state: state.update({"q_net.q_net.0.weight": "zero"}),
+        lambda state: state.update({"extra": th.zeros(3)}),
+    ],
+)
+def test_tensors_that_are_no_network_are_an_error(tmp_path: Path, change: Any) -> None:
+    path = rewrite(zipped(dqn(), tmp_path), "policy.pth", tensors(change))
+    with pytest.raises(UserError, match=r"model\.zip") as error:
+        load_zip(path, "CartPole-v1")
+    assert "\n" not in str(error.value)
+
+
+def test_a_zip_of_something_else_is_an_error(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("holiday.jpg", b"")
+    with pytest.raises(UserError, match=r"it lacks 'data' or 'policy\.pth'"):
+        load_zip(tmp_path / "model.zip", "CartPole-v1")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_an_error(tmp_path: Path, value: float) -> None:
+    path = rewrite(
+        zipped(dqn(), tmp_path), "policy.pth", tensors(lambda state: state["q_net.q_net.0.weight"].__setitem__(0, value))
+    )
+    with pytest.raises(UserError, match="not finite"):
+        load_zip(path, "CartPole-v1")
+
+
+# Nothing is executed
+
+
+class Exploit:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_the_exploit_would_work(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Exploit(tmp_path / "hacked")))
+    assert (tmp_path / "hacked").exists()
+
+
+def test_a_pickle_in_data_is_not_executed(tmp_path: Path) -> None:
+    model, mark = dqn(), tmp_path / "hacked"
+    bomb = {":type:": "dict", ":serialized:": base64.b64encode(cloudpickle.dumps(Exploit(mark))).decode()}
+
+    def poison(content: bytes) -> bytes:
+        data = json.loads(content)
+        for key in ("policy_class", "policy_kwargs", "observation_space", "lr_schedule", "anything"):
+            data[key] = bomb
+        return json.dumps(data).encode()
+
+    path = rewrite(zipped(model, tmp_path), "data", poison)
+    assert_same_q(model, load_zip(path, "CartPole-v1").network, model.observation_space)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_pickle_in_policy_pth_is_refused_and_not_executed(tmp_path: Path, modern: bool) -> None:
+    mark, out = tmp_path / "hacked", io.BytesIO()
+    th.save({"q_net.q_net.0.weight": Exploit(mark)}, out, _use_new_zipfile_serialization=modern)
+    path = rewrite(zipped(dqn(), tmp_path), "policy.pth", out.getvalue())
+    with pytest.raises(UserError, match="more than tensors; refused, nothing was executed"):
+        load_zip(path, "CartPole-v1")
+    assert not mark.exists()
+
+
+def test_pickles_in_other_members_are_never_opened(tmp_path: Path) -> None:
+    mark = tmp_path / "hacked"
+    path = zipped(dqn(), tmp_path)
+    for member in ("policy.optimizer.pth", "pytorch_variables.pth", "_stable_baselines3_version"):
+        rewrite(path, member, pickle.dumps(Exploit(mark)))
+    load_zip(path, "CartPole-v1")
+    assert not mark.exists()

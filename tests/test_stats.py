@@ -1,0 +1,81 @@
+"""Statistics against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import trim_mean
+
+from snn_rl.stats import interval, iqm, paired, summary
+
+
+def test_iqm_is_the_mean_of_the_middle_half() -> None:
+    assert iqm([8, 1, 2, 100, 3, 4, 5, -50]) == (2 + 3 + 4 + 5) / 4
+    assert iqm([1, 2, 3]) == 2  # a quarter of three, rounded down, is none
+    assert iqm([7]) == 7
+    assert iqm([[0, 1, 3, 100], [5, 5, 5, 5]]).tolist() == [2, 5]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 30, 101])
+def test_iqm_is_scipys_trimmed_mean(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    assert iqm(values) == pytest.approx(trim_mean(values, 0.25))
+
+
+def test_interval_is_fixed_by_its_seed_and_holds_the_iqm() -> None:
+    values = np.random.default_rng(3).normal(10, 2, size=50)
+    low, high = interval(values, seed=1)
+    assert interval(values, seed=1) == (low, high)
+    assert interval(values, seed=2) != (low, high)
+    assert low < iqm(values) < high
+    assert values.min() < low
+    assert high < values.max()
+
+
+def test_interval_of_equal_values_is_a_point() -> None:
+    assert interval([4.0] * 10) == (4.0, 4.0)
+
+
+def test_interval_narrows_with_more_values_and_widens_with_its_level() -> None:
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(size=10), rng.normal(size=1000)
+    width = [high - low for low, high in (interval(few), interval(many), interval(few, level=0.5))]
+    assert width[1] < width[0] / 3
+    assert width[2] < width[0]
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    hits = sum(low <= 0 <= high for low, high in (interval(rng.normal(size=40), seed=n) for n in range(60)))
+    assert hits >= 50
+
+
+def test_paired_by_hand() -> None:
+    result = paired([3, 5, 2, 7], [1, 5, 4, 6])  # differences 2, 0, -2, 1
+    assert result["mean"] == 0.25
+    assert (result["wins"], result["ties"], result["losses"]) == (2, 1, 1)
+    assert -2 <= result["low"] < 0.25 < result["high"] <= 2
+    assert paired([3, 5, 2, 7], [1, 5, 4, 6]) == result
+
+
+def test_pairing_removes_what_both_share() -> None:
+    hard = np.random.default_rng(0).normal(0, 100, size=30)
+    result = paired(hard + 1, hard)
+    assert (result["low"], result["high"]) == pytest.approx((1, 1))
+
+
+def test_summary_by_hand() -> None:
+    result = summary([1, 2, 3, 10])
+    assert (result["mean"], result["iqm"], result["min"], result["max"]) == (4, 2.5, 1, 10)
+    assert result["std"] == pytest.approx(((9 + 4 + 1 + 36) / 4) ** 0.5)
+    assert result["ci95"] == list(interval([1, 2, 3, 10]))
+
+
+@pytest.mark.parametrize("statistic", [iqm, interval, summary])
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")], [float("inf")]])
+def test_no_statistic_of_nothing_or_of_nonsense(statistic, values) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=r"no values|finite"):
+        statistic(values)
+
+
+def test_paired_needs_the_same_episodes() -> None:
+    with pytest.raises(ValueError, match="got 2 and 3"):
+        paired([1, 2], [1, 2, 3])
