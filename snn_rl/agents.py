@@ -87,6 +87,9 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
         raise UserError(f"'{folder}' exists already; choose another --out or remove it first")
     network = agent.network
     if half:
+        for key, value in network.state_dict().items():
+            if not bool(th.isfinite(value.half()).all()):
+                raise UserError(f"'{key}' holds a number beyond half precision (65,504); save it with half = false")
         network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
     card = {
         "format": FORMAT,
@@ -192,8 +195,9 @@ def shipped() -> list[str]:
     return sorted(names, key=lambda name: (name.split("/")[0], order.get(name.split("/")[1], "2"), _descending(name)))
 
 
-def _descending(name: str) -> str:
-    return "".join(chr(255 - ord(char)) for char in name)
+def _descending(name: str) -> int:
+    digits = name.rpartition("T")[2]
+    return -int(digits) if digits.isdigit() else 0
 
 
 def _not_found(where: str, path: Path) -> str:

@@ -130,7 +130,7 @@ class SpikingDQN(DQN):
         if self.env is not None and "frame_stack" not in self.replay_buffer_kwargs:
             stacked = unwrap_vec_wrapper(self.env, VecFrameStack)
             if stacked is not None:
-                self.replay_buffer_kwargs["frame_stack"] = stacked.n_stack
+                self.replay_buffer_kwargs["frame_stack"] = stacked.stacked_obs.n_stack
         self.replay_buffer_kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
         super()._setup_model()
         self.n_steps = n_steps
@@ -213,7 +213,7 @@ class SpikingDQN(DQN):
             return  # not enough play yet, as after loading a model without its replay buffer
         losses = []
         for _ in range(gradient_steps):
-            batch = self.replay_buffer.sample_sequences(batch_size, length)
+            batch = self._normalized(self.replay_buffer.sample_sequences(batch_size, length))
             spikes: list[Tensor] = []
             with mixed_precision(self.device, self.bfloat16):
                 loss = self._td_loss(batch, spikes)
@@ -228,6 +228,18 @@ class SpikingDQN(DQN):
                     self.logger.record(f"snn/spike_rate/{name}", float(z.detach().mean()))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(th.stack(losses).mean()))
+
+    def _normalized(self, batch: Sequences) -> Sequences:
+        """The buffer holds what the environment gave; where VecNormalize is in use, this applies its present statistics."""
+        normalize = self._vec_normalize_env
+        if normalize is None:
+            return batch
+        observations = normalize.normalize_obs(batch.observations.cpu().numpy())
+        rewards = normalize.normalize_reward(batch.rewards.cpu().numpy())
+        return batch._replace(
+            observations=th.as_tensor(observations, dtype=th.float32, device=self.device),
+            rewards=th.as_tensor(rewards, dtype=th.float32, device=self.device),
+        )
 
     def _td_loss(self, batch: Sequences, spikes: list[Tensor]) -> Tensor:
         """Huber loss of the TD errors of the learnt slots (scalar)."""

@@ -74,7 +74,7 @@ def fan_out(synapse: nn.Sequential, input_shape: Sequence[int]) -> Tensor:
         elif isinstance(layer, nn.Linear) and not weighted:
             y = nn.functional.linear(y, th.ones_like(layer.weight, device="cpu"))
             weighted = True
-        elif isinstance(layer, nn.AvgPool2d):
+        elif isinstance(layer, nn.AvgPool2d) and not weighted:
             y = nn.functional.avg_pool2d(y, layer.kernel_size, layer.stride, layer.padding, divisor_override=1)
         elif isinstance(layer, nn.Flatten):
             y = layer(y)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from snn_rl.errors import UserError
 from snn_rl.network import State, balance_thresholds
-from snn_rl.sb3_layers import leaves, read_layers
+from snn_rl.sb3_layers import check_in_order, leaves, read_layers
 
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
 
@@ -52,15 +52,20 @@ class SpikingQNetwork(SB3QNetwork):
         scale = 1 / 255 if is_image_space(observation_space) and normalize_images else 1.0
         named = [*leaves("features_extractor", features_extractor), *leaves("q_net", self.q_net)]
         self.network = read_layers(named, T, scale, carry)
+        ann = read_layers(named, 0, scale)
+        check_in_order(ann, observation_space.shape, super().forward, type(features_extractor).__name__)
         self.features_extractor = nn.Identity()  # type: ignore[assignment]  # its layers are in the network now
         del self.q_net
         if T:
-            box = observation_space.low.clip(-1), observation_space.high.clip(max=1)
-            random = th.rand(64, *observation_space.shape)
-            low, high = (th.as_tensor(bound, dtype=th.float32) for bound in box)
-            if is_image_space(observation_space):
-                low, high = th.tensor(0.0), th.tensor(255.0)
-            balance_thresholds(self.network, low + (high - low) * random, INITIAL_PERCENTILE, decay)
+            low, high = (th.as_tensor(bound.astype(np.float32)) for bound in (observation_space.low, observation_space.high))
+            if not is_image_space(observation_space):  # many bounds are infinite
+                low, high = low.clamp(min=-1), high.clamp(max=1)
+            random = low + (high - low) * th.rand(64, *observation_space.shape)
+            try:
+                balance_thresholds(self.network, random, INITIAL_PERCENTILE, decay)
+            except UserError:  # by chance a tiny layer is never driven: its threshold stays at 1, learning may wake it
+                for lif in self.network.lifs:
+                    lif.set(decay=decay)
 
     def forward(self, obs: PyTorchObs) -> Tensor:
         """Q-values ``(batch, actions)`` of decisions made from rest: what stock DQN learns from."""
@@ -100,6 +105,8 @@ class SpikingPolicy(DQNPolicy):
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
+        if T < 0:
+            raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
         self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 

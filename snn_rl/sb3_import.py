@@ -20,7 +20,7 @@ from snn_rl.agents import Agent, check_finite
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork, UnconvertibleError
-from snn_rl.sb3_layers import leaves, read_layers
+from snn_rl.sb3_layers import check_in_order, leaves, read_layers
 
 MAX_MEMBER = 2 << 30  # a zip member that unpacks to more than this is refused
 
@@ -44,15 +44,9 @@ def import_policy(policy: DQNPolicy) -> QNetwork:
     named = [*leaves("features_extractor", q_net.features_extractor), *leaves("q_net", q_net.q_net)]
     image = is_image_space(space) and q_net.normalize_images
     network = read_layers(named, T=0, input_scale=1 / 255 if image else 1.0)
-    with th.no_grad():
-        probe = th.rand(4, *space.shape) * (255 if image else 1)
-        try:
-            ours, theirs = network(probe)[0], q_net.to("cpu")(probe)
-        except RuntimeError as error:
-            raise UnconvertibleError(f"cannot convert the network: run as a list of layers it fails ({error})") from error
-    if ours.shape != theirs.shape or not th.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
-        name = type(q_net.features_extractor).__name__
-        raise UnconvertibleError(f"cannot convert '{name}': its forward does more than run its layers in order")
+    device = next(q_net.parameters()).device
+    name = type(q_net.features_extractor).__name__
+    check_in_order(network, space.shape, lambda probe: q_net(probe.to(device)).cpu(), name)
     return network
 
 
@@ -76,12 +70,14 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
     if not any(key.startswith("q_net.q_net.") for key in tensors):
         other = next((name for prefix, name in _OTHERS.items() if any(k.startswith(prefix) for k in tensors)), "no DQN")
         raise UserError(f"'{path}' is an agent of another algorithm ({other}); only DQN has Q-values to convert")
-    kwargs = data.get("policy_kwargs") or {}
+    kwargs = _plain(data.get("policy_kwargs"))
     activation = str(kwargs.get("activation_fn", "ReLU"))
     if "ReLU" not in activation or "LeakyReLU" in activation or "ReLU6" in activation:
         raise UnconvertibleError(f"cannot convert '{path}': its activation {activation} has no spiking counterpart")
     linear = [key for key in tensors if key.startswith("q_net.q_net.") and key.endswith(".weight")]
     net_arch = [tensors[key].shape[0] for key in linear[:-1]]
+    if not linear or any(tensors[key].dim() != 2 for key in linear):
+        raise UserError(f"'{path}' is damaged: its tensors are no Q-network; copy or save it anew")
     recipe = load_recipe(env_id)
     frames, space, actions = _spaces(recipe, tensors)
     if tensors[linear[-1]].shape[0] != actions.n:
@@ -110,7 +106,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, th.Tensor]]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if "policy.pth" not in names or "data" not in names:
-                raise UserError(f"'{path}' is not a Stable-Baselines3 agent: it lacks 'data' or 'policy.pth'")
+                raise UserError(f"'{path}' is truncated or no Stable-Baselines3 agent: it lacks 'data' or 'policy.pth'")
             if max(archive.getinfo(name).file_size for name in ("data", "policy.pth")) > MAX_MEMBER:
                 raise UserError(f"'{path}' unpacks to more than {MAX_MEMBER >> 30} GiB; refused")
             data = json.loads(archive.read("data"))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch as th
-from torch import nn
+from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, describe
+from snn_rl.network import QNetwork, UnconvertibleError, describe
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
     """The modules without children, with their dotted names, in the order of their definition."""
     if module is None:
         return
-    children = list(module.named_children())
+    children = [(n, child) for n, child in module._modules.items() if child is not None]  # named_children drops repetitions
     if not children:
         yield name, module
     for child_name, child in children:
@@ -34,3 +34,25 @@ def read_layers(named: Sequence[tuple[str, nn.Module]], T: int, input_scale: flo
         for ours, theirs in zip(own, source, strict=True):
             ours.copy_(theirs)
     return network
+
+
+def check_in_order(network: QNetwork, shape: Sequence[int], forward: Callable[[Tensor], Tensor], name: str) -> None:
+    """Makes sure that a module computes what its layers compute one after the other.
+
+    Args:
+        network: the layers, as an ANN (T = 0).
+        shape: of one observation.
+        forward: of the module, ``(batch, *observation)`` to ``(batch, actions)``.
+        name: of the module.
+
+    Raises:
+        UnconvertibleError: if it does not.
+    """
+    probe = th.rand(4, *shape) / network.input_scale
+    try:
+        with th.no_grad():
+            ours, theirs = network(probe)[0], forward(probe)
+    except RuntimeError as error:
+        raise UnconvertibleError(f"cannot convert '{name}': run as a list of layers it fails ({error})") from error
+    if ours.shape != theirs.shape or not th.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
+        raise UnconvertibleError(f"cannot convert '{name}': its forward does more than run its layers in order")

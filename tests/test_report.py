@@ -167,7 +167,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no agents"):
         report.main([str(tmp_path / "nowhere"), *out])
     unscored = agent(tmp_path / "unscored", "T1", 1, {"greedy": [1.0]}, measured=False)
-    with pytest.raises(UserError, match="run evaluate first"):
+    with pytest.raises(UserError, match="evaluate '"):
         report.main([str(unscored), *out])
     damaged = agent(tmp_path / "damaged", "T1", 1, {"greedy": [1.0]})
     (damaged / "card.json").write_text('{"env": ')
