@@ -40,7 +40,7 @@ def action_gap(q: Tensor) -> float:
 
 
 class Distiller:
-    """Trains a spiking student from its ANN; each :meth:`update` is a step of the student's play and a gradient step.
+    """Trains a spiking student from its ANN; each :meth:`update` is some of the student's play and a gradient step.
 
     Sequences are trained in the way the agent is deployed: the membranes are carried through them, zeroed where an episode
     begins, and brought into a plausible state by ``burn_in`` steps before the learnt ones.
@@ -91,12 +91,13 @@ class Distiller:
         return labels
 
     def update(self, progress: float) -> float:
-        """One step of play in every environment, then one gradient step; returns the loss.
+        """``play_steps`` steps of play in every environment, then one gradient step; returns the loss.
 
         Args:
             progress: part of the stage that is done, in [0, 1); the learning rate falls linearly with it.
         """
-        self._collect()
+        for _ in range(self.recipe.play_steps):
+            self._collect()
         batch = self.buffer.sample_sequences(self.batch_size, self.burn_in + self.learnt)
         assert batch.labels is not None
         rate = self.recipe.learning_rate * (1 - progress)

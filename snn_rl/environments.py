@@ -73,6 +73,7 @@ class PruneRecipe:
     sequence_length: int = 12
     burn_in: int = 4
     n_envs: int = 8
+    play_steps: int = 1  # environment steps in each environment per gradient step
     buffer_size: int = 20_000
     learning_starts: int = 1_000
     exploration_eps: float = 0.05

@@ -116,7 +116,7 @@ class Keeper:
             raise
         except (RuntimeError, KeyError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
             raise UserError(f"the checkpoint '{self.path}' is damaged; remove it to start that stage anew") from error
-        self._bar.update(self.done)
+        self._bar.initial = self._bar.n = self.done  # the ETA counts only the work of this process
         return True
 
     def update(self, done: int, **shown: str) -> bool:

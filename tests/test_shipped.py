@@ -1,0 +1,61 @@
+"""What is shipped is run: every agent in the catalogue is loaded, played again, and compared with its card."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+
+from snn_rl import agents
+from snn_rl.environments import data_folder, load_recipe, make_env
+from snn_rl.rollout import play, starts
+
+EPISODES = {"CartPole-v1": 5}  # played again here; elsewhere two, which take minutes over all agents
+
+
+def test_the_catalogue_holds_the_promised_agents() -> None:
+    names = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}
+    for env in ("CartPole-v1", "PongNoFrameskip-v4"):
+        assert {name.split("/")[1] for name in agents.shipped() if name.startswith(env)} == names
+
+
+@pytest.mark.parametrize("name", agents.shipped())
+def test_an_agent_plays_as_its_card_says(name: str) -> None:
+    th.set_num_threads(1)
+    agent = agents.load(name)
+    recipe = load_recipe(agent.env)
+    begins = starts(recipe, EPISODES.get(agent.env, 2), seed=0)
+    returns = np.zeros(len(begins))
+    envs = [make_env(recipe, frames=agent.frames) for _ in begins]
+    for decision in play(agent.network, envs, begins):
+        returns[decision.episode] += decision.reward
+    made = agent.made.get("seed")
+    rows = [
+        row
+        for row in agent.episodes
+        if row["protocol"] == "greedy" and row["training_seed"] in ("", str(made)) and int(row["episode"]) < len(begins)
+    ]
+    stored = [float(row["return"]) for row in rows]
+    assert len(stored) == len(begins)
+    # Another processor rounds otherwise, and a game may then take another turn: near, not equal.
+    limit = max(agent.scores["greedy"]["return"]["std"] * 2, 1.0)
+    assert abs(returns.mean() - np.mean(stored)) <= limit
+
+
+@pytest.mark.parametrize("name", agents.shipped())
+def test_a_card_is_what_its_episodes_say(name: str) -> None:
+    agent = agents.load(name)
+    assert agent.path is not None
+    with (Path(agent.path) / agents.EPISODES).open() as file:
+        rows = list(csv.DictReader(file))
+    seed = "" if agent.made.get("seed") is None else str(agent.made["seed"])
+    for protocol, score in agent.scores.items():
+        own = [float(row["return"]) for row in rows if row["protocol"] == protocol and row["training_seed"] == seed]
+        assert np.mean(own) == pytest.approx(score["return"]["mean"])
+        assert (score["T"], score["frames"], score["env"]) == (agent.network.T, agent.frames, agent.env)
+
+
+def test_the_catalogue_holds_no_code() -> None:
+    for folder in (data_folder("agents"), data_folder("envs")):
+        assert not [path for path in folder.rglob("*") if path.suffix in (".py", ".pkl", ".pth", ".zip")]
