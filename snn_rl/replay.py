@@ -28,6 +28,9 @@ from torch import Tensor
 from snn_rl.errors import UserError
 
 
+TOLD_BYTES = 100e6  # a buffer above this is announced even when SB3's verbose is 0
+
+
 class Sequences(NamedTuple):
     """A batch of B sequences of L slots; time first."""
 
@@ -93,8 +96,8 @@ class SequenceReplayBuffer(ReplayBuffer):
         if dtype == np.float64:
             dtype = np.dtype(np.float32)
         self.bytes = slots * n_envs * (int(np.prod(frame)) * dtype.itemsize + 17 + 4 * n_labels)
-        if verbose:
-            print(f"replay buffer: {slots * n_envs:,} steps in {self.bytes / 1e9:.2f} GB")
+        if verbose or self.bytes > TOLD_BYTES:
+            print(f"replay buffer: {slots * n_envs:,} steps in {self.bytes / 1e6:,.0f} MB")
         free = psutil.virtual_memory().available
         if self.bytes > free:
             raise UserError(
