@@ -31,7 +31,8 @@ LOG_INTERVAL = 50  # gradient steps
 
 def selector(recipe: Recipe, episodes: int, frames: int, seed: int) -> Callable[[QNetwork], float]:
     """Mean return over ``episodes`` that are used only to choose among networks of one training."""
-    envs = [make_env(recipe, frames=frames) for _ in range(min(episodes, 20))]
+    simultaneous = 10 if recipe.atari else 100  # small networks like large batches
+    envs = [make_env(recipe, frames=frames) for _ in range(min(episodes, simultaneous))]
     epsilon = SELECTION_EPSILON if recipe.atari else 0.0
 
     def evaluate(network: QNetwork) -> float:

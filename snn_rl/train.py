@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
     _prepare(out, _settings(args, recipe), args.resume)
     ann = _first_ann(args.ann, recipe, out, args.frames, args.seed, device)
-    _score(ann, recipe, ann.made.get("seed"))
+    made = [ann]
     if args.T:
         objective = args.objective or recipe.prune.objective
         first = max(START_T, args.T)
@@ -193,12 +193,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             agent = convert(ann, recipe, first, seed=args.seed, carry=not args.no_carry, show=True)
             agents.save(agent, folder, half=recipe.half)
-        _score(agent, recipe, args.seed)
+        made.append(agent)
         for T in range(first, args.T - 1, -1):
             stage = out / f"T{T}"
             agent = prune_stage(agent, ann, recipe, T, stage, objective=objective, seed=args.seed, device=device)
-            _score(agent, recipe, args.seed, ablate=args.T == T)
+            made.append(agent)
             print(f"T={T} took {agent.made['seconds']:.0f} s")
+    for agent in made:  # after all training, so that nothing waits for it
+        _score(agent, recipe, agent.made.get("seed"), ablate=agent is made[-1])
     from snn_rl import report  # matplotlib is slow to import
 
     return report.main([str(out), "--out", str(out / "report")])
