@@ -1,6 +1,8 @@
 """Spiking deep Q-networks for Stable-Baselines3 that decide in 1 to 5 timesteps and remember in their membranes."""
 
+import sys
 from importlib import import_module
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,3 +26,15 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'snn_rl' has no attribute '{name}'")
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
+
+
+def _early(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C while a command still imports torch: a sentence, as later on."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("snn_rl: interrupted before it began", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == ["-m"]:  # what Python puts there while it imports the package of `python -m snn_rl.STAGE`
+    sys.excepthook = _early

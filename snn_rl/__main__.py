@@ -30,7 +30,7 @@ def main() -> NoReturn:
         print(f"snn_rl: unknown stage '{stage}'; choose from {', '.join(STAGES)}", file=sys.stderr)
         sys.exit(2)
     sys.argv[0] = f"snn-rl {stage}"
-    run(importlib.import_module(f"snn_rl.{stage}").main)
+    run(lambda argv: int(importlib.import_module(f"snn_rl.{stage}").main(argv)))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import csv
 import difflib
+import hashlib
+import io
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -21,10 +24,12 @@ from typing import Any
 
 import torch as th
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 
 from snn_rl.environments import data_folder
 from snn_rl.errors import UserError
+from snn_rl.files import whole
 from snn_rl.network import QNetwork
 
 FORMAT = 1
@@ -66,7 +71,7 @@ def command() -> str:
     """The command line of this process, as a user would type it."""
     program = Path(sys.argv[0])
     name = f"python -m snn_rl.{program.stem}" if program.suffix == ".py" else program.name
-    return " ".join([name, *sys.argv[1:]])
+    return f"{name} {shlex.join(sys.argv[1:])}"
 
 
 def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = False) -> Path:
@@ -91,6 +96,39 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
             if not bool(th.isfinite(value.half()).all()):
                 raise UserError(f"'{key}' holds a number beyond half precision (65,504); save it with half = false")
         network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
+    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    files = {
+        EPISODES: _episodes(agent),
+        WEIGHTS: serialize({key: value.half() if half else value for key, value in weights.items()}),
+        CARD: _card(agent),
+    }
+    if folder.exists():  # file by file, so that there is an agent at every moment
+        for name, content in files.items():
+            with whole(folder / name) as path:
+                path.write_bytes(content)
+    else:
+        new = folder.parent / f".{folder.name}.new-{os.getpid()}"
+        try:
+            new.mkdir(parents=True)
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            new.rename(folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    agent.path = folder
+    return folder
+
+
+def save_scores(agent: Agent) -> None:
+    """Writes the card and the episodes of an agent that was loaded or saved before; its weights stay untouched."""
+    assert agent.path is not None
+    for name, content in ((EPISODES, _episodes(agent)), (CARD, _card(agent))):
+        with whole(agent.path / name) as path:
+            path.write_bytes(content)
+
+
+def _card(agent: Agent) -> bytes:
+    network = agent.network
     card = {
         "format": FORMAT,
         "env": agent.env,
@@ -106,27 +144,23 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
         "made": agent.made,
         "scores": agent.scores,
     }
-    new = folder.parent / f".{folder.name}.new-{os.getpid()}"
-    try:
-        new.mkdir(parents=True)
-        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-        save_file({key: value.half() if half else value for key, value in weights.items()}, new / WEIGHTS)
-        (new / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
-        with (new / EPISODES).open("w", newline="") as file:
-            writer = csv.DictWriter(file, EPISODE_FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(agent.episodes)
-        if folder.exists():
-            old = folder.parent / f".{folder.name}.old-{os.getpid()}"
-            folder.rename(old)
-            new.rename(folder)
-            shutil.rmtree(old)
-        else:
-            new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    agent.path = folder
-    return folder
+    return (json.dumps(card, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _episodes(agent: Agent) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, EPISODE_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(agent.episodes)
+    return text.getvalue().encode()
+
+
+def fingerprint(network: QNetwork) -> str:
+    """Short hash of a network's weights: tells whether two runs started from the same agent."""
+    digest = hashlib.sha256(f"{network.T}{network.spec}".encode())
+    for value in network.state_dict().values():
+        digest.update(value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load(where: str | Path, env: str | None = None) -> Agent:
@@ -210,17 +244,7 @@ def _not_found(where: str, path: Path) -> str:
 
 def source(agent: Agent) -> dict[str, Any]:
     """What a card says of the agent that another one was made from."""
-    return {"name": agent.label, "how": agent.made.get("how")}
-
-
-def check_new(folder: Path) -> None:
-    """Raises UserError if an output folder exists, OSError if it cannot be written: before the work, not after it."""
-    if folder.exists():
-        raise UserError(f"'{folder}' exists already; choose another --out or remove it first")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    probe = folder.parent / f".{folder.name}.probe-{os.getpid()}"
-    probe.mkdir()
-    probe.rmdir()
+    return {"name": agent.label, "how": agent.made.get("how"), "weights": fingerprint(agent.network)}
 
 
 def device(name: str) -> th.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import signal
 import sys
@@ -28,6 +29,14 @@ def run(main: Main, argv: Sequence[str] | None = None) -> NoReturn:
             traceback.print_exception(error)
     print(f"snn_rl: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
+
+
+def seed(text: str) -> int:
+    """An argparse type: a seed is a whole number from 0 to 2**31 - 1."""
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"a seed must lie in 0 .. {2**31 - 1}, got {value}")
+    return value
 
 
 def _judge(error: BaseException) -> tuple[int, str]:

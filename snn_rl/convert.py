@@ -17,9 +17,10 @@ from torch import Tensor
 
 from snn_rl import agents
 from snn_rl.agents import Agent
-from snn_rl.console import run
+from snn_rl.console import run, seed
 from snn_rl.environments import Recipe, load_recipe, make_vec_env
 from snn_rl.errors import UserError
+from snn_rl.files import check_new
 from snn_rl.network import QNetwork, balance_thresholds, detach
 from snn_rl.rollout import stream
 from snn_rl.sb3_import import load_zip
@@ -145,7 +146,9 @@ def load_ann(path: str, env: str | None, extractor: str | None = None) -> Agent:
         if env is None:
             raise UserError("--extractor is for an SB3 zip and needs --env")
         return load_zip(Path(path), env, extractor)
-    agent = agents.load(path, env)
+    agent = agents.load(path, env) if path.endswith(".zip") else agents.load(path)
+    if env is not None and agent.env != env:
+        raise UserError(f"'{path}' plays {agent.env}, not {env}")
     if agent.network.T:
         raise UserError(f"'{path}' is a spiking agent; --ann wants the ANN (T = 0)")
     return agent
@@ -164,10 +167,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new agent")
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    agents.check_new(args.out)
+    check_new(args.out)
     ann = load_ann(args.ann, args.env, args.extractor)
     recipe = load_recipe(ann.env)
     agent = convert(ann, recipe, args.T, seed=args.seed, carry=not args.no_carry, show=True)

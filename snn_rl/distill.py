@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import torch as th
 import torch.nn.functional as F
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 
 from snn_rl.environments import PruneRecipe
+from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork, detach, mixed_precision
 from snn_rl.replay import SequenceReplayBuffer
 from snn_rl.rollout import Step, stream
@@ -19,6 +23,7 @@ from snn_rl.rollout import Step, stream
 NEURON_LEARNING_RATE = 10.0  # times that of the weights: a threshold has to move by its own size, a weight does not
 VALUE_WEIGHT = 0.1
 MAX_GRAD_NORM = 10.0
+LOG_INTERVAL = 50  # gradient steps
 
 
 def distillation_loss(q: Tensor, teacher_q: Tensor, temperature: float) -> Tensor:
@@ -57,7 +62,7 @@ class Distiller:
     def __init__(
         self, student: QNetwork, teacher: QNetwork, venv: VecEnv, recipe: PruneRecipe, frames: int, seed: int
     ) -> None:
-        self.student, self.teacher, self.recipe = student, teacher, recipe
+        self.student, self.teacher, self.venv, self.recipe = student, teacher, venv, recipe
         self.device = next(student.parameters()).device
         self.burn_in, self.learnt = (recipe.burn_in, recipe.sequence_length) if student.carry else (0, 1)
         self.batch_size = recipe.batch_size * (1 if student.carry else recipe.sequence_length)
@@ -76,9 +81,34 @@ class Distiller:
         neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
         self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
         self.play: Iterator[Step] = stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
-        steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + frames)
-        labels = [self._collect() for _ in range(steps)]
-        self.temperature = recipe.temperature * action_gap(th.cat(labels))
+        self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + frames)
+        self.temperature: float | None = None
+
+    def learn(self, keeper: Keeper, log_folder: Path) -> None:
+        """Updates until the keeper says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
+        labels = th.cat([self._collect() for _ in range(self.first_steps)])
+        if self.temperature is None:  # else it was restored
+            self.temperature = self.recipe.temperature * action_gap(labels)
+        losses: deque[float] = deque(maxlen=LOG_INTERVAL)
+        with SummaryWriter(str(log_folder)) as log:
+            going = keeper.done < keeper.total
+            while going:
+                losses.append(self.update(keeper.done / keeper.total))
+                done = keeper.done + 1
+                if done % LOG_INTERVAL == 0:
+                    log.add_scalar("train/loss", float(np.mean(losses)), done)
+                    for name, rate in self.spike_rates().items():
+                        log.add_scalar(f"snn/spike_rate/{name}", rate, done)
+                going = keeper.update(done, loss=f"{np.mean(losses):.3f}")
+        self.venv.close()
+
+    def spike_rates(self) -> dict[str, float]:
+        """Spikes per neuron and timestep of each layer, on a small sample of replay."""
+        spikes: list[Tensor] = []
+        batch = self.buffer.sample_sequences(8, self.burn_in + self.learnt)
+        with th.no_grad():
+            self.student.unroll(batch.observations, None, batch.starts, spikes)
+        return {name: float(z.mean()) for name, z in zip(self.student.layer_names, spikes, strict=False)}
 
     def _collect(self) -> Tensor:
         """Plays one step in every environment; returns the teacher's Q-values ``(n_envs, actions)``."""
@@ -100,6 +130,7 @@ class Distiller:
             self._collect()
         batch = self.buffer.sample_sequences(self.batch_size, self.burn_in + self.learnt)
         assert batch.labels is not None
+        assert self.temperature is not None
         rate = self.recipe.learning_rate * (1 - progress)
         for group, factor in zip(self.optimizer.param_groups, (1.0, NEURON_LEARNING_RATE), strict=True):
             group["lr"] = rate * factor
@@ -111,7 +142,8 @@ class Distiller:
                     _, state = self.student.unroll(batch.observations[before], None, batch.starts[before])
                 state = detach(state)
             q, _ = self.student.unroll(batch.observations[after], state, batch.starts[after])
-        loss = distillation_loss(q.float().flatten(0, 1), batch.labels[after].flatten(0, 1), self.temperature)
+        acted = batch.acted[after]  # the slot after a time limit's cut was never labelled
+        loss = distillation_loss(q.float()[acted], batch.labels[after][acted], self.temperature)
         self.optimizer.zero_grad()
         loss.backward()
         th.nn.utils.clip_grad_norm_(self.student.parameters(), MAX_GRAD_NORM)

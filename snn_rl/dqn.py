@@ -12,7 +12,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn
 from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
 from torch import Tensor
 
@@ -92,6 +92,7 @@ class SpikingDQN(DQN):
         self,
         policy: str | type[SpikingPolicy],
         env: GymEnv | str,
+        *,
         T: int = 1,
         carry: bool = True,
         sequence_length: int = 8,
@@ -107,6 +108,8 @@ class SpikingDQN(DQN):
     ) -> None:
         if sequence_length < 1 or n_steps < 1 or burn_in < 0:
             raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
+        if {"T", "carry"} & (policy_kwargs or {}).keys():
+            raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
         super().__init__(
             policy,
             env,
@@ -169,7 +172,8 @@ class SpikingDQN(DQN):
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         observation = cast(NDArray[Any], self._last_obs)
         q, self._last_states, _ = self.policy.advance(observation, self._last_states, self._last_episode_starts)
-        action = self._explore(q, 1.0 if self.num_timesteps < learning_starts else self.exploration_rate)
+        warm_up = self.num_timesteps < learning_starts
+        action = self._explore(q, self.exploration_initial_eps if warm_up else self.exploration_rate)
         return action, action
 
     def _store_transition(
@@ -183,6 +187,18 @@ class SpikingDQN(DQN):
     ) -> None:
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self._last_episode_starts = dones  # off-policy algorithms never update it
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """As the parent's. Where a callback stops learning (or Ctrl-C does), the parent forgets the step that was just made:
+        the next ``learn`` then begins new episodes, so that no membrane and no sequence reaches across the gap."""
+        complete = False
+        try:
+            rollout = super().collect_rollouts(*args, **kwargs)
+            complete = rollout.continue_training
+        finally:
+            if not complete:
+                self._last_obs = None
+        return rollout
 
     def _setup_learn(
         self,

@@ -36,7 +36,8 @@ INT8 = Technology("45 nm INT8 (Horowitz 2014): MAC 0.23 pJ, AC 0.03 pJ, 32-bit S
 
 CONVENTION = (
     "per decision; first layer (analog input) dense MACs charged once per decision; one AC per (spike, synapse) pair; "
-    "one MAC per neuron update; membrane read and written once per timestep; weight and activation memory not counted; "
+    "one MAC per neuron update; membrane read and written once per timestep (zeroed: not "
+    "before the first nor after the last); weight and activation memory not counted; "
     "ANN dense"
 )
 

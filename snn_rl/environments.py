@@ -80,7 +80,8 @@ class PruneRecipe:
     temperature: float = 2.0  # of the distilled policies, in median gaps between the two best actions
     evaluations: int = 5  # in the last half of a stage; the best network is kept
     eval_episodes: int = 20
-    td_timesteps: int = 100_000
+    td_timesteps: int = 100_000  # environment steps of a stage with the objective td
+    td_learning_rate: float = 1e-4
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,9 @@ def load_recipe(env_id: str) -> Recipe:
         return read_recipe(path)
     images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
     default = Recipe(env_id, is_default=True)
-    return dataclasses.replace(default, **_ATARI_DEFAULTS) if images else default
+    recipe = dataclasses.replace(default, **_ATARI_DEFAULTS) if images else default
+    print(f"{env_id} has no recipe: using defaults for {'images' if images else 'vectors'}, {recipe.frames} frame(s)")
+    return recipe
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -235,7 +238,7 @@ def make_env(
         kwargs |= {"frameskip": 1, "repeat_action_probability": 0.0}
     try:
         env: gym.Env[Any, Any] = gym.make(recipe.id, **kwargs)
-    except gym.error.DependencyNotInstalled as error:
+    except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise UserError(f"'{recipe.id}' needs a package that is not installed: {error}") from error
     if not isinstance(env.action_space, spaces.Discrete) or env.action_space.start != 0:
         raise UserError(f"'{recipe.id}' has actions {env.action_space}; a Q-network needs Discrete actions from 0")

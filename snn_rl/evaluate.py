@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,15 @@ from tqdm import tqdm
 
 from snn_rl import agents
 from snn_rl.agents import Agent
-from snn_rl.console import run
+from snn_rl.console import run, seed
 from snn_rl.energy import Meter
 from snn_rl.environments import ATARI_STARTS, Recipe, load_recipe, make_env
 from snn_rl.errors import UserError
+from snn_rl.files import check_writable, write_json
 from snn_rl.rollout import play, starts
 from snn_rl.stats import summary
 
+NOISY_EPISODES = 100  # with random or sticky actions no two games are the same
 SIMULTANEOUS = 10  # environments that play at a time; larger batches do not get faster on a CPU
 
 
@@ -45,7 +45,7 @@ def evaluate(
     Args:
         agent: who plays, with ``agent.network.carry`` as it is.
         recipe: of its environment.
-        episodes: how many; the recipe's number if None.
+        episodes: how many; if None the recipe's number, with random or sticky actions at least 100.
         epsilon: probability of a random action.
         sticky: probability that the environment repeats the previous action.
         seed: of the first episode; episode n has ``seed + n``.
@@ -54,7 +54,9 @@ def evaluate(
     Raises:
         UserError: for options out of range and for an agent that does not fit the environment.
     """
-    begins = starts(recipe, recipe.evaluate.episodes if episodes is None else episodes, seed)
+    if episodes is None:
+        episodes = max(recipe.evaluate.episodes, NOISY_EPISODES if epsilon or sticky else 0)
+    begins = starts(recipe, episodes, seed)
     envs = [make_env(recipe, frames=agent.frames, sticky=sticky) for _ in range(min(SIMULTANEOUS, len(begins)))]
     meter = Meter(agent.network, agent.observation_shape)
     returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
@@ -90,10 +92,10 @@ def add_score(agent: Agent, result: dict[str, Any], training_seed: int | None, z
     """Puts an evaluation into an agent's card (without its episodes) and its episodes into ``episodes.csv``."""
     name = protocol(result["epsilon"], result["sticky"], zeroed)
     agent.scores[name] = {key: value for key, value in result.items() if key != "episodes"}
-    agent.episodes = [row for row in agent.episodes if row["protocol"] != name]
+    own = "" if training_seed is None else str(training_seed)
+    agent.episodes = [row for row in agent.episodes if (row["protocol"], str(row["training_seed"] or "")) != (name, own)]
     agent.episodes += [
-        {"training_seed": training_seed, "protocol": name, "episode": n, **episode}
-        for n, episode in enumerate(result["episodes"])
+        {"training_seed": own, "protocol": name, "episode": n, **episode} for n, episode in enumerate(result["episodes"])
     ]
 
 
@@ -109,17 +111,6 @@ def describe(result: dict[str, Any]) -> str:
     return text + ("" if result["T"] else f"; {energy['ann_uj']:.3g} uJ per decision")
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Writes a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new-{os.getpid()}")
-    try:
-        new.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-
-
 def _check(agent: Agent, args: argparse.Namespace) -> None:
     """Says what could not be written before anything is played."""
     for path in (args.json, args.video):
@@ -127,8 +118,13 @@ def _check(agent: Agent, args: argparse.Namespace) -> None:
             raise UserError(f"'{path}' is a folder; give the name of a file")
     if args.video is not None and args.video.suffix != ".mp4":
         raise UserError(f"--video {args.video}: the name must end in .mp4")
+    for path in (args.json, args.video):
+        if path is not None:
+            check_writable(path)
     if args.save and (agent.path is None or not agent.path.is_dir()):
         raise UserError("--save stores the result in an agent's folder; this agent has none")
+    if args.save and (args.env is not None or args.episodes is not None or args.seed):
+        raise UserError("--save stores scores by the recipe's protocol: leave out --env, --episodes and --seed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,11 +136,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("agent", help="agent folder, shipped name such as PongNoFrameskip-v4/T1, or SB3 DQN zip")
     parser.add_argument("--env", help="Gymnasium id; needed for a zip")
-    parser.add_argument("--episodes", type=int, help="default: the recipe's; greedy Atari: all 30 starts")
+    parser.add_argument("--episodes", type=int, help="default: the recipe's (greedy Atari: all 30 starts); noisy: 100")
     parser.add_argument("--epsilon", type=float, default=0.0, help="probability of a random action")
     parser.add_argument("--sticky", type=float, default=0.0, help="probability that an action is repeated")
     parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")
-    parser.add_argument("--seed", type=int, default=0, help="of the first episode")
+    parser.add_argument("--seed", type=seed, default=0, help="of the first episode")
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
     parser.add_argument("--video", type=Path, help="record the first episode here, as .mp4")
@@ -173,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.save and agent.path is not None:
         add_score(agent, result, agent.made.get("seed"), zeroed=args.no_carry and trained_carry)
         agent.network.carry = trained_carry
-        agents.save(agent, agent.path, half=recipe.half, replace=True)
+        agents.save_scores(agent)
         print(f"stored in {agent.path / agents.CARD}")
     if args.json is not None:
         write_json(result, args.json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 import signal
 import time
@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from snn_rl.errors import UserError
+from snn_rl.files import whole
 from snn_rl.network import QNetwork
 
 CHECKPOINT_SECONDS = 60.0
@@ -72,6 +73,7 @@ class Keeper:
         self._bar = tqdm(total=total, unit=unit, desc=description, disable=not show, smoothing=0.05, dynamic_ncols=True)
         self._interrupted = False
         self._written, self._cost = time.monotonic(), 0.0
+        self._begun, self._before = time.monotonic(), 0.0
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -91,6 +93,7 @@ class Keeper:
         if self._interrupted:
             raise KeyboardInterrupt(f"interrupted twice; the last checkpoint is {self.path}")
         self._interrupted = True
+        self._bar.write("stopping: a checkpoint is written at the next update (Ctrl-C again ends at once, without)")
 
     def resume(self) -> bool:
         """Goes on from the checkpoint if there is one; returns whether it did.
@@ -111,6 +114,7 @@ class Keeper:
             self.network.load_state_dict(saved["network"])
             self.done, self.evaluations = saved["done"], saved["evaluations"]
             self.best, self.best_return = saved["best"], saved["best_return"]
+            self._before = saved["seconds"]
             self.restore(saved["state"])
         except UserError:
             raise
@@ -118,6 +122,11 @@ class Keeper:
             raise UserError(f"the checkpoint '{self.path}' is damaged; remove it to start that stage anew") from error
         self._bar.initial = self._bar.n = self.done  # the ETA counts only the work of this process
         return True
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this training, in all processes that worked on it."""
+        return self._before + time.monotonic() - self._begun
 
     def update(self, done: int, **shown: str) -> bool:
         """Notes that ``done`` units of work are done; returns False when it is time to stop."""
@@ -129,10 +138,15 @@ class Keeper:
         if len(self.evaluations) < len(self.points) and done >= self.points[len(self.evaluations)]:
             stop = self._evaluate() or stop
         interval = max(CHECKPOINT_SECONDS, self._cost / CHECKPOINT_SHARE)
-        if self._interrupted or (not stop and time.monotonic() - self._written > interval):
-            self.save()
         if self._interrupted:
+            self.save()
             raise KeyboardInterrupt(f"interrupted after {done:,} of {self.total:,}; --resume goes on from {self.path}")
+        if not stop and time.monotonic() - self._written > interval:
+            try:
+                self.save()
+            except OSError as error:  # training goes on: the next checkpoint may find room
+                self._written = time.monotonic()
+                self._bar.write(f"warning: no checkpoint could be written ({error.strerror}); the last one is kept")
         return not stop
 
     def _evaluate(self) -> bool:
@@ -147,26 +161,20 @@ class Keeper:
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
         begin = time.monotonic()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(f"{self.path.name}.new")
         content = {
             "identity": self.identity,
             "network": self.network.state_dict(),
             "done": self.done,
+            "seconds": self.seconds,
             "evaluations": self.evaluations,
             "best": self.best,
             "best_return": self.best_return,
             "state": self.state(),
         }
-        try:
-            with new.open("wb") as file:
-                th.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self.path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
+        with whole(self.path) as new:
+            buffer = io.BytesIO()  # torch.save turns a full disk into a RuntimeError without a cause
+            th.save(content, buffer)
+            new.write_bytes(buffer.getbuffer())
         self._written = time.monotonic()
         self._cost = self._written - begin
 

@@ -105,7 +105,7 @@ class SpikingPolicy(DQNPolicy):
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
-        if T < 0:
+        if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
         self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)

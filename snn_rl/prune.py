@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch as th
-from torch.utils.tensorboard import SummaryWriter
 
 from snn_rl import agents, td
 from snn_rl.agents import Agent
-from snn_rl.console import run
+from snn_rl.console import run, seed
 from snn_rl.convert import load_ann
 from snn_rl.distill import Distiller
 from snn_rl.environments import Recipe, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
+from snn_rl.files import begin_run
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
 from snn_rl.rollout import play, starts
@@ -26,7 +25,6 @@ from snn_rl.rollout import play, starts
 OBJECTIVES = ("distill", "td")
 SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
 SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
-LOG_INTERVAL = 50  # gradient steps
 
 
 def selector(recipe: Recipe, episodes: int, frames: int, seed: int) -> Callable[[QNetwork], float]:
@@ -80,132 +78,69 @@ def prune_stage(
         raise UserError(f"unknown objective '{objective}'; choose from {', '.join(OBJECTIVES)}")
     if not agent.network.T:
         raise UserError(f"'{agent.label}' is an ANN; convert it first")
+    if objective == "distill" and ann is None:
+        raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
+    teacher = ann if objective == "distill" else None
+    parents = {"from": agents.source(agent), "teacher": None if teacher is None else agents.source(teacher)}
+    identity = {"env": recipe.id, "T": T, "seed": seed, "objective": objective, **parents}
     if (folder / agents.CARD).is_file():
-        return agents.load(folder)
-    begin = time.monotonic()
+        return _finished(folder, identity)
     network = QNetwork(agent.network.spec, T, agent.network.input_scale, agent.network.carry)
     network.load_state_dict(agent.network.state_dict())
     network.to(device)
     th.manual_seed(seed)
-    stage = _distill if objective == "distill" else _td
-    network, keeper = stage(network, ann, recipe, T, folder, agent.frames, seed, show)
-    made = {
-        "how": f"temporal pruning from {agent.name}, objective {objective}",
-        "from": agents.source(agent),
-        "teacher": agents.source(ann) if ann is not None and objective == "distill" else None,
-        "objective": objective,
-        "seed": seed,
-        "work": keeper.done,
-        "seconds": round(time.monotonic() - begin, 1),
-        "selection": keeper.evaluations,
-        "command": agents.command(),
-        "versions": agents.versions(),
-    }
-    new = Agent(agent.env, f"T{T}", network.cpu(), agent.observation_shape, agent.frames, made)
-    agents.save(new, folder, half=recipe.half)
-    keeper.remove()
-    return new
-
-
-def _distill(
-    network: QNetwork,
-    ann: Agent | None,
-    recipe: Recipe,
-    T: int,
-    folder: Path,
-    frames: int,
-    seed: int,
-    show: bool,
-) -> tuple[QNetwork, Keeper]:
-    if ann is None:
-        raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
-    settings = recipe.prune
-    total = settings.gradient_steps[min(T, len(settings.gradient_steps)) - 1]
-    keeper = _keeper(network, recipe, total, "update", T, folder, frames, seed, "distill", show)
-    # Environments and teacher differ from stage to stage in their seed only.
-    venv = make_vec_env(recipe, settings.n_envs, seed=seed * 1000 + T, frames=frames)
-    teacher = ann.network.to(next(network.parameters()).device)
-    learner: list[Distiller] = []
-    keeper.state = lambda: learner[0].state()
-    saved: list[dict[str, Any]] = []
-    keeper.restore = saved.append
-    keeper.resume()  # first the weights: the student's play fills the replay buffer
-    learner.append(Distiller(network, teacher, venv, settings, frames, seed * 1000 + T + keeper.done))
-    if saved:
-        learner[0].restore(saved[0])
-    with keeper, SummaryWriter(str(folder.parent / "tensorboard" / f"T{T}")) as log:
-        losses: list[float] = []
-        going = keeper.done < total
-        while going:
-            losses.append(learner[0].update(keeper.done / total))
-            if len(losses) == LOG_INTERVAL:
-                log.add_scalar("train/loss", float(np.mean(losses)), keeper.done)
-                _log_spikes(log, learner[0], keeper.done)
-                losses.clear()
-            going = keeper.update(keeper.done + 1, **({"loss": f"{np.mean(losses):.3f}"} if losses else {}))
-    keeper.finish()
-    venv.close()
-    return network, keeper
-
-
-def _log_spikes(log: SummaryWriter, learner: Distiller, done: int) -> None:
-    spikes: list[th.Tensor] = []
-    batch = learner.buffer.sample_sequences(8, 4)
-    with th.no_grad():
-        learner.student.unroll(batch.observations, None, batch.starts, spikes)
-    for name, z in zip(learner.student.layer_names, spikes, strict=False):
-        log.add_scalar(f"snn/spike_rate/{name}", float(z.mean()), done)
-
-
-def _td(
-    network: QNetwork,
-    ann: Agent | None,
-    recipe: Recipe,
-    T: int,
-    folder: Path,
-    frames: int,
-    seed: int,
-    show: bool,
-) -> tuple[QNetwork, Keeper]:
-    device = next(network.parameters()).device
-    model = td.build(recipe, T, seed=seed, frames=frames, carry=network.carry, device=device, initial=network)
-    online = model.policy.q_net.network
-    keeper = _keeper(online, recipe, recipe.prune.td_timesteps, "step", T, folder, frames, seed, "td", show)
-    keeper.state, keeper.restore = lambda: td.state(model), lambda saved: td.restore(model, saved)
-    keeper.resume()
-    with keeper:
-        td.learn(model, keeper, folder.parent / "tensorboard" / f"T{T}")
-    keeper.finish()
-    return online, keeper
-
-
-def _keeper(
-    network: QNetwork,
-    recipe: Recipe,
-    total: int,
-    unit: str,
-    T: int,
-    folder: Path,
-    frames: int,
-    seed: int,
-    objective: str,
-    show: bool,
-) -> Keeper:
+    learner: Distiller | td.TDLearner
+    if teacher is not None:
+        steps, unit = recipe.prune.gradient_steps, "update"
+        total = steps[min(T, len(steps)) - 1]
+        venv = make_vec_env(recipe, recipe.prune.n_envs, seed=seed * 1000 + T, frames=agent.frames)
+        learner = Distiller(network, teacher.network.to(device), venv, recipe.prune, agent.frames, seed * 1000 + T)
+    else:
+        total, unit = recipe.prune.td_timesteps, "step"
+        model = td.build(recipe, T, seed=seed, frames=agent.frames, carry=network.carry, device=device, initial=network)
+        learner = td.TDLearner(model)
+        network = learner.network
     count = recipe.prune.evaluations
-    points = sorted({total - (total // 2) * k // count for k in range(count)})
-    return Keeper(
+    with Keeper(
         folder.with_name(f".{folder.name}.checkpoint"),
         network,
         total,
         unit=unit,
         description=f"{recipe.id} T={T}",
-        points=points,
-        evaluate=selector(recipe, recipe.prune.eval_episodes, frames, seed),
-        state=dict,
-        restore=lambda saved: None,
-        identity={"env": recipe.id, "T": T, "seed": seed, "objective": objective, "total": total},
+        points=sorted({total - (total // 2) * k // count for k in range(count)}),
+        evaluate=selector(recipe, recipe.prune.eval_episodes, agent.frames, seed),
+        state=learner.state,
+        restore=learner.restore,
+        identity=identity | {"total": total},
         show=show,
-    )
+    ) as keeper:
+        keeper.resume()
+        learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
+    keeper.finish()
+    made = {
+        "how": f"temporal pruning from {agent.name}, objective {objective}",
+        **parents,
+        "objective": objective,
+        "seed": seed,
+        "work": f"{keeper.done:,} {'gradient' if unit == 'update' else 'environment'} steps",
+        "seconds": round(keeper.seconds, 1),
+        "selection": keeper.evaluations,
+        "command": agents.command(),
+        "versions": agents.versions(),
+    }
+    new = Agent(agent.env, folder.name, network.cpu(), agent.observation_shape, agent.frames, made)
+    agents.save(new, folder, half=recipe.half)
+    keeper.remove()
+    return new
+
+
+def _finished(folder: Path, identity: dict[str, Any]) -> Agent:
+    """A stage that is there already, if it is the one that would be made."""
+    agent = agents.load(folder)
+    for key in ("seed", "objective", "from", "teacher"):
+        if agent.made.get(key) != identity[key]:
+            raise UserError(f"'{folder}' holds another agent (its {key} differs); choose another --out or remove it")
+    return agent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -220,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the stages T<n>")
     parser.add_argument("--ann", help="teacher: agent folder, shipped name, or SB3 DQN zip")
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: distill where there is --ann, else td")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -228,11 +163,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     agent = agents.load(args.agent)
     if not 1 <= args.T <= agent.network.T:
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T or 'T; it is an ANN, convert it first'}")
-    if not args.resume:
-        agents.check_new(args.out)
     recipe = load_recipe(agent.env)
     ann = load_ann(args.ann, agent.env) if args.ann else None
+    if ann is not None and (ann.observation_shape, ann.frames) != (agent.observation_shape, agent.frames):
+        raise UserError(f"'{args.ann}' sees other observations than '{args.agent}'; give the ANN it was converted from")
     objective = args.objective or ("distill" if ann else "td")
+    settings = {"env": agent.env, "agent": agents.fingerprint(agent.network), "objective": objective, "seed": args.seed}
+    begin_run(args.out, settings, args.resume)
     prune(agent, ann, recipe, args.T, args.out, objective=objective, seed=args.seed, device=agents.device(args.device))
     return 0
 

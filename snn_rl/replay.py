@@ -27,7 +27,6 @@ from torch import Tensor
 
 from snn_rl.errors import UserError
 
-
 TOLD_BYTES = 100e6  # a buffer above this is announced even when SB3's verbose is 0
 
 

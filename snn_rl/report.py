@@ -9,7 +9,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from snn_rl import stats
 from snn_rl.errors import UserError
+from snn_rl.files import whole
 from snn_rl.plots import draw
 
 CARD, EPISODES = "card.json", "episodes.csv"
@@ -259,12 +259,12 @@ def write(entries: Sequence[Entry], out: Path) -> list[Path]:
             files[name] = buffer.getvalue()
         files["summary.json"] = (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
         files["report.md"] = text(env, rows, plots).encode()
+        if (folder / "report.md").exists() and not (folder / "summary.json").exists():
+            raise UserError(f"'{folder}' holds a report.md that is not from here; choose another --out")
         for name, content in files.items():
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                new = folder / f".{name}.new-{os.getpid()}"
-                new.write_bytes(content)
-                os.replace(new, folder / name)
+                with whole(folder / name) as new:
+                    new.write_bytes(content)
             except OSError as error:
                 raise UserError(f"cannot write the report to '{folder}': {error.strerror}; choose another --out") from error
             written.append(folder / name)

@@ -72,7 +72,7 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
         raise UserError(f"'{path}' is an agent of another algorithm ({other}); only DQN has Q-values to convert")
     kwargs = _plain(data.get("policy_kwargs"))
     activation = str(kwargs.get("activation_fn", "ReLU"))
-    if "ReLU" not in activation or "LeakyReLU" in activation or "ReLU6" in activation:
+    if activation.rstrip("'>").rsplit(".", 1)[-1] != "ReLU":  # "<class 'torch.nn.modules.activation.ReLU'>"
         raise UnconvertibleError(f"cannot convert '{path}': its activation {activation} has no spiking counterpart")
     linear = [key for key in tensors if key.startswith("q_net.q_net.") and key.endswith(".weight")]
     net_arch = [tensors[key].shape[0] for key in linear[:-1]]
@@ -117,11 +117,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, th.Tensor]]:
         raise UserError(f"no file '{path}'") from error
     except pickle.UnpicklingError as error:
         raise UserError(f"'{path}' holds a pickle that is more than tensors; refused, nothing was executed") from error
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # a damaged file can fail anywhere in zipfile, zlib, json and torch
         raise UserError(f"'{path}' is damaged or truncated; copy or save it anew ({type(error).__name__})") from error
     if not isinstance(data, dict) or not isinstance(tensors, dict):
         raise UserError(f"'{path}' is not a Stable-Baselines3 agent: its contents have the wrong form")
-    if not all(isinstance(value, th.Tensor) for value in tensors.values()):
+    if not all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in tensors.items()):
         raise UserError(f"'{path}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors")
     return data, tensors
 

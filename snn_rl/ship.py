@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     shipped = runs[median_run(runs)]
     for name, agent in shipped.items():
         seeds = [found[name].episodes[0]["training_seed"] for found in runs]
-        agent.episodes = [row for found in runs for row in found[name].episodes]
+        rows = [row for found in runs for row in found[name].episodes]
+        agent.episodes = list({tuple(row.items()): row for row in rows}.values())  # one ANN in all runs is one ANN
         agent.made["training_seeds"] = {
             "shipped": agent.made.get("seed"),
             "all": seeds,

@@ -33,10 +33,10 @@ def build(
         sequence_length=recipe.prune.sequence_length,
         burn_in=recipe.prune.burn_in,
         n_steps=settings.n_steps,
-        learning_rate=settings.learning_rate if T == 0 else recipe.prune.learning_rate / 10,
+        learning_rate=recipe.prune.td_learning_rate if T else settings.learning_rate,
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
-        batch_size=settings.batch_size if T == 0 else recipe.prune.batch_size,
+        batch_size=recipe.prune.batch_size if T else settings.batch_size,
         gamma=settings.gamma,
         train_freq=max(settings.train_freq // settings.n_envs, 1),
         gradient_steps=settings.gradient_steps * max(settings.n_envs // settings.train_freq, 1),
@@ -77,37 +77,51 @@ class _Watch(BaseCallback):
         return self.keeper.update(self.num_timesteps, **shown)
 
 
-def learn(model: SpikingDQN, keeper: Keeper, log_folder: Path) -> None:
-    """Learns until the keeper says stop; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
-    model.set_logger(configure(os.fspath(log_folder), ["tensorboard"]))
-    model.ep_info_buffer = None
-    if keeper.done < keeper.total:
-        model.num_timesteps = keeper.done
-        model.learn(keeper.total - keeper.done, callback=_Watch(keeper), reset_num_timesteps=False, log_interval=10)
-    model.logger.close()
+class TDLearner:
+    """A :class:`SpikingDQN` that learns until a keeper says stop, and whose whole state can be stored.
 
+    Args:
+        model: what learns; see :func:`build`.
+    """
 
-def state(model: SpikingDQN) -> dict[str, Any]:
-    """All that is needed to go on learning: networks, optimiser, counters, random numbers, replay buffer."""
-    buffer = model.replay_buffer
-    return {
-        "policy": model.policy.state_dict(),
-        "optimizer": model.policy.optimizer.state_dict(),
-        "n_updates": model._n_updates,
-        "n_calls": model._n_calls,
-        "rng": model._rng.bit_generator.state,
-        "buffer_rng": buffer.rng.bit_generator.state,
-        "buffer": {name: th.from_numpy(getattr(buffer, name)) for name in RINGS},
-    }
+    def __init__(self, model: SpikingDQN) -> None:
+        self.model = model
 
+    @property
+    def network(self) -> QNetwork:
+        """The online network."""
+        return self.model.policy.q_net.network
 
-def restore(model: SpikingDQN, saved: dict[str, Any]) -> None:
-    """Puts a :func:`state` back. The environments begin new episodes."""
-    model.policy.load_state_dict(saved["policy"])
-    model.policy.optimizer.load_state_dict(saved["optimizer"])
-    model._n_updates, model._n_calls = saved["n_updates"], saved["n_calls"]
-    model._rng.bit_generator.state = saved["rng"]
-    model.replay_buffer.rng.bit_generator.state = saved["buffer_rng"]
-    for name in RINGS:
-        getattr(model.replay_buffer, name)[...] = saved["buffer"][name].numpy()
-    model.replay_buffer.begin()
+    def learn(self, keeper: Keeper, log_folder: Path) -> None:
+        """Learns; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
+        model = self.model
+        model.set_logger(configure(os.fspath(log_folder), ["tensorboard"]))
+        if keeper.done < keeper.total:
+            model.num_timesteps = keeper.done
+            model.learn(keeper.total - keeper.done, callback=_Watch(keeper), reset_num_timesteps=False, log_interval=10)
+        model.logger.close()
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on: networks, optimiser, counters, random numbers, replay buffer."""
+        model, buffer = self.model, self.model.replay_buffer
+        return {
+            "policy": model.policy.state_dict(),
+            "optimizer": model.policy.optimizer.state_dict(),
+            "n_updates": model._n_updates,
+            "n_calls": model._n_calls,
+            "rng": model._rng.bit_generator.state,
+            "buffer_rng": buffer.rng.bit_generator.state,
+            "buffer": {name: th.from_numpy(getattr(buffer, name)) for name in RINGS},
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Puts a :meth:`state` back. The environments begin new episodes."""
+        model, buffer = self.model, self.model.replay_buffer
+        model.policy.load_state_dict(saved["policy"])
+        model.policy.optimizer.load_state_dict(saved["optimizer"])
+        model._n_updates, model._n_calls = saved["n_updates"], saved["n_calls"]
+        model._rng.bit_generator.state = saved["rng"]
+        buffer.rng.bit_generator.state = saved["buffer_rng"]
+        for name in RINGS:
+            getattr(buffer, name)[...] = saved["buffer"][name].numpy()
+        buffer.begin()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from PIL import Image
 from snn_rl.agents import Agent
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
+from snn_rl.files import whole
 from snn_rl.rollout import Decision, Start, play
 
 Picture = NDArray[np.uint8]  # (height, width, 3), RGB
@@ -77,7 +78,7 @@ def record(
     panels: list[_Panel] = []
     small: list[Image.Image] = []
     with ExitStack() as stack:
-        temporary = stack.enter_context(_whole(path))
+        temporary = stack.enter_context(whole(path))
         for agent in agents:
             env = make_env(recipe, frames=agent.frames, sticky=sticky, render_mode="rgb_array")
             stack.callback(env.close)
@@ -86,7 +87,7 @@ def record(
         rate = fps or (ATARI_FPS if recipe.atari else round(panels[0].env.metadata.get("render_fps") or 30))
         options = {"movflags": "+faststart"}  # browsers play it while it loads
         container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
-        stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "25", "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "29", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH * len(panels), HEIGHT, "yuv420p"
         n = 0
         while not all(panel.done for panel in panels) and n != max_steps:
@@ -101,7 +102,7 @@ def record(
             n += 1
         container.mux(stream.encode())
     if gif is not None:
-        with _whole(gif) as temporary:  # the last picture stays for a while
+        with whole(gif) as temporary:  # the last picture stays for a while
             durations = [2000 // rate] * (len(small) - 1) + [1500]
             small[0].save(temporary, format="GIF", save_all=True, append_images=small[1:], duration=durations, loop=0)
     return [panel.score for panel in panels]
@@ -118,18 +119,6 @@ def _check(agents: Sequence[Agent], path: Path, gif: Path | None, max_steps: int
         raise UserError(f"agents side by side must play the same environment, got {agents[0].env} and {agents[1].env}")
     if any(number is not None and number < 1 for number in (max_steps, fps)):
         raise UserError(f"max_steps and fps must be at least 1, got {max_steps} and {fps}")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name beside ``path``; what is written there takes its place in the end, or is removed after an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.new-{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tiles(values: NDArray[np.float32], height: int, palette: Picture) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from safetensors.torch import load_file, save_file
 
-from snn_rl import agents
+from snn_rl import agents, files
 from snn_rl.agents import CARD, EPISODE_FIELDS, EPISODES, WEIGHTS, Agent
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork
@@ -91,12 +92,11 @@ def test_an_existing_folder_is_refused_and_kept(folder: Path) -> None:
     with pytest.raises(UserError, match=r"exists already; choose another --out"):
         agents.save(make(), folder)
     with pytest.raises(UserError, match=r"exists already; choose another --out"):
-        agents.check_new(folder)
+        files.check_new(folder)
     assert listing(folder) == before
 
 
-def test_an_existing_folder_is_replaced_whole_on_request(folder: Path) -> None:
-    (folder / "stray.txt").write_text("old")
+def test_an_existing_folder_is_replaced_on_request(folder: Path) -> None:
     agent = make(T=1)
     agents.save(agent, folder, replace=True)
     assert agents.load(folder).network.T == 1
@@ -110,7 +110,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder: Path, monkeypatch: pyt
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(agents, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         agents.save(make(T=1), folder if replace else folder.with_name("other"), replace=replace)
     assert listing(folder.parent) == before
@@ -126,7 +126,7 @@ def test_a_number_that_json_cannot_hold_is_not_written(tmp_path: Path) -> None:
 
 
 def test_checking_an_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:
-    agents.check_new(tmp_path / "a" / "b")
+    files.check_new(tmp_path / "a" / "b")
     assert listing(tmp_path) == {}
     assert not (tmp_path / "a" / "b").exists()
 
@@ -233,3 +233,31 @@ def test_a_device_that_is_not_there_is_an_error() -> None:
     for name in ("tpu", "cuda:99"):
         with pytest.raises(UserError, match=f"--device {name}: not available"):
             agents.device(name)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_an_interrupt_while_replacing_leaves_an_agent(folder: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+    calls: list[Any] = []
+    replace = os.replace
+
+    def interrupted(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == failing:
+            raise KeyboardInterrupt
+        replace(*args)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        agents.save(agents.load(folder), folder, replace=True)
+    monkeypatch.undo()
+    assert agents.load(folder).name == make().name
+    assert set(listing(folder.parent)) == {f"agent/{name}" for name in (CARD, WEIGHTS, EPISODES)}
+
+
+def test_storing_scores_leaves_the_weights_untouched(folder: Path) -> None:
+    before = (folder / WEIGHTS).read_bytes()
+    agent = agents.load(folder)
+    agent.scores = {"greedy": {"T": 1}}
+    agents.save_scores(agent)
+    assert (folder / WEIGHTS).read_bytes() == before
+    assert agents.load(folder).scores == {"greedy": {"T": 1}}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch as th
 from conftest import Count, Pixels, Recall
-from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
+from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
@@ -546,3 +546,30 @@ def test_membranes_recall_a_cue_that_is_gone() -> None:
 
 def test_without_carried_membranes_a_cue_cannot_be_recalled() -> None:
     assert recalls(carry=False) < 0.75
+
+
+def test_learning_that_a_callback_stopped_goes_on_with_new_episodes() -> None:
+    """SB3 forgets the step at which a callback stops: membranes and sequences must not reach across that gap."""
+    model = dqn(counts(5), learning_starts=1000)
+    model.learn(50, callback=StopTrainingOnMaxEpisodes(1))
+    model.learn(20, reset_num_timesteps=False)
+    ages = model.replay_buffer.age[0, : int(model.replay_buffer.head[0])]
+    assert ages.max() <= 4
+    assert list(ages).count(0) >= 4
+
+
+def test_t_is_not_lost_among_the_policys_arguments() -> None:
+    with pytest.raises(UserError, match="to SpikingDQN itself"):
+        dqn(counts(5), policy_kwargs={"T": 4})
+    with pytest.raises(TypeError):
+        SpikingDQN("MlpPolicy", counts(5), 1e-3)  # type: ignore[misc]  # SB3's third argument is no T
+
+
+def test_a_network_that_is_given_explores_as_told_from_the_first_step() -> None:
+    model = dqn(counts(5), learning_starts=1000, exploration_initial_eps=0.0, exploration_final_eps=0.0)
+    with th.no_grad():
+        last = model.q_net.network.synapses[-1][0]
+        last.weight.zero_()
+        last.bias.copy_(th.tensor([0.0, 1.0]))
+    model.learn(30)
+    assert model.replay_buffer.action[0, :30].tolist() == [1] * 30

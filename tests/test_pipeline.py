@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 import torch as th
 
-from snn_rl import agents, train
+from snn_rl import agents, distill, train
 from snn_rl.agents import Agent
 from snn_rl.convert import compare, convert, record_play
 from snn_rl.distill import Distiller, action_gap, distillation_loss
-from snn_rl.environments import Recipe, load_recipe
+from snn_rl.environments import Recipe, load_recipe, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, evaluate, protocol
 from snn_rl.prune import prune_stage
+from snn_rl.replay import Sequences
 
 CPU = th.device("cpu")
 
@@ -171,3 +172,42 @@ def test_scores_replace_those_of_the_same_protocol(ann: Agent, recipe: Recipe) -
 def test_protocols_have_names() -> None:
     assert protocol(0, 0) == "greedy"
     assert protocol(0.01, 0.25, zeroed=True) == "epsilon 0.01, sticky 0.25, membrane zeroed"
+
+
+def test_a_time_limits_extra_slot_is_not_learnt(ann: Agent, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The observation at which a time limit cut an episode off was never labelled: learning it would teach zeros."""
+    learner = Distiller(
+        convert(ann, recipe, 1).network, ann.network, make_vec_env(recipe, 2, seed=0), recipe.prune, frames=1, seed=0
+    )
+    seen: list[th.Tensor] = []
+    monkeypatch.setattr(distill, "distillation_loss", lambda q, labels, _: (seen.append(labels), q.sum())[1])
+    batch = Sequences(
+        observations=th.zeros(12, 1, 4),
+        starts=th.zeros(12, 1, dtype=th.bool),
+        acted=th.ones(12, 1, dtype=th.bool),
+        actions=th.zeros(12, 1, dtype=th.int64),
+        rewards=th.zeros(12, 1),
+        terminated=th.zeros(12, 1, dtype=th.bool),
+        labels=th.arange(24.0).reshape(12, 1, 2),
+    )
+    batch.acted[7] = False
+    monkeypatch.setattr(learner.buffer, "sample_sequences", lambda *_: batch)
+    learner.temperature = 1.0
+    learner.update(0.0)
+    assert seen[0].tolist() == [[2.0 * n, 2.0 * n + 1] for n in (4, 5, 6, 8, 9, 10, 11)]
+
+
+def test_a_stage_of_other_parents_is_not_taken_for_this_one(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"objective": "distill", "device": CPU, "show": False}
+    prune_stage(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=0, **arguments)
+    with pytest.raises(UserError, match="its seed differs"):
+        prune_stage(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=1, **arguments)
+    with pytest.raises(UserError, match="its from differs"):
+        prune_stage(convert(ann, recipe, 1, seed=7), ann, recipe, 1, tmp_path / "T1", seed=0, **arguments)
+
+
+def test_scores_of_other_training_seeds_stay(ann: Agent, recipe: Recipe) -> None:
+    ann.episodes = [{"training_seed": "7", "protocol": "greedy", "episode": 0, "return": 1.0}]
+    add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
+    add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
+    assert [row["training_seed"] for row in ann.episodes] == ["7", "0", "0"]

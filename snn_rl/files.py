@@ -1,0 +1,77 @@
+"""Files that are there whole or not at all, and the folders of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from snn_rl.errors import UserError
+
+SETTINGS = "settings.json"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` to write to; it takes the place of ``path`` once all went well.
+
+    Otherwise the temporary file is removed and what was at ``path`` is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.stem}.new-{os.getpid()}{path.suffix}")
+    try:
+        yield new
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raises OSError if a file could not be written at ``path``: before the work, not after it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    probe = path.with_name(f".{path.name}.probe-{os.getpid()}")
+    try:
+        probe.touch()
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def check_new(folder: Path) -> None:
+    """Raises UserError if an output folder exists, OSError if it cannot be written: before the work, not after it."""
+    if folder.exists():
+        raise UserError(f"'{folder}' exists already; choose another --out, remove it, or add --resume if it is such a run")
+    check_writable(folder)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Writes a JSON file; NaN is an error."""
+    with whole(path) as new:
+        new.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Makes a run's folder with its settings, or checks that it is the one to resume.
+
+    Raises:
+        UserError: if the folder exists and is not to be resumed, is no run, or was begun with other settings.
+    """
+    written = out / SETTINGS
+    if not resume:
+        check_new(out)
+        out.mkdir(parents=True)
+    elif written.is_file():
+        try:
+            before = json.loads(written.read_text())
+        except ValueError as error:
+            raise UserError(f"'{written}' is damaged; remove '{out}' to start anew") from error
+        for key, value in settings.items():
+            if before.get(key) != value:
+                raise UserError(f"'{out}' was begun with {key} = {before.get(key)!r}, not {value!r}; use the same options")
+    elif out.exists() and any(out.iterdir()):
+        raise UserError(f"'{out}' is no run that could be resumed; choose another --out")
+    write_json(settings, written)
