@@ -14,14 +14,13 @@ from snn_rl import agents
 from snn_rl.agents import Agent
 from snn_rl.console import run, seed
 from snn_rl.energy import Meter
-from snn_rl.environments import ATARI_STARTS, Recipe, load_recipe, make_env
+from snn_rl.environments import ATARI_STARTS, Recipe, load_recipe
 from snn_rl.errors import UserError
 from snn_rl.files import check_writable, write_json
-from snn_rl.rollout import play, starts
+from snn_rl.rollout import make_envs, play, starts
 from snn_rl.stats import summary
 
 NOISY_EPISODES = 100  # with random or sticky actions no two games are the same
-SIMULTANEOUS = 10  # environments that play at a time; larger batches do not get faster on a CPU
 
 
 def protocol(epsilon: float, sticky: float, zeroed: bool = False) -> str:
@@ -57,7 +56,7 @@ def evaluate(
     if episodes is None:
         episodes = max(recipe.evaluate.episodes, NOISY_EPISODES if epsilon or sticky else 0)
     begins = starts(recipe, episodes, seed)
-    envs = [make_env(recipe, frames=agent.frames, sticky=sticky) for _ in range(min(SIMULTANEOUS, len(begins)))]
+    envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=sticky)
     meter = Meter(agent.network, agent.observation_shape)
     returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
     with tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=not progress) as bar:

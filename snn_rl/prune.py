@@ -15,12 +15,12 @@ from snn_rl.agents import Agent
 from snn_rl.console import run, seed
 from snn_rl.convert import load_ann
 from snn_rl.distill import Distiller
-from snn_rl.environments import Recipe, load_recipe, make_env, make_vec_env
+from snn_rl.environments import Recipe, load_recipe, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import begin_run
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
-from snn_rl.rollout import play, starts
+from snn_rl.rollout import make_envs, play, starts
 
 OBJECTIVES = ("distill", "td")
 SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
@@ -29,8 +29,7 @@ SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
 
 def selector(recipe: Recipe, episodes: int, frames: int, seed: int) -> Callable[[QNetwork], float]:
     """Mean return over ``episodes`` that are used only to choose among networks of one training."""
-    simultaneous = 10 if recipe.atari else 100  # small networks like large batches
-    envs = [make_env(recipe, frames=frames) for _ in range(min(episodes, simultaneous))]
+    envs = make_envs(recipe, episodes, frames=frames)
     epsilon = SELECTION_EPSILON if recipe.atari else 0.0
 
     def evaluate(network: QNetwork) -> float:

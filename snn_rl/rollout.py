@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from snn_rl.environments import ATARI_STARTS, Recipe, begin
+from snn_rl.environments import ATARI_STARTS, Recipe, begin, make_env
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork
 
@@ -48,6 +48,11 @@ def starts(recipe: Recipe, episodes: int, seed: int) -> list[Start]:
         raise UserError(f"--episodes must be at least 1, got {episodes}")
     atari = recipe.atari
     return [Start(seed + n, 1 + n % ATARI_STARTS if atari else None) for n in range(episodes)]
+
+
+def make_envs(recipe: Recipe, episodes: int, *, frames: int, sticky: float = 0.0) -> list[gym.Env[NDArray[Any], int]]:
+    """Environments to play that many episodes in, several at a time: small networks like larger batches."""
+    return [make_env(recipe, frames=frames, sticky=sticky) for _ in range(min(episodes, 30 if recipe.atari else 100))]
 
 
 def play(
