@@ -30,5 +30,5 @@ format: install
 	$(BIN)/ruff format .
 
 results: install  ## docs/results and the README's table, from the committed episodes
-	$(BIN)/python -m snn_rl.report agents/* --out docs/results
+	$(BIN)/python -m snn_rl.report agents/*/ --out docs/results
 	$(BIN)/python docs/fill_readme.py
