@@ -1,0 +1,61 @@
+"""`train` from end to end with a tiny recipe: the folders it promises, the ablation, resuming, and refusing."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from snn_rl import agents, train
+from snn_rl.environments import Recipe, load_recipe
+from snn_rl.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    def recipe(env_id: str) -> Recipe:
+        full = load_recipe(env_id)
+        return dataclasses.replace(
+            full,
+            train=dataclasses.replace(full.train, eval_freq=200, eval_episodes=2, learning_starts=50, net_arch=(16,)),
+            convert=dataclasses.replace(full.convert, observations=80),
+            prune=dataclasses.replace(full.prune, gradient_steps=(4,), learning_starts=80, evaluations=1, eval_episodes=2),
+            evaluate=dataclasses.replace(full.evaluate, episodes=2),
+        )
+
+    monkeypatch.setattr(train, "load_recipe", recipe)
+
+
+def test_train_leaves_what_it_promises_and_resumes_without_redoing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    command = ["--env", "CartPole-v1", "--T", "1", "--ann", "scratch", "-n", "200", "--ablate", "--out", str(out)]
+    assert train.main([*command, "--device", "cpu"]) == 0
+    names = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1", "converted-T1", "direct-T1"}
+    assert {card.parent.name for card in out.glob("*/card.json")} == names
+    assert (out / "report" / "reward_vs_T.png").is_file()
+    scores = {name: set(agents.load(out / name).scores) for name in names}
+    assert scores["T1"] == {"greedy", "greedy, membrane zeroed"}
+    assert scores["ann"] == scores["T2"] == {"greedy"}
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/weights.safetensors")}
+    assert train.main([*command, "--device", "cpu", "--resume"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    capsys.readouterr()
+    with pytest.raises(UserError, match="exists already"):
+        train.main(command)
+    with pytest.raises(UserError, match="begun with seed = 0"):
+        train.main([*command, "--seed", "1", "--resume"])
+
+
+def test_an_ann_that_cannot_be_had_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no file"):
+        train.main(["--env", "CartPole-v1", "--ann", "absent.zip", "--out", str(tmp_path / "run")])
+    with pytest.raises(UserError, match="no ANN is shipped"):
+        train.main(["--env", "Acrobot-v1", "--ann", "shipped", "--out", str(tmp_path / "run")])
+    with pytest.raises(UserError, match="spiking agent"):
+        train.main(["--env", "CartPole-v1", "--ann", "CartPole-v1/T1", "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_t0_trains_the_ann_alone(tmp_path: Path) -> None:
+    assert train.main(["--env", "CartPole-v1", "--T", "0", "--ann", "scratch", "-n", "200", "--out", str(tmp_path / "r")]) == 0
+    assert [card.parent.name for card in (tmp_path / "r").glob("*/card.json")] == ["ann"]
+    assert set(agents.load(tmp_path / "r" / "ann").scores) == {"greedy"}
