@@ -9,7 +9,19 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- results: made by `make results`, do not edit -->", "<!-- end of results -->"
-HEADINGS = ("agent", "T", "mean return", "IQM [95 %]", "min .. max", "- ANN", "spikes", "uJ", "all", "synapses", "conv1 x T")
+HEADINGS = (
+    "agent",
+    "T",
+    "mean return",
+    "IQM [95 %]",
+    "min .. max",
+    "minus ANN",
+    "spikes",
+    "uJ",
+    "all",
+    "synapses",
+    "layer 1 x T",
+)
 
 
 def cell(value: float | None, form: str) -> str:

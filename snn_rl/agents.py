@@ -22,7 +22,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch as th
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
@@ -30,7 +32,7 @@ from safetensors.torch import save as serialize
 from snn_rl.environments import data_folder
 from snn_rl.errors import UserError
 from snn_rl.files import whole
-from snn_rl.network import QNetwork
+from snn_rl.network import QNetwork, State
 
 FORMAT = 1
 CARD, WEIGHTS, EPISODES = "card.json", "weights.safetensors", "episodes.csv"
@@ -50,15 +52,35 @@ class Agent:
     network: QNetwork
     observation_shape: tuple[int, ...]
     frames: int = 1
-    made: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
-    episodes: list[dict[str, Any]] = field(default_factory=list)
+    made: dict[str, Any] = field(default_factory=dict, repr=False)
+    scores: dict[str, Any] = field(default_factory=dict, repr=False)
+    episodes: list[dict[str, Any]] = field(default_factory=list, repr=False)
     path: Path | None = None
 
     @property
     def label(self) -> str:
         """``ENV/NAME`` for a message."""
         return f"{self.env}/{self.name}"
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: State | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], State]:
+        """Greedy actions and the membranes after them: Stable-Baselines3's contract, so ``evaluate_policy`` takes an agent.
+
+        Args:
+            observation: one per environment, ``(n_envs, *observation_shape)``: unscaled, images with channels first.
+            state: what the previous call returned; None for rest.
+            episode_start: ``(n_envs,)``, true where an episode begins.
+            deterministic: without effect.
+        """
+        starts = None if episode_start is None else th.as_tensor(episode_start, dtype=th.bool)
+        with th.no_grad():
+            q, state = self.network(th.as_tensor(observation), state, starts)
+        return q.argmax(1).numpy(), state
 
 
 def versions() -> dict[str, str]:

@@ -59,7 +59,7 @@ def evaluate(
     envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=sticky)
     meter = Meter(agent.network, agent.observation_shape)
     returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
-    with tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=not progress) as bar:
+    with tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=None if progress else True) as bar:
         for decision in play(agent.network, envs, begins, epsilon):
             meter.update(decision)
             returns[decision.episode] += decision.reward

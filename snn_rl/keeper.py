@@ -70,7 +70,9 @@ class Keeper:
         self.evaluations: list[list[float]] = []  # [work done, mean return]
         self.best: Weights | None = None
         self.best_return = float("-inf")
-        self._bar = tqdm(total=total, unit=unit, desc=description, disable=not show, smoothing=0.05, dynamic_ncols=True)
+        self._bar = tqdm(
+            total=total, unit=unit, desc=description, disable=None if show else True, smoothing=0.05, dynamic_ncols=True
+        )
         self._interrupted = False
         self._written, self._cost = time.monotonic(), 0.0
         self._begun, self._before = time.monotonic(), 0.0

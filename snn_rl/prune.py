@@ -153,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--T", type=int, required=True, help="timesteps per decision to end with")
     parser.add_argument("--out", type=Path, required=True, help="folder of the stages T<n>")
     parser.add_argument("--ann", help="teacher: agent folder, shipped name, or SB3 DQN zip")
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: distill where there is --ann, else td")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
@@ -163,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= args.T <= agent.network.T:
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T or 'T; it is an ANN, convert it first'}")
     recipe = load_recipe(agent.env)
-    ann = load_ann(args.ann, agent.env) if args.ann else None
+    ann = load_ann(args.ann, agent.env, args.extractor) if args.ann else None
     if ann is not None and (ann.observation_shape, ann.frames) != (agent.observation_shape, agent.frames):
         raise UserError(f"'{args.ann}' sees other observations than '{args.agent}'; give the ANN it was converted from")
     objective = args.objective or ("distill" if ann else "td")

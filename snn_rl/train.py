@@ -67,7 +67,7 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     return agent
 
 
-def _given_ann(choice: str | None, recipe: Recipe, frames: int | None) -> Agent | None:
+def _given_ann(choice: str | None, recipe: Recipe, frames: int | None, extractor: str | None) -> Agent | None:
     """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing."""
     shipped = f"{recipe.id}/ann"
     if choice is None:
@@ -77,7 +77,7 @@ def _given_ann(choice: str | None, recipe: Recipe, frames: int | None) -> Agent 
         return None
     if choice == "shipped" and shipped not in agents.shipped():
         raise UserError(f"no ANN is shipped for {recipe.id}; use --ann scratch or give the path of one")
-    ann = load_ann(shipped if choice == "shipped" else choice, recipe.id)
+    ann = load_ann(shipped if choice == "shipped" else choice, recipe.id, extractor)
     if frames is not None and frames != ann.frames:
         raise UserError(f"the ANN sees {ann.frames} frame(s), not {frames}; leave --frames out or use --ann scratch")
     return Agent(recipe.id, "ann", ann.network, ann.observation_shape, ann.frames, ann.made)
@@ -152,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--ann", help="shipped, scratch, or the path of an agent or SB3 zip (default: shipped if there is one)"
     )
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
     parser.add_argument("--objective", choices=OBJECTIVES, help="of pruning; default: the recipe's")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
@@ -177,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_env(recipe, frames=args.frames).close()  # what cannot be built is said before anything is written
     device = agents.device(args.device)
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
-    given = _given_ann(args.ann, recipe, args.frames)
+    given = _given_ann(args.ann, recipe, args.frames, args.extractor)
     begin_run(out, _settings(args, recipe), args.resume)
     if given is None:
         ann = train_ann(recipe, out / "ann", frames=args.frames or recipe.frames, seed=args.seed, device=device)

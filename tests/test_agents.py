@@ -11,6 +11,8 @@ import pytest
 import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from safetensors.torch import load_file, save_file
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 
 from snn_rl import agents, files
 from snn_rl.agents import CARD, EPISODE_FIELDS, EPISODES, WEIGHTS, Agent
@@ -261,3 +263,9 @@ def test_storing_scores_leaves_the_weights_untouched(folder: Path) -> None:
     agents.save_scores(agent)
     assert (folder / WEIGHTS).read_bytes() == before
     assert agents.load(folder).scores == {"greedy": {"T": 1}}
+
+
+def test_an_agent_predicts_by_sb3s_contract() -> None:
+    agent = agents.load("CartPole-v1/T1")
+    mean, _ = evaluate_policy(agent, make_vec_env("CartPole-v1", 2, seed=0), n_eval_episodes=2)  # type: ignore[arg-type]
+    assert mean == 500
