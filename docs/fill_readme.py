@@ -32,11 +32,11 @@ def cell(value: float | None, form: str) -> str:
 def line(row: dict[str, Any]) -> list[str]:
     """One agent."""
     reward, energy = row["return"], row["energy"]
-    zeroed = ", membrane zeroed" if row["protocol"].endswith("zeroed") else ""
+    protocol = row["protocol"].removeprefix("greedy").removeprefix(", ")
     difference = row["minus_ann"]["mean"] if row["minus_ann"] else None
     spiking = row["T"] > 0
     return [
-        row["agent"] + zeroed,
+        row["agent"] + (f", {protocol}" if protocol else ""),
         str(row["T"]) if spiking else "ANN",
         f"{reward['mean']:.2f}",
         f"{reward['iqm']:.2f} [{reward['ci95'][0]:.2f}, {reward['ci95'][1]:.2f}]",
@@ -52,9 +52,9 @@ def line(row: dict[str, Any]) -> list[str]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table of the greedy protocol."""
+    """A Markdown table; what is not greedy, or not carried, is said behind the agent's name."""
     lines = [HEADINGS, ["---"] * 2 + ["---:"] * (len(HEADINGS) - 2)]
-    lines += [line(row) for row in rows if row["protocol"].startswith("greedy")]
+    lines += [line(row) for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
@@ -63,7 +63,8 @@ def main() -> None:
     parts = []
     for path in sorted((HERE / "results").glob("*/summary.json")):
         rows = json.loads(path.read_text())
-        seeds, episodes = max(row["training_seeds"] for row in rows), max(row["episodes"] for row in rows)
+        greedy = [row for row in rows if row["protocol"] == "greedy"]
+        seeds, episodes = (max(row[key] for row in greedy) for key in ("training_seeds", "episodes"))
         many = f"{seeds} training seeds, " if seeds > 1 else "1 training seed, "
         parts.append(
             f"**{rows[0]['env']}** ({many}{episodes} episodes per agent, frames: {rows[0]['frames']}, greedy)\n\n{table(rows)}"
