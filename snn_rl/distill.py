@@ -18,7 +18,7 @@ from snn_rl.environments import PruneRecipe
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork, detach, mixed_precision
 from snn_rl.replay import SequenceReplayBuffer
-from snn_rl.rollout import Step, stream
+from snn_rl.rollout import Step, action_count, stream
 
 NEURON_LEARNING_RATE = 10.0  # times that of the weights: a threshold has to move by its own size, a weight does not
 VALUE_WEIGHT = 0.1
@@ -74,7 +74,7 @@ class Distiller:
             self.device,
             venv.num_envs,
             frame_stack=frames,
-            n_labels=int(venv.action_space.n),  # type: ignore[attr-defined]
+            n_labels=action_count(venv.action_space),
             seed=seed,
         )
         weights = [parameter for synapse in student.synapses for parameter in synapse.parameters()]

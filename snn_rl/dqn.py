@@ -140,8 +140,6 @@ class SpikingDQN(DQN):
         self._rng = np.random.default_rng(self.seed)
         self._last_states = None
 
-    # Acting
-
     def _explore(self, q: Tensor, epsilon: float) -> NDArray[np.int64]:
         """Epsilon-greedy actions, one coin per environment."""
         action: NDArray[np.int64] = q.argmax(1).cpu().numpy()
@@ -149,7 +147,7 @@ class SpikingDQN(DQN):
         action[random] = self._rng.integers(q.shape[1], size=int(random.sum()))
         return action
 
-    def predict(  # type: ignore[override]
+    def predict(  # type: ignore[override]  # as in the policy
         self,
         observation: NDArray[Any],
         state: State | None = None,
@@ -217,8 +215,6 @@ class SpikingDQN(DQN):
         super().set_env(env, force_reset)
         if force_reset:
             self._last_states = None
-
-    # Learning
 
     def train(self, gradient_steps: int, batch_size: int = 32) -> None:
         """``gradient_steps`` updates from ``batch_size`` sequences each."""

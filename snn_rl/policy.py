@@ -134,7 +134,7 @@ class SpikingPolicy(DQNPolicy):
             q, state = self.q_net.network(obs, state, start)
         return q, state, vectorized
 
-    def predict(  # type: ignore[override]
+    def predict(  # type: ignore[override]  # the state is tensors, not numpy arrays
         self,
         observation: NDArray[Any] | tuple[Any, Any],
         state: State | None = None,

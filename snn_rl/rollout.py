@@ -123,6 +123,11 @@ def play(
             rngs, observation = [rngs[r] for r in going], [observation[r] for r in going]
 
 
+def action_count(space: gym.Space[Any]) -> int:
+    """Number of actions of a discrete space (``make_env`` lets no other through)."""
+    return int(cast(gym.spaces.Discrete, space).n)
+
+
 def check_fits(network: QNetwork, observation_shape: Sequence[int], action_space: gym.Space[Any]) -> None:
     """Raises UserError unless the network takes such observations and has one output per action."""
     try:
@@ -130,7 +135,7 @@ def check_fits(network: QNetwork, observation_shape: Sequence[int], action_space
     except ValueError as error:
         raise UserError(f"{error}; is this the right --env, with the right --frames?") from error
     outputs = [layer for layer in network.spec if layer["type"] in ("Linear", "Conv2d")][-1].get("out_features")
-    if outputs != int(action_space.n):  # type: ignore[attr-defined]
+    if outputs != action_count(action_space):
         raise UserError(f"the agent has {outputs} actions but the environment has {action_space}; is this the right --env?")
 
 

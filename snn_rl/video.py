@@ -21,7 +21,7 @@ from snn_rl.agents import Agent
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.files import whole
-from snn_rl.rollout import Decision, Start, play
+from snn_rl.rollout import Decision, Start, action_count, play
 
 Picture = NDArray[np.uint8]  # (height, width, 3), RGB
 
@@ -150,7 +150,7 @@ class _Panel:
         self.score, self.decisions, self.done = 0.0, 0, False
         self.T, self.colour = agent.network.T, _SNN if agent.network.T else _ANN
         meanings = getattr(env.unwrapped, "get_action_meanings", None)
-        actions = [f"action {n}" for n in range(env.action_space.n)]  # type: ignore[attr-defined]
+        actions = [f"action {n}" for n in range(action_count(env.action_space))]
         self.actions: list[str] = meanings() if meanings else actions
         self.q_range = (np.inf, -np.inf)
         ramp = np.linspace(0, 1, 256)[:, None] ** 0.8

@@ -18,7 +18,7 @@ th.set_num_threads(1)
 
 with warnings.catch_warnings():  # SWIG's types warn while they are made: as an error that ends the process (LunarLander)
     warnings.simplefilter("ignore")
-    import Box2D  # noqa: F401
+    import Box2D  # noqa: F401 (imported for what it does once)
 
 
 @pytest.fixture(autouse=True)

@@ -267,5 +267,5 @@ def test_storing_scores_leaves_the_weights_untouched(folder: Path) -> None:
 
 def test_an_agent_predicts_by_sb3s_contract() -> None:
     agent = agents.load("CartPole-v1/T1")
-    mean, _ = evaluate_policy(agent, make_vec_env("CartPole-v1", 2, seed=0), n_eval_episodes=2)  # type: ignore[arg-type]
+    mean, _ = evaluate_policy(agent, make_vec_env("CartPole-v1", 2, seed=0), n_eval_episodes=2)
     assert mean == 500

@@ -26,9 +26,7 @@ from snn_rl.replay import SequenceReplayBuffer, Sequences
 
 def counts(*lengths: int, cut: bool = False) -> VecEnv:
     """One environment per length; its observation tells which it is and how far its episode got."""
-    return DummyVecEnv(
-        [lambda n=n, e=e: Monitor(Count(n, cut, identity=float(e))) for e, n in enumerate(lengths)]  # type: ignore[misc]
-    )
+    return DummyVecEnv([lambda n=n, e=e: Monitor(Count(n, cut, identity=float(e))) for e, n in enumerate(lengths)])
 
 
 def dqn(env: VecEnv | gym.Env[Any, Any] | None = None, **kwargs: Any) -> SpikingDQN:
@@ -496,7 +494,7 @@ def test_spike_rates_are_logged() -> None:
     model.logger.record = lambda key, value, exclude=None: (
         recorded.__setitem__(key, value),
         real(key, value, exclude),
-    )[1]  # type: ignore[assignment]
+    )[1]
     model.learn(300)
     assert 0 <= recorded["snn/spike_rate/fc1"] <= 1
 
@@ -562,7 +560,7 @@ def test_t_is_not_lost_among_the_policys_arguments() -> None:
     with pytest.raises(UserError, match="to SpikingDQN itself"):
         dqn(counts(5), policy_kwargs={"T": 4})
     with pytest.raises(TypeError):
-        SpikingDQN("MlpPolicy", counts(5), 1e-3)  # type: ignore[misc]  # SB3's third argument is no T
+        SpikingDQN("MlpPolicy", counts(5), 1e-3)  # SB3's third argument is no T
 
 
 def test_a_network_that_is_given_explores_as_told_from_the_first_step() -> None:

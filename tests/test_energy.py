@@ -13,8 +13,8 @@ from snn_rl.network import QNetwork
 from snn_rl.rollout import Decision
 
 
-def nature_cnn(frames: int, actions: int) -> list[dict]:  # type: ignore[type-arg]
-    def conv(wide: int, out: int, kernel: int, stride: int) -> dict:  # type: ignore[type-arg]
+def nature_cnn(frames: int, actions: int) -> list[dict]:
+    def conv(wide: int, out: int, kernel: int, stride: int) -> dict:
         fields = {"kernel_size": kernel, "stride": stride, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
         return {"type": "Conv2d", "in_channels": wide, "out_channels": out, **fields}
 
@@ -90,7 +90,7 @@ def test_a_second_weighted_layer_without_neurons_between_costs_macs() -> None:
     assert analog_macs(nn.Sequential(nn.Linear(4, 5)), (4,)) == 0
 
 
-def decision(observation: list[list[float]], *layers: list) -> Decision:  # type: ignore[type-arg]
+def decision(observation: list[list[float]], *layers: list) -> Decision:
     rows = len(observation)
     nothing = np.zeros(rows)
     return Decision(
@@ -166,7 +166,7 @@ def test_effective_macs_of_an_ann_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("technology", "mac"), [(FP32, 4.6), (INT32, 3.2), (INT8, 0.23)])
-def test_energy_is_that_of_the_technology_and_says_so(technology, mac) -> None:  # type: ignore[no-untyped-def]
+def test_energy_is_that_of_the_technology_and_says_so(technology, mac) -> None:
     meter = Meter(QNetwork(mlp_spec(10, 100), T=0), (10,))
     meter.update(decision([[1.0] * 10]))
     report = meter.report(technology)

@@ -98,7 +98,7 @@ def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
     assert (recipe.convert.percentile, recipe.prune.objective, recipe.prune.gradient_steps) == (99.5, "td", (10, 20))
     assert recipe.evaluate.episodes == 3
     with pytest.raises(dataclasses.FrozenInstanceError):
-        recipe.frames = 3  # type: ignore[misc]
+        recipe.frames = 3
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_vectors_are_stacked_with_zeros_before_the_first() -> None:
 
 
 def test_pong_is_bit_for_bit_the_pipeline_of_stable_baselines3() -> None:
-    def theirs() -> gym.Env:  # type: ignore[type-arg]
+    def theirs() -> gym.Env:
         return AtariWrapper(gym.make("PongNoFrameskip-v4"), terminal_on_life_loss=False, clip_reward=False)
 
     venv = VecFrameStack(VecTransposeImage(DummyVecEnv([theirs])), 4)
@@ -213,7 +213,7 @@ def test_training_logs_the_score_of_the_game_and_learns_from_its_sign() -> None:
     env, played = make_env(recipe, training=True), make_env(recipe)
     observation, other = begin(env, 0, 1), begin(played, 0, 1)
     rng, clipped, score, over = np.random.default_rng(0), [], 0.0, False
-    info: dict = {}  # type: ignore[type-arg]
+    info: dict = {}
     while not over:
         assert np.array_equal(observation, other)
         action = int(rng.integers(7))
@@ -227,10 +227,10 @@ def test_training_logs_the_score_of_the_game_and_learns_from_its_sign() -> None:
 
 
 def test_sticky_actions_repeat_the_previous_action() -> None:
-    class Remember(gym.Wrapper):  # type: ignore[type-arg]
+    class Remember(gym.Wrapper):
         taken: list[int] = []  # noqa: RUF012
 
-        def step(self, action: int):  # type: ignore[no-untyped-def]
+        def step(self, action: int):
             self.taken.append(int(action))
             return super().step(action)
 

@@ -116,11 +116,11 @@ class _Triangle(th.autograd.Function):
     """0.3 * max(0, 1 - |u|) with u = x / v_th, as a function of x = v - v_th."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return (x > 0).to(x.dtype)
 
     @staticmethod
-    def backward(ctx, g: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def backward(ctx, g: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return g * 0.3 * (1 - (x / V_TH).abs()).clamp(min=0) / V_TH

@@ -105,7 +105,7 @@ def test_images_may_come_channels_last() -> None:
 
 def test_the_tuple_of_a_gym_reset_is_an_error(policy: SpikingPolicy) -> None:
     with pytest.raises(ValueError, match="not the \\(observation, info\\) tuple"):
-        policy.predict((seen(policy), {}))  # type: ignore[arg-type]
+        policy.predict((seen(policy), {}))
 
 
 def test_a_state_of_another_number_of_environments_is_an_error(policy: SpikingPolicy) -> None:

@@ -117,7 +117,7 @@ def test_weights_that_are_not_finite_are_an_error(network: QNetwork) -> None:
 
 
 def counts(*lengths: int) -> DummyVecEnv:
-    def make(length: int, identity: int):  # type: ignore[no-untyped-def]
+    def make(length: int, identity: int):
         return lambda: Count(length, identity=float(identity))
 
     return DummyVecEnv([make(length, e) for e, length in enumerate(lengths)])
@@ -139,11 +139,11 @@ def test_the_stream_carries_membranes_through_random_actions_and_zeroes_them_per
     seen = []
     real = network.forward
 
-    def spy(observation, state, starts):  # type: ignore[no-untyped-def]
+    def spy(observation, state, starts):
         seen.append((observation, state, starts, real(observation, state, starts)))
         return seen[-1][-1]
 
-    network.forward = spy  # type: ignore[method-assign]
+    network.forward = spy
     list(islice(stream(network, counts(3, 5), 1.0, np.random.default_rng(0)), 12))
     for before, after in pairwise(seen):
         assert after[1] is before[3][1]

@@ -110,7 +110,7 @@ def tensors(change: Callable[[dict[str, th.Tensor]], Any]) -> Callable[[bytes], 
 
 def assert_same_q(model: DQN, network: Any, space: spaces.Space[Any]) -> None:
     space.seed(0)
-    box = space if space.dtype == np.uint8 else spaces.Box(-3, 3, space.shape, np.float32, seed=0)  # type: ignore[arg-type]
+    box = space if space.dtype == np.uint8 else spaces.Box(-3, 3, space.shape, np.float32, seed=0)
     observations = th.as_tensor(np.stack([box.sample() for _ in range(32)]))
     with th.no_grad():
         theirs, ours = model.q_net(observations), network(observations)[0]

@@ -71,7 +71,7 @@ def test_summary_by_hand() -> None:
 
 @pytest.mark.parametrize("statistic", [iqm, interval, summary])
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")], [float("inf")]])
-def test_no_statistic_of_nothing_or_of_nonsense(statistic, values) -> None:  # type: ignore[no-untyped-def]
+def test_no_statistic_of_nothing_or_of_nonsense(statistic, values) -> None:
     with pytest.raises(ValueError, match=r"no values|finite"):
         statistic(values)
 

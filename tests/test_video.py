@@ -121,7 +121,7 @@ def test_an_error_in_the_middle_leaves_what_was_there_before(tmp_path: Path, mon
     def interrupted(self: video._Panel, decision: object) -> None:
         if self.decisions == 3:
             raise KeyboardInterrupt
-        draw(self, decision)  # type: ignore[arg-type]
+        draw(self, decision)
 
     monkeypatch.setattr(video._Panel, "draw", interrupted)
     with pytest.raises(KeyboardInterrupt):
