@@ -162,7 +162,7 @@ def _card(agent: Agent) -> bytes:
         "input_scale": network.input_scale,
         "network": network.spec,
         "v_th": [lif.v_th.item() for lif in network.lifs],
-        "decay": [lif.decay.item() for lif in network.lifs],
+        "decay": [lif.decay.flatten().tolist() if lif.decay.dim() else lif.decay.item() for lif in network.lifs],
         "made": agent.made,
         "scores": agent.scores,
     }

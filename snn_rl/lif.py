@@ -14,6 +14,9 @@ from torch import Tensor, nn
 SURROGATE_SLOPE = 0.3  # gamma of the piecewise-linear surrogate in the paper's code; first in Bellec et al. 2018
 MIN_DECAY = 1e-3
 
+Decay = float | tuple[float, float]
+"""One decay for all neurons of a layer, or a pair between which the decays of its channels are spread."""
+
 
 class _Fire(th.autograd.Function):
     """Heaviside step forward, triangle of height ``slope`` and half-width 1 backward."""
@@ -75,38 +78,48 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
 
 
 class LIF(nn.Module):
-    """A layer of LIF neurons with a trainable threshold and a trainable decay, one scalar each.
+    """A layer of LIF neurons with a trainable threshold and a trainable decay.
 
     Both are ``nn.Parameter`` because Stable-Baselines3 copies parameters, not buffers, to the target network.
     ``v_th`` is positive by construction (its logarithm is what is trained); ``decay`` lies in [0.001, 1].
 
+    The threshold is one scalar: a threshold per neuron adds nothing, since the weights before and behind a neuron can
+    scale its membrane as well. The decay is one scalar as in the paper, or one per channel: neurons that forget at
+    different speeds together tell how their input changes (heterogeneous time constants, Perez-Nieves et al. 2021).
+
     Args:
         v_th: initial threshold, above 0.
-        decay: initial decay, in (0, 1].
+        decay: initial decay, in (0, 1]; a pair spreads the decays of the channels evenly from its first to its second.
         slope: height of the surrogate gradient.
+        shape: of the decay: ``()``, or what broadcasts to the neurons with one element per channel.
 
     Raises:
         ValueError: if ``v_th`` or ``decay`` is out of range.
     """
 
-    def __init__(self, v_th: float = 1.0, decay: float = 1.0, slope: float = SURROGATE_SLOPE) -> None:
+    def __init__(
+        self, v_th: float = 1.0, decay: Decay = 1.0, slope: float = SURROGATE_SLOPE, shape: tuple[int, ...] = ()
+    ) -> None:
         super().__init__()
         self.slope = slope
         self.log_v_th = nn.Parameter(th.empty(()))
-        self.raw_decay = nn.Parameter(th.empty(()))
+        self.raw_decay = nn.Parameter(th.empty(shape))
         self.set(v_th=v_th, decay=decay)
 
-    def set(self, *, v_th: float | None = None, decay: float | None = None) -> None:
-        """Sets the threshold and/or the decay in place."""
+    def set(self, *, v_th: float | None = None, decay: Decay | None = None) -> None:
+        """Sets the threshold and/or the decay in place; a pair as in the constructor."""
         with th.no_grad():
             if v_th is not None:
                 if not 0 < v_th < float("inf"):
                     raise ValueError(f"v_th must be a finite number above 0, got {v_th}")
                 self.log_v_th.fill_(v_th).log_()
             if decay is not None:
-                if not MIN_DECAY <= decay <= 1:
+                low, high = decay if isinstance(decay, tuple) else (decay, decay)
+                if not (MIN_DECAY <= low <= 1 and MIN_DECAY <= high <= 1):
                     raise ValueError(f"decay must lie in [{MIN_DECAY}, 1], got {decay}")
-                self.raw_decay.fill_(decay)
+                if low != high and self.raw_decay.dim() == 0:
+                    raise ValueError(f"one decay for the whole layer cannot be spread from {low} to {high}")
+                self.raw_decay.copy_(th.linspace(low, high, self.raw_decay.numel()).view_as(self.raw_decay))
 
     @property
     def v_th(self) -> Tensor:
@@ -115,7 +128,7 @@ class LIF(nn.Module):
 
     @property
     def decay(self) -> Tensor:
-        """Part of the membrane potential kept per timestep, a scalar in (0, 1]."""
+        """Part of the membrane potential kept per timestep, in (0, 1]: a scalar, or one per channel."""
         decay: Tensor = _Clamp.apply(self.raw_decay, MIN_DECAY, 1.0)
         return decay
 
@@ -147,4 +160,6 @@ class LIF(nn.Module):
         return th.stack(spikes).unflatten(0, (i.shape[0], T)), v
 
     def extra_repr(self) -> str:
-        return f"v_th={self.v_th.item():.4g}, decay={self.decay.item():.4g}, slope={self.slope}"
+        decay = self.decay.detach()
+        shown = f"{decay.item():.4g}" if decay.dim() == 0 else f"{decay.min():.4g}..{decay.max():.4g}"
+        return f"v_th={self.v_th.item():.4g}, decay={shown}, slope={self.slope}"

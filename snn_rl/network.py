@@ -14,13 +14,14 @@ import torch as th
 from torch import Tensor, nn
 
 from snn_rl.errors import UserError
-from snn_rl.lif import LIF
+from snn_rl.lif import LIF, Decay
 
 State = tuple[Tensor, ...]
 """One membrane ``(batch, *neurons)`` per spiking layer; ``()`` for an ANN."""
 
 Spec = list[dict[str, Any]]
-"""A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "ReLU"}, ...]``. ReLU marks a layer of neurons."""
+"""A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "ReLU"}, ...]``. ReLU marks a layer of neurons;
+``{"type": "ReLU", "decays": 32}`` one whose 32 channels leak at speeds of their own."""
 
 _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
@@ -86,6 +87,26 @@ def _groups(spec: Spec) -> list[Spec]:
     return groups
 
 
+def leak_per_channel(spec: Spec) -> Spec:
+    """The same network with a decay per channel (in dense layers: per neuron) instead of one per layer of neurons."""
+    marked = []
+    for group in _groups(spec):
+        last = [layer for layer in group if layer["type"] in ("Conv2d", "Linear")][-1]
+        marked.append({"type": "ReLU", "decays": last["out_channels"] if "out_channels" in last else last["out_features"]})
+    behind = iter(marked)
+    return [next(behind) if layer["type"] == "ReLU" else layer for layer in spec]
+
+
+def _decay_shape(group: Spec, neurons: dict[str, Any]) -> tuple[int, ...]:
+    """Shape of the decay behind a group of synapses."""
+    if "decays" not in neurons:
+        return ()
+    flat = any(layer["type"] in ("Linear", "Flatten") for layer in group)
+    if flat and group[-1]["type"] != "Linear":
+        raise UnconvertibleError("a decay per channel needs the neurons before their Flatten, not behind it")
+    return (neurons["decays"],) if flat else (neurons["decays"], 1, 1)
+
+
 def _build(layer: dict[str, Any]) -> nn.Module:
     kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in layer.items() if key != "type"}
     try:
@@ -118,7 +139,10 @@ class QNetwork(nn.Module):
         self.spec, self.T, self.input_scale, self.carry = spec, T, input_scale, carry
         groups = _groups(spec)
         self.synapses = nn.ModuleList(nn.Sequential(*map(_build, group)) for group in groups)
-        self.neurons = nn.ModuleList((LIF() if T else nn.ReLU()) for _ in groups[1:])
+        relus = [layer for layer in spec if layer["type"] == "ReLU"]
+        self.neurons = nn.ModuleList(
+            LIF(shape=_decay_shape(group, relu)) if T else nn.ReLU() for group, relu in zip(groups, relus, strict=False)
+        )
         conv, fc = 0, 0
         self.layer_names: list[str] = []
         for group in groups:  # conv1, conv2, fc1, ...: the names used in cards, tables and plots
@@ -228,7 +252,7 @@ def _apply(synapse: nn.Module, x: Tensor) -> Tensor:
     return y.unflatten(0, lead)
 
 
-def balance_thresholds(network: QNetwork, observations: Tensor, percentile: float, decay: float = 1.0) -> None:
+def balance_thresholds(network: QNetwork, observations: Tensor, percentile: float, decay: Decay = 1.0) -> None:
     """Makes the weights of a ReLU network work in a spiking one, in place (threshold balancing, Diehl et al. 2015).
 
     From the first layer to the last, ``v_th`` becomes a percentile of the layer's current on the observations, with the
@@ -240,7 +264,7 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
         network: spiking, holding the ANN's weights.
         observations: ``(n, *observation)``, unscaled, each seen from rest.
         percentile: of all currents of a layer, in (0, 100].
-        decay: what every layer's decay is set to.
+        decay: what every layer's decay is set to, or the pair between which the decays of its channels are spread.
 
     Raises:
         UserError: if the percentile is out of range, or a layer gets no positive current at all.

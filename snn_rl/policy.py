@@ -20,6 +20,7 @@ from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
 from snn_rl.errors import UserError
+from snn_rl.lif import Decay
 from snn_rl.network import State, balance_thresholds
 from snn_rl.sb3_layers import check_in_order, leaves, read_layers
 
@@ -44,14 +45,14 @@ class SpikingQNetwork(SB3QNetwork):
         normalize_images: bool = True,
         T: int = 1,
         carry: bool = True,
-        decay: float = 0.5,
+        decay: Decay = 0.5,
     ) -> None:
         super().__init__(
             observation_space, action_space, features_extractor, features_dim, net_arch, activation_fn, normalize_images
         )
         scale = 1 / 255 if is_image_space(observation_space) and normalize_images else 1.0
         named = [*leaves("features_extractor", features_extractor), *leaves("q_net", self.q_net)]
-        self.network = read_layers(named, T, scale, carry)
+        self.network = read_layers(named, T, scale, carry, per_channel=isinstance(decay, tuple))
         ann = read_layers(named, 0, scale)
         check_in_order(ann, observation_space.shape, super().forward, type(features_extractor).__name__)
         self.features_extractor = nn.Identity()  # type: ignore[assignment]  # its layers are in the network now
@@ -81,7 +82,7 @@ class SpikingPolicy(DQNPolicy):
         lr_schedule: Stable-Baselines3's.
         T: timesteps per decision, at least 1. (0 builds the ANN, for comparison through the same code.)
         carry: keep the membranes from one environment step to the next.
-        decay: initial decay of every layer, in (0, 1].
+        decay: initial decay of every layer, in (0, 1]; a pair gives each channel its own, spread between the two.
         kwargs: DQNPolicy's: ``net_arch``, ``features_extractor_class``, ``optimizer_class``, ...
 
     Raises:
@@ -100,7 +101,7 @@ class SpikingPolicy(DQNPolicy):
         *args: Any,
         T: int = 1,
         carry: bool = True,
-        decay: float = 0.5,
+        decay: Decay = 0.5,
         **kwargs: Any,
     ) -> None:
         if not isinstance(observation_space, spaces.Box):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch as th
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, UnconvertibleError, describe
+from snn_rl.network import QNetwork, UnconvertibleError, describe, leak_per_channel
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -21,13 +21,17 @@ def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module
         yield from leaves(f"{name}.{child_name}", child)
 
 
-def read_layers(named: Sequence[tuple[str, nn.Module]], T: int, input_scale: float, carry: bool = True) -> QNetwork:
-    """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1.
+def read_layers(
+    named: Sequence[tuple[str, nn.Module]], T: int, input_scale: float, carry: bool = True, per_channel: bool = False
+) -> QNetwork:
+    """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1, with a decay
+    per layer or per channel.
 
     Raises:
         UnconvertibleError: naming the module that has no spiking counterpart.
     """
-    network = QNetwork(describe(named), T, input_scale, carry)
+    spec = describe(named)
+    network = QNetwork(leak_per_channel(spec) if per_channel else spec, T, input_scale, carry)
     source = [tensor for _, module in named for tensor in module.parameters(recurse=False)]
     own = [tensor for synapse in network.synapses for tensor in synapse.parameters()]
     with th.no_grad():

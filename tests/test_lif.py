@@ -159,3 +159,21 @@ def test_a_threshold_out_of_range_is_an_error(v_th: float) -> None:
 def test_a_decay_out_of_range_is_an_error(decay: float) -> None:
     with pytest.raises(ValueError, match="decay must lie in"):
         LIF(decay=decay)
+
+
+def test_channels_may_leak_at_speeds_of_their_own() -> None:
+    lif = LIF(v_th=10.0, decay=(0.25, 0.75), shape=(3, 1, 1))
+    assert lif.decay.flatten().tolist() == pytest.approx([0.25, 0.5, 0.75])
+    v = th.ones(2, 3, 4, 4)
+    _, v = lif(th.zeros_like(v), v)
+    assert th.allclose(v, lif.decay.expand(2, 3, 4, 4))
+    lif.raw_decay.grad = None
+    lif(th.zeros_like(v), th.ones_like(v))[1].sum().backward()
+    assert lif.raw_decay.grad.flatten().tolist() == pytest.approx([32.0] * 3)  # 2 x 4 x 4 neurons each
+
+
+def test_one_decay_cannot_be_spread() -> None:
+    with pytest.raises(ValueError, match="cannot be spread"):
+        LIF(decay=(0.1, 0.9))
+    with pytest.raises(ValueError, match="must lie in"):
+        LIF(decay=(0.1, 1.5), shape=(2,))

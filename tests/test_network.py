@@ -10,7 +10,7 @@ from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, UnconvertibleError, balance_thresholds, describe, detach
+from snn_rl.network import QNetwork, UnconvertibleError, balance_thresholds, describe, detach, leak_per_channel
 from snn_rl.sb3_layers import leaves, read_layers
 
 
@@ -332,3 +332,28 @@ def test_balancing_falls_back_on_the_driven_neurons_and_refuses_a_dead_layer() -
     assert network.lifs[0].v_th.item() == pytest.approx(0.5)
     with pytest.raises(UserError, match="layer fc1 never gets a positive current"):
         balance_thresholds(network, th.full((5, 1), -1.0), percentile=99.0)
+
+
+def test_a_decay_per_channel_is_one_per_neuron_of_a_dense_layer() -> None:
+    spec = leak_per_channel(conv_spec())
+    network = QNetwork(spec, T=2)
+    assert {lif.decay.dim() for lif in network.lifs} == {1, 3}
+    assert [lif.decay.numel() for lif in network.lifs] == [
+        layer.get("out_channels", layer.get("out_features")) for layer in spec if layer["type"] in ("Conv2d", "Linear")
+    ][:-1]
+    assert QNetwork(spec, T=0).state_dict().keys() == QNetwork(conv_spec(), T=0).state_dict().keys()  # the ANN has none
+
+
+def test_equal_decays_per_channel_are_the_decay_per_layer() -> None:
+    observations = th.rand(5, 2, 1, 8, 8)
+    one, many = lively(QNetwork(conv_spec(), T=2)), QNetwork(leak_per_channel(conv_spec()), T=2)
+    many.load_state_dict({**many.state_dict(), **{k: v for k, v in one.state_dict().items() if "raw_decay" not in k}})
+    for lif in many.lifs:
+        lif.set(decay=0.8)
+    assert th.equal(many.unroll(observations)[0], one.unroll(observations)[0])
+
+
+def test_a_decay_per_channel_needs_channels() -> None:
+    conv, linear, out = conv_spec()[0], {"type": "Linear", "in_features": 1, "out_features": 1}, {"type": "Flatten"}
+    with pytest.raises(UnconvertibleError, match="before their Flatten"):
+        QNetwork(leak_per_channel([conv, out, {"type": "ReLU"}, linear]), T=1)
