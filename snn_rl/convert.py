@@ -17,11 +17,11 @@ from torch import Tensor
 
 from snn_rl import agents
 from snn_rl.agents import Agent
-from snn_rl.console import run, seed
-from snn_rl.environments import Recipe, load_recipe, make_vec_env
+from snn_rl.console import frame_count, run, seed
+from snn_rl.environments import Recipe, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
-from snn_rl.network import QNetwork, balance_thresholds, detach
+from snn_rl.network import QNetwork, UnconvertibleError, balance_thresholds, detach, leak_per_channel
 from snn_rl.rollout import stream
 from snn_rl.sb3_import import load_zip
 
@@ -32,19 +32,65 @@ CHUNK = 16  # environment steps that are unrolled at a time: bounds the memory t
 
 @dataclass
 class Play:
-    """Consecutive observations of real play: ``(steps, envs, *observation)`` and where episodes start ``(steps, envs)``."""
+    """Consecutive observations of real play: ``(steps, envs, *observation)`` and where episodes start ``(steps, envs)``.
+
+    ``seen`` is what the ANN saw: the observations, or more than them where something is hidden from the spiking agent.
+    """
 
     observations: Tensor
+    seen: Tensor
     starts: Tensor
 
 
-def record_play(ann: Agent, recipe: Recipe, steps: int, seed: int) -> Play:
-    """``steps`` environment steps of the ANN in each of 8 environments, 5 % of its actions random."""
-    venv = make_vec_env(recipe, PLAY_ENVS, seed=seed, frames=ann.frames)
-    play = list(islice(stream(ann.network, venv, PLAY_EPSILON, np.random.default_rng(seed)), steps))
+def sees_more(ann: Agent, recipe: Recipe, frames: int) -> bool:
+    """Whether an ANN sees more than an agent of that many frames in the recipe's environment."""
+    return ann.env != recipe.id or ann.frames > frames
+
+
+def record_play(ann: Agent, recipe: Recipe, steps: int, seed: int, frames: int | None = None) -> Play:
+    """``steps`` environment steps of the ANN in each of 8 environments, 5 % of its actions random; ``frames`` per
+    observation, as many as the ANN sees if None."""
+    frames = frames or ann.frames
+    venv = make_vec_env(recipe, PLAY_ENVS, seed=seed, frames=frames, full_frames=ann.frames)
+    full = sees_more(ann, recipe, frames)
+    play = list(islice(stream(ann.network, venv, PLAY_EPSILON, np.random.default_rng(seed), full), steps))
     venv.close()
-    observations, begins = (np.stack(column) for column in zip(*((s.observation, s.starts) for s in play), strict=True))
-    return Play(th.as_tensor(observations), th.as_tensor(begins))
+    begins = th.as_tensor(np.stack([step.starts for step in play]))
+    observations = th.as_tensor(np.stack([step.observation for step in play]))
+    return Play(observations, th.as_tensor(np.stack([step.full for step in play])) if full else observations, begins)
+
+
+def narrow(ann: QNetwork, frames: int, fewer: int, observed: Sequence[int] | None = None) -> QNetwork:
+    """The ANN for an agent that sees less: with a first layer that takes part of what it took.
+
+    The weights of the frames that are no longer seen are added to those of the oldest one that is: for a scene at rest
+    the layer's current stays what it was. The weights of hidden components are left out.
+
+    Args:
+        ann: T = 0.
+        frames: stacked in its observation.
+        fewer: that the agent sees, at least 1.
+        observed: components of a vector frame that the agent sees; None for all.
+
+    Raises:
+        UnconvertibleError: if the network does not begin with a Conv2d or a Linear layer (a Flatten may stand before it).
+    """
+    at = next(n for n, layer in enumerate(ann.spec) if layer["type"] != "Flatten")  # frames stay in order through it
+    first = ann.spec[at]
+    if first["type"] not in ("Conv2d", "Linear") or first.get("groups", 1) != 1:
+        raise UnconvertibleError(f"cannot leave out inputs of a network that begins with {first['type']}")
+    weights = ann.state_dict()
+    key = next(iter(weights))
+    stacked = weights[key].unflatten(1, (frames, -1))  # (out, frames, channels or components of a frame, ...)
+    oldest = stacked[:, : frames - fewer + 1].sum(1, keepdim=True)
+    kept = th.cat([oldest, stacked[:, frames - fewer + 1 :]], 1)
+    if observed is not None:
+        kept = kept[:, :, list(observed)]
+    weights[key] = kept.flatten(1, 2)
+    width = "in_channels" if first["type"] == "Conv2d" else "in_features"
+    network = QNetwork([*ann.spec[:at], {**first, width: weights[key].shape[1]}, *ann.spec[at + 1 :]], 0, ann.input_scale)
+    network.load_state_dict(weights)
+    return network
 
 
 def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, carry: bool) -> QNetwork:
@@ -57,9 +103,10 @@ def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, car
         recipe: percentile and decay.
         carry: whether the twin keeps its membranes between environment steps.
     """
-    twin = QNetwork(ann.spec, T, ann.input_scale, carry)
+    decay = recipe.convert.decay
+    twin = QNetwork(leak_per_channel(ann.spec) if isinstance(decay, tuple) else ann.spec, T, ann.input_scale, carry)
     twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
-    balance_thresholds(twin, calibration, recipe.convert.percentile, recipe.convert.decay)
+    balance_thresholds(twin, calibration, recipe.convert.percentile, decay)
     return twin
 
 
@@ -73,11 +120,12 @@ def compare(twin: QNetwork, ann: QNetwork, play: Play) -> dict[str, Any]:
     same, squared, rates = 0, 0.0, np.zeros(len(twin.lifs))
     state = None
     with th.no_grad():
-        for observations, begins in zip(play.observations.split(CHUNK), play.starts.split(CHUNK), strict=True):
+        chunks = (tensor.split(CHUNK) for tensor in (play.observations, play.seen, play.starts))
+        for observations, seen, begins in zip(*chunks, strict=True):
             spikes: list[Tensor] = []
             q, state = twin.unroll(observations, state, begins, spikes)
             state = detach(state)
-            q_ann, _ = ann.unroll(observations)
+            q_ann, _ = ann.unroll(seen)
             same += int((q.argmax(-1) == q_ann.argmax(-1)).sum())
             squared += float((q - q_ann).square().mean(-1).sum())
             rates += [float(z.mean()) * len(observations) for z in spikes]
@@ -89,32 +137,49 @@ def compare(twin: QNetwork, ann: QNetwork, play: Play) -> dict[str, Any]:
     }
 
 
-def convert(ann: Agent, recipe: Recipe, T: int, *, seed: int = 0, carry: bool = True, show: bool = False) -> Agent:
+def convert(
+    ann: Agent,
+    recipe: Recipe,
+    T: int,
+    *,
+    seed: int = 0,
+    carry: bool = True,
+    frames: int | None = None,
+    show: bool = False,
+) -> Agent:
     """Converts an ANN agent to T timesteps per decision.
 
-    Thresholds come from one half of the recorded play, the comparison at each of 1 to T timesteps from the other.
+    Thresholds come from one half of the recorded play, the comparison at each of 1 to T timesteps from the other. In an
+    environment that hides something, or with fewer frames than the ANN's, the agent takes what is left: see :func:`narrow`.
 
     Raises:
-        UserError: if T is below 1 or the agent is spiking already.
+        UserError: if T is below 1, the agent is spiking already, or it would see more frames than the ANN.
     """
+    frames = frames or ann.frames
+    if frames > ann.frames:
+        raise UserError(f"'{ann.label}' sees {ann.frames} frame(s); an agent converted from it cannot see {frames}")
     if T < 1:
         raise UserError(f"--T must be at least 1, got {T}")
     if ann.network.T:
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
     network = ann.network.cpu()
+    if sees_more(ann, recipe, frames):
+        layer: Any = make_env(recipe, frames=1)
+        observed = layer.get_wrapper_attr("observed") if layer.has_wrapper_attr("observed") else None
+        network = narrow(network, ann.frames, frames, observed)
     steps = max(recipe.convert.observations // PLAY_ENVS, 2)
-    calibration = record_play(ann, recipe, steps, seed).observations.flatten(0, 1)
-    held_out = record_play(ann, recipe, steps, seed + 1)
+    calibration = record_play(ann, recipe, steps, seed, frames).observations.flatten(0, 1)
+    held_out = record_play(ann, recipe, steps, seed + 1, frames)
     quality = {}
     for t in range(T, 0, -1):
         twin = spiking_twin(network, t, calibration, recipe, carry)
-        quality[f"T={t}"] = compare(twin, network, held_out)
+        quality[f"T={t}"] = compare(twin, ann.network, held_out)
         if t == T:
             converted = twin
     if show:
         _print(quality, ann.label)
     made = {
-        "how": f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay:g}, "
+        "how": f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay}, "
         f"{len(calibration)} observations of its play",
         "from": agents.source(ann),
         "seed": seed,
@@ -122,7 +187,7 @@ def convert(ann: Agent, recipe: Recipe, T: int, *, seed: int = 0, carry: bool = 
         "conversion": quality,
         "versions": agents.versions(),
     }
-    return Agent(ann.env, f"converted-T{T}", converted, ann.observation_shape, ann.frames, made)
+    return Agent(recipe.id, f"converted-T{T}", converted, tuple(calibration.shape[1:]), frames, made)
 
 
 def _print(quality: dict[str, Any], label: str) -> None:
@@ -136,19 +201,20 @@ def _print(quality: dict[str, Any], label: str) -> None:
     Console().print(table)
 
 
-def load_ann(path: str, env: str | None, extractor: str | None = None) -> Agent:
-    """The ANN of an ``--ann`` option.
+def load_ann(path: str, recipe: Recipe | None, extractor: str | None = None) -> Agent:
+    """The ANN of an ``--ann`` option; a zip holds one for the recipe's environment with nothing hidden.
 
     Raises:
-        UserError: if it is spiking, besides what loading raises.
+        UserError: if it is spiking or plays something else, besides what loading raises.
     """
+    env = recipe.ann_env if recipe else None
     if extractor is not None:
         if env is None:
             raise UserError("--extractor is for an SB3 zip and needs --env")
         return load_zip(Path(path), env, extractor)
     agent = agents.load(path, env) if path.endswith(".zip") else agents.load(path)
-    if env is not None and agent.env != env:
-        raise UserError(f"'{path}' plays {agent.env}, not {env}")
+    if recipe is not None and agent.env not in (recipe.id, recipe.ann_env):
+        raise UserError(f"'{path}' plays {agent.env}, not {recipe.ann_env}")
     if agent.network.T:
         raise UserError(f"'{path}' is a spiking agent; --ann wants the ANN (T = 0)")
     return agent
@@ -166,14 +232,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--T", type=int, default=5, help="timesteps per decision (default 5)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new agent")
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
+    parser.add_argument(
+        "--frames", type=frame_count, help="frames that the new agent sees, at most the ANN's (default: as many)"
+    )
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     check_new(args.out)
-    ann = load_ann(args.ann, args.env, args.extractor)
-    recipe = load_recipe(ann.env)
-    agent = convert(ann, recipe, args.T, seed=args.seed, carry=not args.no_carry, show=True)
+    given = load_recipe(args.env, args.frames) if args.env else None
+    ann = load_ann(args.ann, given, args.extractor)
+    recipe = given or load_recipe(ann.env, args.frames)
+    agent = convert(ann, recipe, args.T, seed=args.seed, carry=not args.no_carry, frames=args.frames, show=True)
     print(f"wrote {agents.save(agent, args.out, half=recipe.half)}")
     return 0
 

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from snn_rl.energy import fan_out_shares
 from snn_rl.environments import PruneRecipe
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork, detach, mixed_precision
@@ -44,6 +45,16 @@ def action_gap(q: Tensor) -> float:
     return max(float((best[:, 0] - best[:, 1]).median()), 1e-6)
 
 
+def spike_penalty(spikes: list[Tensor], cost: list[Tensor]) -> Tensor:
+    """What the spikes cost: accumulates per timestep as a part of those if every neuron fired, a scalar in [0, 1].
+
+    Args:
+        spikes: of each layer, ``(S, T, batch, *neurons)``.
+        cost: of each layer's neurons, see :func:`~snn_rl.energy.fan_out_shares`.
+    """
+    return th.stack([(z.float().mean((0, 1, 2)) * share).sum() for z, share in zip(spikes, cost, strict=True)]).sum()
+
+
 class Distiller:
     """Trains a spiking student from its ANN; each :meth:`update` is some of the student's play and a gradient step.
 
@@ -57,13 +68,21 @@ class Distiller:
         recipe: the numbers.
         frames: stacked frames per observation.
         seed: of exploration and sampling.
+        sees_full: the teacher sees more than the student, ``info["full_observation"]``.
     """
 
     def __init__(
-        self, student: QNetwork, teacher: QNetwork, venv: VecEnv, recipe: PruneRecipe, frames: int, seed: int
+        self,
+        student: QNetwork,
+        teacher: QNetwork,
+        venv: VecEnv,
+        recipe: PruneRecipe,
+        frames: int,
+        seed: int,
+        sees_full: bool = False,
     ) -> None:
         self.student, self.teacher, self.venv, self.recipe = student, teacher, venv, recipe
-        self.device = next(student.parameters()).device
+        self.device, self.sees_full = next(student.parameters()).device, sees_full
         self.burn_in, self.learnt = (recipe.burn_in, recipe.sequence_length) if student.carry else (0, 1)
         self.batch_size = recipe.batch_size * (1 if student.carry else recipe.sequence_length)
         self.bfloat16 = len(venv.observation_space.shape or ()) == 3  # small dense layers only lose by the conversions
@@ -83,6 +102,7 @@ class Distiller:
         self.play: Iterator[Step] = stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
         self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + frames)
         self.temperature: float | None = None
+        self.spike_cost = fan_out_shares(student, venv.observation_space.shape or ()) if recipe.spike_penalty else []
 
     def learn(self, keeper: Keeper, log_folder: Path) -> None:
         """Updates until the keeper says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
@@ -113,8 +133,9 @@ class Distiller:
     def _collect(self) -> Tensor:
         """Plays one step in every environment; returns the teacher's Q-values ``(n_envs, actions)``."""
         step = next(self.play)
+        seen = step.full if self.sees_full else step.observation
         with th.no_grad():
-            labels = self.teacher(th.as_tensor(step.observation, device=self.device))[0].cpu()
+            labels = self.teacher(th.as_tensor(seen, device=self.device))[0].cpu()
         self.buffer.add(
             step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, labels.numpy()
         )
@@ -141,9 +162,12 @@ class Distiller:
                 with th.no_grad():
                     _, state = self.student.unroll(batch.observations[before], None, batch.starts[before])
                 state = detach(state)
-            q, _ = self.student.unroll(batch.observations[after], state, batch.starts[after])
+            spikes: list[Tensor] = []
+            q, _ = self.student.unroll(batch.observations[after], state, batch.starts[after], spikes)
         acted = batch.acted[after]  # the slot after a time limit's cut was never labelled
         loss = distillation_loss(q.float()[acted], batch.labels[after][acted], self.temperature)
+        if self.recipe.spike_penalty:
+            loss = loss + self.recipe.spike_penalty * spike_penalty(spikes, self.spike_cost)
         self.optimizer.zero_grad()
         loss.backward()
         th.nn.utils.clip_grad_norm_(self.student.parameters(), MAX_GRAD_NORM)

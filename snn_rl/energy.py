@@ -96,6 +96,18 @@ def analog_macs(synapse: nn.Sequential, input_shape: Sequence[int]) -> int:
     return macs
 
 
+def fan_out_shares(network: QNetwork, observation_shape: Sequence[int]) -> list[Tensor]:
+    """Each spiking neuron's part in all spike-driven synapses, per layer ``(*neurons,)``; together they sum to 1.
+
+    The weight of a spike in a penalty on what spikes cost: one spike of a neuron costs its fan-out in accumulates.
+    """
+    twin, device = QNetwork(network.spec, T=0), next(network.parameters()).device
+    shapes = network.shapes(observation_shape)
+    counts = [fan_out(cast(nn.Sequential, s), shape) for s, shape in zip(list(twin.synapses)[1:], shapes, strict=True)]
+    total = sum(float(count.sum(dtype=th.float64)) for count in counts)
+    return [(count / total).to(device) for count in counts]
+
+
 class Meter:
     """Counts what a network spends while it plays.
 

@@ -23,6 +23,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl.errors import UserError
+from snn_rl.partial import LastFrames
 
 gym.register_envs(ale_py)  # so that nobody has to know that Atari ids appear only after this import
 
@@ -37,6 +38,7 @@ class TrainRecipe:
     n_envs: int = 1
     net_arch: tuple[int, ...] = (256, 256)
     learning_rate: float = 1e-3
+    learning_rate_end: float = 1.0  # part of it that is left at the end of training; it falls linearly
     buffer_size: int = 50_000
     learning_starts: int = 1_000
     batch_size: int = 64
@@ -59,7 +61,7 @@ class ConvertRecipe:
 
     percentile: float = 99.0
     observations: int = 2_000
-    decay: float = 0.5
+    decay: float | tuple[float, float] = 0.5  # of each layer; a pair: of its channels, spread between the two
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class PruneRecipe:
     learning_starts: int = 1_000
     exploration_eps: float = 0.05
     temperature: float = 2.0  # of the distilled policies, in median gaps between the two best actions
+    spike_penalty: float = 0.0  # weight of the spikes' cost in the loss of distillation
     evaluations: int = 5  # in the last half of a stage; the best network is kept
     eval_episodes: int = 20
     td_timesteps: int = 100_000  # environment steps of a stage with the objective td
@@ -97,12 +100,18 @@ class Recipe:
 
     id: str
     frames: int = 1
+    teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
     half: bool = False  # store weights in half precision; an agent is scored as stored
     train: TrainRecipe = field(default_factory=TrainRecipe)
     convert: ConvertRecipe = field(default_factory=ConvertRecipe)
     prune: PruneRecipe = field(default_factory=PruneRecipe)
     evaluate: EvaluateRecipe = field(default_factory=EvaluateRecipe)
     is_default: bool = False
+
+    @property
+    def ann_env(self) -> str:
+        """Id of the environment of the ANN that is converted and teaches: this one, or the one with nothing hidden."""
+        return self.teacher or self.id
 
     @property
     def atari(self) -> bool:
@@ -118,19 +127,22 @@ def data_folder(name: str) -> Path:
 
 def recipe_names() -> list[str]:
     """Ids of the environments that have a recipe."""
-    return sorted(path.stem for path in data_folder("envs").glob("*.toml"))
+    return sorted(path.stem for path in data_folder("envs").glob("*.toml") if ".frames" not in path.stem)
 
 
-def load_recipe(env_id: str) -> Recipe:
+def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     """The recipe of an environment, or the defaults where it has none (``is_default`` says so).
+
+    ``envs/<id>.frames<k>.toml``, where there is one, is the recipe of agents that see ``frames`` = k frames.
 
     Raises:
         UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key.
     """
     _spec(env_id)
-    path = data_folder("envs") / f"{env_id.replace('/', '-')}.toml"
-    if path.is_file():
-        return read_recipe(path)
+    for name in (f"{env_id}.frames{frames}", env_id):
+        path = data_folder("envs") / f"{name.replace('/', '-')}.toml"
+        if path.is_file():
+            return read_recipe(path)
     images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
     default = Recipe(env_id, is_default=True)
     recipe = dataclasses.replace(default, **_ATARI_DEFAULTS) if images else default
@@ -169,6 +181,10 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
             continue
         if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(v) is int for v in value):
             value = tuple(value)
+        elif wanted.endswith("tuple[float, float]") and isinstance(value, list):
+            if len(value) != 2 or any(type(v) not in (int, float) for v in value):
+                raise UserError(f"{where}: '{key}' must be a number or a pair of numbers, got {value!r}")
+            value = (float(value[0]), float(value[1]))
         elif wanted.startswith("float") and type(value) in (int, float):
             value = float(value)
         elif wanted not in ("int", "str", "bool") or type(value).__name__ != wanted:
@@ -211,6 +227,7 @@ def make_env(
     recipe: Recipe,
     *,
     frames: int | None = None,
+    full_frames: int | None = None,
     sticky: float = 0.0,
     training: bool = False,
     render_mode: str | None = None,
@@ -220,6 +237,7 @@ def make_env(
     Args:
         recipe: the environment's recipe.
         frames: frames per observation; the recipe's number if None.
+        full_frames: frames that a teacher sees, in ``info["full_observation"]``, where they are more.
         sticky: probability that the previous action is repeated (Machado et al. 2018), per emulator frame on Atari.
         training: clip Atari rewards to their sign and log episodes with SB3's Monitor, which sits below the clipping so
             that the logged return is the game's score.
@@ -252,13 +270,16 @@ def make_env(
     image = isinstance(box, spaces.Box) and len(box.shape) == 3 and box.dtype == np.uint8
     if not image and not (isinstance(box, spaces.Box) and len(box.shape) == 1):
         raise UserError(f"'{recipe.id}' has observations {box}; they must be a vector or an image (height, width, channels)")
-    env = gym.wrappers.FrameStackObservation(env, frames, padding_type="zero")
-    return _ChannelFirst(env)
+    stacked = max(frames, full_frames or 0)
+    env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"))
+    return env if stacked == frames else LastFrames(env, frames, stacked)
 
 
-def make_vec_env(recipe: Recipe, n_envs: int, *, seed: int, frames: int | None = None) -> VecEnv:
+def make_vec_env(
+    recipe: Recipe, n_envs: int, *, seed: int, frames: int | None = None, full_frames: int | None = None
+) -> VecEnv:
     """``n_envs`` training environments, see :func:`make_env`."""
-    venv = DummyVecEnv([lambda: make_env(recipe, frames=frames, training=True)] * n_envs)
+    venv = DummyVecEnv([lambda: make_env(recipe, frames=frames, full_frames=full_frames, training=True)] * n_envs)
     venv.seed(seed)
     return venv
 

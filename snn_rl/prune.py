@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +13,8 @@ import torch as th
 
 from snn_rl import agents, td
 from snn_rl.agents import Agent
-from snn_rl.console import run, seed
-from snn_rl.convert import load_ann
+from snn_rl.console import penalty, run, seed
+from snn_rl.convert import load_ann, sees_more
 from snn_rl.distill import Distiller
 from snn_rl.environments import Recipe, load_recipe, make_vec_env
 from snn_rl.errors import UserError
@@ -25,6 +26,20 @@ from snn_rl.rollout import make_envs, play, starts
 OBJECTIVES = ("distill", "td")
 SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
 SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
+PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
+
+
+def with_penalty(recipe: Recipe, penalty: float | None, objective: str) -> Recipe:
+    """The recipe with the weight of a ``--spike-penalty`` option.
+
+    Raises:
+        UserError: for an objective that has no such term.
+    """
+    if penalty is None:
+        return recipe
+    if objective != "distill":
+        raise UserError("--spike-penalty is a term of the objective distill; leave it out with --objective td")
+    return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, spike_penalty=penalty))
 
 
 def selector(recipe: Recipe, episodes: int, frames: int, seed: int) -> Callable[[QNetwork], float]:
@@ -81,7 +96,8 @@ def prune_stage(
         raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
     teacher = ann if objective == "distill" else None
     parents = {"from": agents.source(agent), "teacher": None if teacher is None else agents.source(teacher)}
-    identity = {"env": recipe.id, "T": T, "seed": seed, "objective": objective, **parents}
+    weight = recipe.prune.spike_penalty if teacher is not None else 0.0
+    identity = {"env": recipe.id, "T": T, "seed": seed, "objective": objective, "spike_penalty": weight, **parents}
     if (folder / agents.CARD).is_file():
         return _finished(folder, identity)
     network = QNetwork(agent.network.spec, T, agent.network.input_scale, agent.network.carry)
@@ -92,8 +108,10 @@ def prune_stage(
     if teacher is not None:
         steps, unit = recipe.prune.gradient_steps, "update"
         total = steps[min(T, len(steps)) - 1]
-        venv = make_vec_env(recipe, recipe.prune.n_envs, seed=seed * 1000 + T, frames=agent.frames)
-        learner = Distiller(network, teacher.network.to(device), venv, recipe.prune, agent.frames, seed * 1000 + T)
+        number = seed * 1000 + T
+        full = sees_more(teacher, recipe, agent.frames)
+        venv = make_vec_env(recipe, recipe.prune.n_envs, seed=number, frames=agent.frames, full_frames=teacher.frames)
+        learner = Distiller(network, teacher.network.to(device), venv, recipe.prune, agent.frames, number, full)
     else:
         total, unit = recipe.prune.td_timesteps, "step"
         model = td.build(recipe, T, seed=seed, frames=agent.frames, carry=network.carry, device=device, initial=network)
@@ -120,6 +138,7 @@ def prune_stage(
         "how": f"temporal pruning from {agent.name}, objective {objective}",
         **parents,
         "objective": objective,
+        "spike_penalty": weight,
         "seed": seed,
         "work": f"{keeper.done:,} {'gradient' if unit == 'update' else 'environment'} steps",
         "seconds": round(keeper.seconds, 1),
@@ -136,7 +155,7 @@ def prune_stage(
 def _finished(folder: Path, identity: dict[str, Any]) -> Agent:
     """A stage that is there already, if it is the one that would be made."""
     agent = agents.load(folder)
-    for key in ("seed", "objective", "from", "teacher"):
+    for key in ("seed", "objective", "spike_penalty", "from", "teacher"):
         if agent.made.get(key) != identity[key]:
             raise UserError(f"'{folder}' holds another agent (its {key} differs); choose another --out or remove it")
     return agent
@@ -155,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ann", help="teacher: agent folder, shipped name, or SB3 DQN zip")
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: distill where there is --ann, else td")
+    parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
@@ -163,12 +183,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     agent = agents.load(args.agent)
     if not 1 <= args.T <= agent.network.T:
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T or 'T; it is an ANN, convert it first'}")
-    recipe = load_recipe(agent.env)
-    ann = load_ann(args.ann, agent.env, args.extractor) if args.ann else None
-    if ann is not None and (ann.observation_shape, ann.frames) != (agent.observation_shape, agent.frames):
+    recipe = load_recipe(agent.env, agent.frames)
+    ann = load_ann(args.ann, recipe, args.extractor) if args.ann else None
+    same = ann is None or (ann.observation_shape, ann.frames) == (agent.observation_shape, agent.frames)
+    if ann is not None and not same and not sees_more(ann, recipe, agent.frames):
         raise UserError(f"'{args.ann}' sees other observations than '{args.agent}'; give the ANN it was converted from")
     objective = args.objective or ("distill" if ann else "td")
-    settings = {"env": agent.env, "agent": agents.fingerprint(agent.network), "objective": objective, "seed": args.seed}
+    recipe = with_penalty(recipe, args.spike_penalty, objective)
+    settings = {
+        "env": agent.env,
+        "agent": agents.fingerprint(agent.network),
+        "objective": objective,
+        "spike_penalty": recipe.prune.spike_penalty,
+        "seed": args.seed,
+    }
     begin_run(args.out, settings, args.resume)
     prune(agent, ann, recipe, args.T, args.out, objective=objective, seed=args.seed, device=agents.device(args.device))
     return 0

@@ -16,6 +16,7 @@ from torch import Tensor
 from snn_rl.environments import ATARI_STARTS, Recipe, begin, make_env
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork
+from snn_rl.partial import FULL
 
 
 class Start(NamedTuple):
@@ -140,9 +141,13 @@ def check_fits(network: QNetwork, observation_shape: Sequence[int], action_space
 
 
 class Step(NamedTuple):
-    """One step of every environment of an endless stream; arrays have one row per environment."""
+    """One step of every environment of an endless stream; arrays have one row per environment.
+
+    ``full`` is what a teacher sees where it sees more than the agent (``info["full_observation"]``), else the observation.
+    """
 
     observation: NDArray[Any]
+    full: NDArray[Any]
     starts: NDArray[np.bool_]
     action: NDArray[np.int64]
     next_observation: NDArray[Any]
@@ -151,19 +156,25 @@ class Step(NamedTuple):
     infos: list[dict[str, Any]]
 
 
-def stream(network: QNetwork, venv: VecEnv, epsilon: float, rng: np.random.Generator) -> Iterator[Step]:
+def stream(
+    network: QNetwork, venv: VecEnv, epsilon: float, rng: np.random.Generator, sees_full: bool = False
+) -> Iterator[Step]:
     """Plays for ever in a vectorised environment, membranes carried; the network may change between steps.
 
     Each environment draws its own random actions, and its membranes see every observation, random action or not.
+    ``sees_full``: the network is a teacher that acts on ``full``.
     """
     device = next(network.parameters()).device
     observation = cast(NDArray[Any], venv.reset())
-    check_fits(network, observation.shape[1:], venv.action_space)
-    state = network.initial_state(venv.num_envs, observation.shape[1:])
+    full = _full(venv.reset_infos, observation)
+    shape = (full if sees_full else observation).shape[1:]
+    check_fits(network, shape, venv.action_space)
+    state = network.initial_state(venv.num_envs, shape)
     begins = np.ones(venv.num_envs, dtype=np.bool_)
     while True:
+        seen = th.as_tensor(full if sees_full else observation, device=device)
         with th.no_grad():
-            q, state = network(th.as_tensor(observation, device=device), state, th.as_tensor(begins, device=device))
+            q, state = network(seen, state, th.as_tensor(begins, device=device))
         action = q.argmax(1).cpu().numpy()
         random = rng.random(venv.num_envs) < epsilon
         action[random] = rng.integers(q.shape[1], size=int(random.sum()))
@@ -172,5 +183,10 @@ def stream(network: QNetwork, venv: VecEnv, epsilon: float, rng: np.random.Gener
         last = following.copy()
         for e in np.flatnonzero(done):
             last[e] = infos[e]["terminal_observation"]
-        yield Step(observation, begins, action, last, reward, done, infos)
+        yield Step(observation, full, begins, action, last, reward, done, infos)
         observation, begins = following, done.astype(np.bool_)
+        full = _full([venv.reset_infos[e] if done[e] else infos[e] for e in range(venv.num_envs)], observation)
+
+
+def _full(infos: Sequence[dict[str, Any]], observation: NDArray[Any]) -> NDArray[Any]:
+    return np.stack([info[FULL] for info in infos]) if FULL in infos[0] else observation

@@ -12,14 +12,14 @@ import torch as th
 
 from snn_rl import agents, td
 from snn_rl.agents import Agent
-from snn_rl.console import run, seed
+from snn_rl.console import frame_count, penalty, run, seed
 from snn_rl.convert import convert, load_ann
 from snn_rl.environments import Recipe, load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, describe, evaluate
 from snn_rl.files import begin_run
 from snn_rl.keeper import Keeper
-from snn_rl.prune import OBJECTIVES, prune_stage, selector
+from snn_rl.prune import OBJECTIVES, PENALTY_HELP, prune_stage, selector, with_penalty
 
 START_T = 5  # timesteps per decision at which pruning begins
 
@@ -67,20 +67,20 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     return agent
 
 
-def _given_ann(choice: str | None, recipe: Recipe, frames: int | None, extractor: str | None) -> Agent | None:
+def _given_ann(choice: str | None, recipe: Recipe, T: int, frames: int, extractor: str | None) -> Agent | None:
     """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing."""
-    shipped = f"{recipe.id}/ann"
+    shipped = f"{recipe.ann_env}/ann"
     if choice is None:
-        choice = "shipped" if shipped in agents.shipped() and frames in (None, recipe.frames) else "scratch"
+        choice = "shipped" if T and shipped in agents.shipped() else "scratch"
         print(f"ANN: {choice}")
     if choice == "scratch":
         return None
     if choice == "shipped" and shipped not in agents.shipped():
-        raise UserError(f"no ANN is shipped for {recipe.id}; use --ann scratch or give the path of one")
-    ann = load_ann(shipped if choice == "shipped" else choice, recipe.id, extractor)
-    if frames is not None and frames != ann.frames:
-        raise UserError(f"the ANN sees {ann.frames} frame(s), not {frames}; leave --frames out or use --ann scratch")
-    return Agent(recipe.id, "ann", ann.network, ann.observation_shape, ann.frames, ann.made)
+        raise UserError(f"no ANN is shipped for {recipe.ann_env}; use --ann scratch or give the path of one")
+    ann = load_ann(shipped if choice == "shipped" else choice, recipe, extractor)
+    if frames > ann.frames:
+        raise UserError(f"the ANN sees {ann.frames} frame(s), fewer than {frames}; leave --frames out or use --ann scratch")
+    return Agent(ann.env, "ann", ann.network, ann.observation_shape, ann.frames, ann.made)
 
 
 def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False) -> None:
@@ -108,7 +108,8 @@ def _spiking(ann: Agent, recipe: Recipe, args: argparse.Namespace, out: Path, de
         folder = out / f"converted-T{T}"
         if (folder / agents.CARD).is_file():
             return agents.load(folder)
-        agent = convert(ann, recipe, T, seed=args.seed, carry=not args.no_carry, show=True)
+        frames = args.frames or recipe.frames
+        agent = convert(ann, recipe, T, seed=args.seed, carry=not args.no_carry, frames=frames, show=True)
         agents.save(agent, folder, half=recipe.half)
         return agent
 
@@ -136,6 +137,7 @@ def _settings(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
         "carry": not args.no_carry,
         "ann": args.ann,
         "objective": args.objective or recipe.prune.objective,
+        "spike_penalty": args.spike_penalty,
         "total_timesteps": args.total_timesteps,
     }
 
@@ -154,12 +156,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
     parser.add_argument("--objective", choices=OBJECTIVES, help="of pruning; default: the recipe's")
+    parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
-    parser.add_argument("--frames", type=int, help="frames per observation; default: the recipe's")
+    parser.add_argument(
+        "--frames", type=frame_count, help="frames that the agent sees, at most its ANN's (default: the recipe's)"
+    )
     parser.add_argument("--total-timesteps", "-n", type=int, help="environment steps of training by reward (ANN, td)")
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -168,20 +173,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--T must be at least 1, or 0 for the ANN alone, got {args.T}")
     if args.total_timesteps is not None and args.total_timesteps < 1:
         raise UserError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
-    recipe = load_recipe(args.env)
+    recipe = load_recipe(args.env, args.frames)
+    frames = args.frames or recipe.frames
+    recipe = with_penalty(recipe, args.spike_penalty, args.objective or recipe.prune.objective)
     if args.total_timesteps is not None:
         recipe = dataclasses.replace(
             recipe,
             train=dataclasses.replace(recipe.train, total_timesteps=args.total_timesteps),
             prune=dataclasses.replace(recipe.prune, td_timesteps=args.total_timesteps),
         )
-    make_env(recipe, frames=args.frames).close()  # what cannot be built is said before anything is written
+    make_env(recipe, frames=frames).close()  # what cannot be built is said before anything is written
     device = agents.device(args.device)
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
-    given = _given_ann(args.ann, recipe, args.frames, args.extractor)
+    given = _given_ann(args.ann, recipe, args.T, frames, args.extractor)
     begin_run(out, _settings(args, recipe), args.resume)
     if given is None:
-        ann = train_ann(recipe, out / "ann", frames=args.frames or recipe.frames, seed=args.seed, device=device)
+        of_ann = recipe
+        if args.T:  # a teacher sees all there is
+            whole = load_recipe(recipe.ann_env)
+            of_ann, frames = (whole if recipe.teacher else recipe), max(frames, whole.frames)
+        ann = train_ann(of_ann, out / "ann", frames=frames, seed=args.seed, device=device)
     elif (out / "ann" / agents.CARD).is_file():
         ann = agents.load(out / "ann")
     else:
@@ -191,7 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.T:
         made += _spiking(ann, recipe, args, out, device)
     for agent in made:  # after all training, so that nothing waits for it
-        _score(agent, recipe, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)
+        own = recipe if agent.env == recipe.id else load_recipe(agent.env)
+        _score(agent, own, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)
     from snn_rl import report  # matplotlib is slow to import
 
     return report.main([str(out), "--out", str(out / "report")])

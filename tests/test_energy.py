@@ -8,7 +8,7 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import nn
 
-from snn_rl.energy import FP32, INT8, INT32, Meter, analog_macs, dense_macs, fan_out
+from snn_rl.energy import FP32, INT8, INT32, Meter, analog_macs, dense_macs, fan_out, fan_out_shares
 from snn_rl.network import QNetwork
 from snn_rl.rollout import Decision
 
@@ -181,3 +181,9 @@ def test_what_was_not_measured_is_an_error() -> None:
     for ask in (meter.report, meter.rates):
         with pytest.raises(ValueError, match="nothing was measured"):
             ask()
+
+
+def test_the_shares_of_fan_out_are_a_spikes_part_in_all_synapses() -> None:
+    shares = fan_out_shares(QNetwork(mlp_spec(4, 3, 5, 2), T=1), (4,))  # fan-outs 5 and 2: 3 * 5 + 5 * 2 synapses
+    assert [share.tolist() for share in shares] == [pytest.approx([5 / 25] * 3), pytest.approx([2 / 25] * 5)]
+    assert sum(float(share.sum()) for share in fan_out_shares(QNetwork(conv_spec(), T=1), (1, 8, 8))) == pytest.approx(1)

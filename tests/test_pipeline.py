@@ -14,7 +14,7 @@ import torch as th
 from snn_rl import agents, distill, train
 from snn_rl.agents import Agent
 from snn_rl.convert import compare, convert, record_play
-from snn_rl.distill import Distiller, action_gap, distillation_loss
+from snn_rl.distill import Distiller, action_gap, distillation_loss, spike_penalty
 from snn_rl.environments import Recipe, load_recipe, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, evaluate, protocol
@@ -79,6 +79,25 @@ def test_the_distillation_loss_is_zero_at_the_teacher_and_grows_away_from_it() -
 
 def test_the_action_gap_is_the_median_of_best_minus_second() -> None:
     assert action_gap(th.tensor([[1.0, 3.0, 2.5], [0.0, 0.2, 0.0], [5.0, 1.0, 1.0]])) == pytest.approx(0.5)
+
+
+def test_the_spike_penalty_is_the_part_of_all_accumulates_that_the_spikes_cause() -> None:
+    spikes = [th.ones(2, 1, 3, 4), th.zeros(2, 1, 3, 2)]  # every neuron of the first layer, none of the second
+    cost = [th.full((4,), 3 / 20), th.full((2,), 4 / 20)]  # fan-outs 3 and 4: 4 * 3 + 2 * 4 synapses
+    assert spike_penalty(spikes, cost) == pytest.approx(12 / 20)
+
+
+def test_a_spike_penalty_buys_fewer_spikes(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
+    agent = convert(ann, recipe, 1)
+    play, rates = record_play(ann, recipe, 100, seed=5), []
+    for weight in (0.0, 10.0):
+        prune = dataclasses.replace(recipe.prune, gradient_steps=(60,), spike_penalty=weight)
+        costly = dataclasses.replace(recipe, prune=prune)
+        folder = tmp_path / f"penalty-{weight}" / "T1"
+        pruned = prune_stage(agent, ann, costly, 1, folder, objective="distill", seed=0, device=CPU, show=False)
+        assert pruned.made["spike_penalty"] == weight
+        rates.append(sum(compare(pruned.network, ann.network, play)["spike_rate"].values()))
+    assert rates[1] < 0.9 * rates[0]
 
 
 @pytest.mark.parametrize("objective", ["distill", "td"])

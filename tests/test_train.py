@@ -12,8 +12,8 @@ from snn_rl.errors import UserError
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    def recipe(env_id: str) -> Recipe:
-        full = load_recipe(env_id)
+    def recipe(env_id: str, frames: int | None = None) -> Recipe:
+        full = load_recipe(env_id, frames)
         return dataclasses.replace(
             full,
             train=dataclasses.replace(full.train, eval_freq=200, eval_episodes=2, learning_starts=50, net_arch=(16,)),
@@ -59,3 +59,19 @@ def test_t0_trains_the_ann_alone(tmp_path: Path) -> None:
     assert train.main(["--env", "CartPole-v1", "--T", "0", "--ann", "scratch", "-n", "200", "--out", str(tmp_path / "r")]) == 0
     assert [card.parent.name for card in (tmp_path / "r").glob("*/card.json")] == ["ann"]
     assert set(agents.load(tmp_path / "r" / "ann").scores) == {"greedy"}
+
+
+def test_an_agent_that_sees_less_learns_from_an_ann_that_sees_all(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    assert train.main(["--env", "CartPoleNoVel-v1", "--T", "5", "--out", str(out), "--device", "cpu"]) == 0
+    ann, spiking = agents.load(out / "ann"), agents.load(out / "T5")
+    assert (ann.env, ann.observation_shape) == ("CartPole-v1", (4,))
+    assert (spiking.env, spiking.observation_shape) == ("CartPoleNoVel-v1", (2,))
+    assert spiking.made["teacher"]["name"] == "CartPole-v1/ann"
+    assert (out / "report" / "CartPoleNoVel-v1" / "report.md").is_file()
+
+
+def test_an_agent_cannot_see_more_frames_than_its_ann(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fewer than 2"):
+        train.main(["--env", "CartPole-v1", "--frames", "2", "--ann", "shipped", "--out", str(tmp_path / "r")])
+    assert not (tmp_path / "r").exists()
