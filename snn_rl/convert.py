@@ -21,7 +21,14 @@ from snn_rl.console import frame_count, run, seed
 from snn_rl.environments import Recipe, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
-from snn_rl.network import QNetwork, UnconvertibleError, balance_thresholds, detach, leak_per_channel
+from snn_rl.network import (
+    QNetwork,
+    UnconvertibleError,
+    balance_thresholds,
+    detach,
+    leak_per_channel,
+    standardize_first_layer,
+)
 from snn_rl.rollout import stream
 from snn_rl.sb3_import import load_zip
 
@@ -106,6 +113,8 @@ def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, car
     decay = recipe.convert.decay
     twin = QNetwork(leak_per_channel(ann.spec) if isinstance(decay, tuple) else ann.spec, T, ann.input_scale, carry)
     twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
+    if recipe.convert.standardize:
+        standardize_first_layer(twin, calibration)
     balance_thresholds(twin, calibration, recipe.convert.percentile, decay)
     return twin
 

@@ -61,6 +61,7 @@ class ConvertRecipe:
 
     percentile: float = 99.0
     observations: int = 2_000
+    standardize: bool = False  # the first layer's currents, where something is hidden from the agent
     decay: float | tuple[float, float] = 0.5  # of each layer; a pair: of its channels, spread between the two
 
 
@@ -284,14 +285,17 @@ def make_vec_env(
     return venv
 
 
-def begin(env: gym.Env[np.ndarray, int], seed: int, start: int | None) -> np.ndarray:
-    """Resets an environment to one reproducible start: ``start`` no-op steps on Atari (1 to 30), else the seed decides."""
+def begin(env: gym.Env[np.ndarray, int], seed: int, start: int | None) -> tuple[np.ndarray, dict[str, Any]]:
+    """Resets an environment to one reproducible start: ``start`` no-op steps on Atari (1 to 30), else the seed decides.
+
+    Returns the first observation and its info.
+    """
     layer: gym.Env[Any, Any] = env
     while isinstance(layer, gym.Wrapper):
         if isinstance(layer, NoopResetEnv):
             cast(Any, layer).override_num_noops = start
         layer = layer.env
-    return env.reset(seed=seed)[0]
+    return env.reset(seed=seed)
 
 
 _ATARI_DEFAULTS: dict[str, Any] = {

@@ -289,6 +289,25 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
             i = network.synapses[n + 1](spikes[0].flatten(0, 1)).unflatten(0, (network.T, -1))
 
 
+def standardize_first_layer(network: QNetwork, observations: Tensor) -> None:
+    """Gives the first layer's currents mean 0 and standard deviation 1 on the observations, in place: per channel of a
+    convolution, per neuron of a dense layer (data-dependent initialisation, Salimans & Kingma 2016).
+
+    For an agent from which something is hidden: what is left of the ANN's currents may vary far less than a threshold, so
+    that no spike ever depends on it. The network no longer computes what its ANN did.
+
+    Args:
+        network: whose first synapse is one Conv2d or Linear layer with a bias.
+        observations: ``(n, *observation)``, unscaled.
+    """
+    layer = next(layer for layer in network.synapses[0].children() if isinstance(layer, (nn.Conv2d, nn.Linear)))
+    with th.no_grad():
+        i = network.synapses[0](observations.float() * network.input_scale).transpose(0, 1).flatten(1)
+        mean, spread = i.mean(1), i.std(1).clamp(min=1e-6)
+        layer.weight.div_(spread.view(-1, *[1] * (layer.weight.dim() - 1)))
+        cast(Tensor, layer.bias).sub_(mean).div_(spread)
+
+
 def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextManager[None]:
     """bfloat16 products where the processor has them (twice to four times the speed) and they are wanted."""
     native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))

@@ -1,4 +1,4 @@
-"""The plots of a report: reward, energy and spike rates against T. Takes the rows of ``report.summarise``."""
+"""The plots: reward, energy and spike rates against T, from ``report.summarise``; a membrane beside what is hidden."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 ANN, COLOURS = "#333333", ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")  # Okabe and Ito's, for the colour-blind
 PARTS = {  # of an SNN's energy, from the bottom of the stack to its top
@@ -100,4 +101,26 @@ def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Fig
         axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={row['T']} {row['kind']}")
     axes.set_xticks(range(len(layers)), layers)
     figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def memory(rows: Sequence[tuple[str, NDArray[Any], str, NDArray[Any]]], title: str) -> Figure:
+    """Membranes beside hidden quantities over environment steps, one panel each.
+
+    Args:
+        rows: name and values of a quantity, name and membrane of a neuron.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(7, 2.2 * len(rows) + 0.6), dpi=150, layout="constrained")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    for n, (quantity, hidden, neuron, membrane) in enumerate(rows):
+        axes = figure.add_subplot(len(rows), 1, n + 1)
+        other = axes.twinx()
+        axes.plot(hidden, color=ANN, linewidth=1.6)
+        other.plot(membrane, color=COLOURS[1], linewidth=1.0)
+        axes.set_ylabel(quantity, color=ANN)
+        other.set_ylabel(f"membrane of {neuron}", color=COLOURS[1])
+        axes.spines["top"].set_visible(False)
+        other.spines["top"].set_visible(False)
+    axes.set_xlabel("environment step")
     return figure

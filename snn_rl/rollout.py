@@ -86,7 +86,7 @@ def play(
         n, start = waiting.pop()
         episode.append(n)
         rngs.append(np.random.default_rng(start.seed))
-        observation.append(begin(env, *start))
+        observation.append(begin(env, *start)[0])
     check_fits(network, observation[0].shape, rows[0].action_space)
     state = network.initial_state(len(rows), observation[0].shape)
     begins = np.ones(len(rows), dtype=np.bool_)
@@ -115,7 +115,7 @@ def play(
             if done[r]:
                 episode[r], start = waiting.pop()
                 rngs[r] = np.random.default_rng(start.seed)
-                observation[r] = begin(env, *start)
+                observation[r] = begin(env, *start)[0]
             going.append(r)
         begins = done[going]
         if len(going) < len(rows):

@@ -190,7 +190,7 @@ def test_the_same_start_is_the_same_episode_and_other_starts_are_others() -> Non
     env = make_env(PONG)
 
     def opening(seed: int, start: int) -> bytes:
-        seen = [begin(env, seed, start)]
+        seen = [begin(env, seed, start)[0]]
         return b"".join([*(o.tobytes() for o in seen), *(env.step(0)[0].tobytes() for _ in range(25))])
 
     openings = {start: opening(0, start) for start in (1, 2, 3, 15, 30)}
@@ -201,17 +201,17 @@ def test_the_same_start_is_the_same_episode_and_other_starts_are_others() -> Non
 
 def test_a_seed_is_the_start_where_there_are_no_no_op_steps() -> None:
     env = make_env(Recipe("CartPole-v1"))
-    first = begin(env, 5, None)
+    first = begin(env, 5, None)[0]
     env.step(0)
-    assert np.array_equal(begin(env, 5, None), first)
-    assert not np.array_equal(begin(env, 6, None), first)
+    assert np.array_equal(begin(env, 5, None)[0], first)
+    assert not np.array_equal(begin(env, 6, None)[0], first)
 
 
 def test_training_logs_the_score_of_the_game_and_learns_from_its_sign() -> None:
     # Assault pays 21 points a hit
     recipe = Recipe("AssaultNoFrameskip-v4", frames=1)
     env, played = make_env(recipe, training=True), make_env(recipe)
-    observation, other = begin(env, 0, 1), begin(played, 0, 1)
+    observation, other = begin(env, 0, 1)[0], begin(played, 0, 1)[0]
     rng, clipped, score, over = np.random.default_rng(0), [], 0.0, False
     info: dict = {}
     while not over:

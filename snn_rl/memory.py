@@ -1,0 +1,237 @@
+"""What the membranes remember: how well a linear read-out finds a hidden velocity in them, carried or zeroed.
+
+The agent plays with its membranes carried. The same observations then go through the same network with the membranes zeroed
+before each decision, and through nothing at all (the observation itself is read). All three read-outs see the same steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from snn_rl import agents, plots
+from snn_rl.agents import Agent
+from snn_rl.console import run, seed
+from snn_rl.environments import Recipe, begin, load_recipe, make_env
+from snn_rl.errors import UserError
+from snn_rl.files import check_writable, whole, write_json
+from snn_rl.network import QNetwork
+from snn_rl.partial import FULL
+from snn_rl.rollout import check_fits, starts
+
+Matrix = NDArray[np.float64]
+
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # of the ridge regression, per sample; chosen on episodes of their own
+SPLITS = 3  # every third episode is learnt from, the next chooses the penalty, the next is reported
+SHOWN = 200  # environment steps in the figure
+PONG_BALL = {"horizontal": 49, "vertical": 54}  # bytes of the console's memory (Atari Annotated RAM Interface, 2019)
+PONG_ON_SCREEN = 0  # the ball's vertical position while no ball is in play
+
+
+@dataclass
+class Trace:
+    """One episode, step by step: what was seen, each layer's membrane after the decision ``(steps, neurons)``, the hidden
+    quantities ``(steps, quantities)`` (NaN where there is none) and the return."""
+
+    observations: Matrix
+    membranes: dict[str, Matrix]
+    hidden: Matrix
+    total: float
+
+
+def _cartpole(env: gym.Env[Any, Any], info: dict[str, Any], before: Matrix | None) -> tuple[Matrix, Matrix]:
+    return np.asarray(info[FULL], dtype=np.float64)[-4:][[1, 3]], np.zeros(0)
+
+
+def _pong(env: gym.Env[Any, Any], info: dict[str, Any], before: Matrix | None) -> tuple[Matrix, Matrix]:
+    """The ball's movement since the step before, in pixels per environment step."""
+    memory = cast(Any, env.unwrapped).ale.getRAM()
+    ball = np.array([float(memory[byte]) for byte in PONG_BALL.values()])
+    known = before is not None and ball[1] != PONG_ON_SCREEN and before[1] != PONG_ON_SCREEN
+    return (ball - before if known and before is not None else np.full(2, np.nan)), ball
+
+
+Reader = Callable[[gym.Env[Any, Any], dict[str, Any], Matrix | None], tuple[Matrix, Matrix]]
+
+HIDDEN: dict[str, tuple[tuple[str, ...], Reader]] = {
+    "CartPoleNoVel-v1": (("cart velocity", "pole angular velocity"), _cartpole),
+    "CartPoleFlicker-v1": (("cart velocity", "pole angular velocity"), _cartpole),
+    "PongNoFrameskip-v4": (("ball velocity, horizontal", "ball velocity, vertical"), _pong),
+}
+"""Of each environment the hidden quantities' names, and what reads them: given the environment, the last info and what it
+returned second at the step before."""
+
+
+def trace(agent: Agent, recipe: Recipe, episodes: int, seed: int) -> list[Trace]:
+    """Plays greedy episodes with the membranes carried and writes down what happens in them."""
+    _, read = HIDDEN[recipe.id]
+    env, network, traces = make_env(recipe, frames=agent.frames), agent.network, []
+    check_fits(network, agent.observation_shape, env.action_space)
+    for start in starts(recipe, episodes, seed):
+        observation, info = begin(env, *start)
+        state = network.initial_state(1, agent.observation_shape)
+        seen, hidden, total, before, done = [], [], 0.0, None, False
+        membranes: list[list[Matrix]] = [[] for _ in network.lifs]
+        while not done:
+            value, before = read(env, info, before)
+            with th.no_grad():
+                q, state = network(th.as_tensor(observation[None]), state)
+            seen.append(observation.reshape(-1).astype(np.float32))
+            hidden.append(value)
+            for layer, v in zip(membranes, state, strict=True):
+                layer.append(v.reshape(-1).numpy())
+            observation, reward, terminated, truncated, info = env.step(int(q.argmax()))
+            total, done = total + float(reward), terminated or truncated
+        kept = {name: np.stack(layer) for name, layer in zip(network.layer_names, membranes, strict=False)}
+        traces.append(Trace(np.stack(seen), kept, np.stack(hidden), total))
+    env.close()
+    return traces
+
+
+def zeroed(network: QNetwork, observations: Matrix, shape: Sequence[int]) -> dict[str, Matrix]:
+    """Each layer's membranes after decisions that all began from rest, ``(steps, neurons)``."""
+    with th.no_grad():
+        _, state = network(th.as_tensor(observations).reshape(-1, *shape))
+    return {name: v.flatten(1).numpy() for name, v in zip(network.layer_names, state, strict=False)}
+
+
+def r_squared(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> float:
+    """Coefficient of determination of a ridge regression on episodes that it has not seen.
+
+    Args:
+        inputs: of each episode, ``(steps, inputs)``.
+        wanted: of each episode, ``(steps,)``; steps with NaN are left out.
+
+    Raises:
+        UserError: if there are too few episodes, or the quantity never changes.
+    """
+    if len(inputs) < SPLITS:
+        raise UserError(f"a read-out needs at least {SPLITS} episodes, got {len(inputs)}")
+    (x, y), (x_choice, y_choice), (x_test, y_test) = (
+        _pool(inputs[split::SPLITS], wanted[split::SPLITS]) for split in range(SPLITS)
+    )
+    centre, scale, level = x.mean(0), x.std(0) + 1e-6, y.mean()
+    x, x_choice, x_test = ((part - centre) / scale for part in (x, x_choice, x_test))
+    dual = x.shape[1] > len(x)  # the smaller of two equal systems
+    gram = x @ x.T if dual else x.T @ x
+    best = (-np.inf, -np.inf)
+    for penalty in PENALTIES:
+        system = gram + penalty * len(x) * np.eye(len(gram))
+        weights = x.T @ np.linalg.solve(system, y - level) if dual else np.linalg.solve(system, x.T @ (y - level))
+        scores = [_determination(part @ weights + level, true) for part, true in ((x_choice, y_choice), (x_test, y_test))]
+        best = max(best, (scores[0], scores[1]))
+    return best[1]
+
+
+def _pool(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
+    x, y = np.concatenate(inputs).astype(np.float64), np.concatenate(wanted)
+    known = np.isfinite(y)
+    return x[known], y[known]
+
+
+def _determination(guess: Matrix, true: Matrix) -> float:
+    spread = float(np.square(true - true.mean()).sum())
+    if not spread:
+        raise UserError("the hidden quantity never changes in these episodes; play more of them (--episodes)")
+    return 1 - float(np.square(guess - true).sum()) / spread
+
+
+def measure(agent: Agent, traces: Sequence[Trace], names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """R^2 of the read-outs, ``{quantity: {read from: {"carried" | "zeroed": R^2}}}``; ``observation`` stands for itself."""
+    rest = [zeroed(agent.network, one.observations, agent.observation_shape) for one in traces]
+    seen = [one.observations for one in traces]
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for n, quantity in enumerate(names):
+        wanted = [one.hidden[:, n] for one in traces]
+        result[quantity] = {"observation": {"alone": r_squared(seen, wanted)}}
+        for layer in traces[0].membranes:
+            result[quantity][layer] = {
+                "carried": r_squared([one.membranes[layer] for one in traces], wanted),
+                "zeroed": r_squared([one[layer] for one in rest], wanted),
+            }
+    return result
+
+
+def telling_neuron(traces: Sequence[Trace], quantity: int) -> tuple[str, int]:
+    """Layer and index of the neuron whose membrane goes most with (or against) a hidden quantity."""
+    best, found = -1.0, ("", 0)
+    wanted = np.concatenate([one.hidden[:, quantity] for one in traces])
+    known = np.isfinite(wanted)
+    y = wanted[known] - wanted[known].mean()
+    for layer in traces[0].membranes:
+        v = np.concatenate([one.membranes[layer] for one in traces])[known]
+        v = v - v.mean(0)
+        correlation = np.abs(y @ v) / (np.linalg.norm(v, axis=0) * np.linalg.norm(y) + 1e-9)
+        if correlation.max() > best:
+            best, found = float(correlation.max()), (layer, int(correlation.argmax()))
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m snn_rl.memory``."""
+    parser = argparse.ArgumentParser(
+        prog="snn_rl.memory",
+        description="Shows what an agent's membranes remember: a neuron beside a hidden velocity, and linear read-outs of it.",
+        epilog="example: python -m snn_rl.memory CartPoleNoVel-v1/T1 --out runs/memory",
+    )
+    parser.add_argument("agent", help="spiking agent that carries its membranes: folder or shipped name")
+    parser.add_argument("--out", type=Path, required=True, help="folder for memory.png and memory.json")
+    parser.add_argument("--episodes", type=int, default=15, help="episodes to play (default 15)")
+    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args(argv)
+    agent = agents.load(args.agent)
+    if not agent.network.lifs or not agent.network.carry:
+        raise UserError(f"'{args.agent}' carries no membranes from step to step: there is nothing to read")
+    if agent.env not in HIDDEN:
+        raise UserError(f"what is hidden in {agent.env} is not known here; known: {', '.join(HIDDEN)}")
+    check_writable(args.out / "memory.json")
+    names, _ = HIDDEN[agent.env]
+    traces = trace(agent, load_recipe(agent.env, agent.frames), args.episodes, args.seed)
+    result = measure(agent, traces, names)
+    longest = max(traces, key=lambda one: len(one.hidden))
+    neurons = [telling_neuron(traces, n) for n in range(len(names))]
+    rows = [
+        (name, longest.hidden[:SHOWN, n], f"{layer}, neuron {index}", longest.membranes[layer][:SHOWN, index])
+        for n, (name, (layer, index)) in enumerate(zip(names, neurons, strict=True))
+    ]
+    with whole(args.out / "memory.png") as path:
+        plots.memory(rows, agent.label).savefig(path, format="png")
+    record = {
+        "agent": agent.label,
+        "episodes": len(traces),
+        "steps": sum(len(one.hidden) for one in traces),
+        "return": float(np.mean([one.total for one in traces])),
+        "r_squared": result,
+        "shown": [{"quantity": name, "layer": n[0], "neuron": n[1]} for name, n in zip(names, neurons, strict=True)],
+        "versions": agents.versions(),
+    }
+    write_json(record, args.out / "memory.json")
+    _print(result, agent.label)
+    print(args.out / "memory.png")
+    return 0
+
+
+def _print(result: dict[str, dict[str, dict[str, float]]], label: str) -> None:
+    table = Table(title=f"{label}: linear read-out of what is hidden, R² on new episodes")
+    for heading in ("hidden", "read from", "carried", "zeroed"):
+        table.add_column(heading, justify="left" if heading in ("hidden", "read from") else "right")
+    for quantity, sources in result.items():
+        for source, values in sources.items():
+            cells = [f"{values[key]:.3f}" if key in values else "" for key in ("carried", "zeroed")]
+            table.add_row(quantity, source, *(cells if source != "observation" else [f"{values['alone']:.3f}"] * 2))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run(main)
