@@ -268,3 +268,21 @@ def test_training_environments_report_their_episodes() -> None:
         layer = layer.env
     assert Monitor in kinds
     assert isinstance(env.action_space, spaces.Discrete)
+
+
+def test_agents_of_other_frames_may_have_a_recipe_of_their_own() -> None:
+    one, four = load_recipe("PongNoFrameskip-v4", 1), load_recipe("PongNoFrameskip-v4", 4)
+    assert (one.frames, four.frames) == (1, 4)
+    assert one.convert.decay == (0.05, 0.95)
+    assert four == load_recipe("PongNoFrameskip-v4")
+    assert load_recipe("CartPole-v1", 7) == load_recipe("CartPole-v1")
+    assert not any("frames" in name for name in recipe_names())
+
+
+def test_a_pair_of_decays_is_two_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 1]\n')
+    assert read_recipe(path).convert.decay == (0.1, 1.0)
+    path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 0.2, 0.3]\n')
+    with pytest.raises(UserError, match="a pair of numbers"):
+        read_recipe(path)

@@ -10,7 +10,15 @@ from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, UnconvertibleError, balance_thresholds, describe, detach, leak_per_channel
+from snn_rl.network import (
+    QNetwork,
+    UnconvertibleError,
+    balance_thresholds,
+    describe,
+    detach,
+    leak_per_channel,
+    standardize_first_layer,
+)
 from snn_rl.sb3_layers import leaves, read_layers
 
 
@@ -357,3 +365,15 @@ def test_a_decay_per_channel_needs_channels() -> None:
     conv, linear, out = conv_spec()[0], {"type": "Linear", "in_features": 1, "out_features": 1}, {"type": "Flatten"}
     with pytest.raises(UnconvertibleError, match="before their Flatten"):
         QNetwork(leak_per_channel([conv, out, {"type": "ReLU"}, linear]), T=1)
+
+
+@pytest.mark.parametrize("spec", [conv_spec(), mlp_spec(3, 5, 2)], ids=["per channel", "per neuron"])
+def test_standardized_currents_have_mean_0_and_deviation_1(spec: list) -> None:
+    image = spec[0]["type"] == "Conv2d"
+    observations = th.rand(50, 1, 8, 8) if image else 7 + 0.01 * th.randn(50, 3)
+    network = QNetwork(spec, T=1)
+    standardize_first_layer(network, observations)
+    i = network.synapses[0](observations).detach()
+    axes = (0, 2, 3) if image else (0,)
+    assert th.allclose(i.mean(axes), th.zeros(i.shape[1]), atol=1e-3)
+    assert th.allclose(i.std(axes), th.ones(i.shape[1]), rtol=1e-2)
