@@ -155,8 +155,9 @@ def prune_stage(
 def _finished(folder: Path, identity: dict[str, Any]) -> Agent:
     """A stage that is there already, if it is the one that would be made."""
     agent = agents.load(folder)
+    made = {"spike_penalty": 0.0, **agent.made}  # not in cards that are older than the penalty
     for key in ("seed", "objective", "spike_penalty", "from", "teacher"):
-        if agent.made.get(key) != identity[key]:
+        if made.get(key) != identity[key]:
             raise UserError(f"'{folder}' holds another agent (its {key} differs); choose another --out or remove it")
     return agent
 

@@ -155,6 +155,9 @@ def energy(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
     out = dict(reports[0]) if reports else {}
     for key in [key for key, value in out.items() if isinstance(value, int | float)]:
         out[key] = float(np.mean([report[key] for report in reports]))
+    if "acs_by_layer" in out:
+        by_layer = [report["acs_by_layer"] for report in reports]
+        out["acs_by_layer"] = {layer: float(np.mean([one[layer] for one in by_layer])) for layer in by_layer[0]}
     for ratio in RATIOS:
         if ratio in out:
             out[ratio] = out["ann_uj"] / out[RATIOS[ratio][1]]
@@ -173,6 +176,10 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             rates = [score["spike_rate"] for score in scores if "spike_rate" in score]
             # An ANN has no membrane: with the SNN's zeroed, it is still the same opponent.
             partner = like.returns.get(protocol.removesuffix(ZEROED)) if entry.T and like is not None else None
+            cost = energy(scores)
+            replaced = like.scores.get("greedy") if like is not None else None
+            if entry.T and cost and replaced and like is not None and like.frames != entry.frames:
+                cost["ratio_replaced"] = energy(replaced)["ann_uj"] / cost["snn_uj"]
             rate = {layer: float(np.mean([r[layer] for r in rates])) for layer in rates[0]} if rates else None
             summary = stats.summary(np.concatenate(groups))
             summary["ci95"] = bootstrap(groups, stats.iqm)
@@ -192,7 +199,7 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                     "minus_ann": compare(returns, partner) if partner else None,
                     "spike_rate": rate,
                     "mean_spike_rate": float(np.mean(list(rate.values()))) if rate else None,
-                    "energy": energy(scores),
+                    "energy": cost,
                     "agents_measured": len(scores),
                 }
             )
@@ -207,6 +214,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table; what was not measured is '-'."""
     head = ["agent", "T", "frames", "carry", "protocol", "mean return", "IQM [95 % interval]", "min .. max", "episodes"]
     head += ["training seeds", "minus ANN", "mean spike rate", "uJ per decision", *(name for name, _ in RATIOS.values())]
+    narrower = any("ratio_replaced" in row["energy"] for row in rows)
+    head += ["replaced ANN / this"] * narrower
     lines = [head, ["---"] * 5 + ["---:"] * (len(head) - 5)]
     for row in rows:
         got, cost = row["return"], row["energy"]
@@ -216,6 +225,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         line += [str(row["episodes"]), str(row["training_seeds"])]
         line += [_cell(row["minus_ann"] and row["minus_ann"]["mean"], "+.2f"), _cell(row["mean_spike_rate"], ".3f")]
         line += [_cell(cost.get("snn_uj" if row["T"] else "ann_uj"), ".4g"), *(_cell(cost.get(ratio)) for ratio in RATIOS)]
+        line += [_cell(cost.get("ratio_replaced"))] * narrower
         lines.append(line)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -234,7 +244,7 @@ over training seeds and their episodes (over episodes alone where there is one t
 *uJ per decision*: of an SNN everything counted, of the ANN dense. *ANN / this* divides the energy of the dense ANN
 of the same shape by the SNN's: with everything counted; with synapses only (no neuron updates, no membrane traffic),
 the first layer charged once per decision; and with everything counted, the first layer charged at each of the T
-timesteps.
+timesteps. *replaced ANN / this*: of an agent that sees fewer frames than the ANN that it was made from, against that ANN.
 Energy: {"; ".join(sorted(said)) or UNMEASURED}.
 
 '{UNMEASURED}': not measured or not applicable."""

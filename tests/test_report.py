@@ -42,16 +42,17 @@ def agent(
     env: str = "CartPole-v1",
     energy: dict[str, Any] | None = None,
     measured: bool = True,
+    frames: int = 1,
 ) -> Path:
     """Writes an agent's folder by hand: its returns by protocol, episode n with seed n."""
     folder = run / name
     folder.mkdir(parents=True)
-    score: dict[str, Any] = {"T": T, "frames": 1, "carry": bool(T), "spike_rate": {"fc1": 0.1, "fc2": 0.3}}
+    score: dict[str, Any] = {"T": T, "frames": frames, "carry": bool(T), "spike_rate": {"fc1": 0.1, "fc2": 0.3}}
     score["energy"] = energy or (SNN_ENERGY if T else {"ann_uj": 10.0, "ann_effective_uj": 6.0})
     if not T:
         del score["spike_rate"]
     scores = {protocol: score for protocol in returns} if measured else {}
-    card = {"format": 1, "env": env, "name": name, "T": T, "frames": 1, "carry": bool(T), "made": {}, "scores": scores}
+    card = {"format": 1, "env": env, "name": name, "T": T, "frames": frames, "carry": bool(T), "made": {}, "scores": scores}
     (folder / "card.json").write_text(json.dumps(card))
     with (folder / "episodes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -189,3 +190,24 @@ def test_it_does_not_need_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(tmp_path), "--out", str(tmp_path / "out")]
     subprocess.run(command, check=True, capture_output=True)
     assert (tmp_path / "out" / "report.md").is_file()
+
+
+def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_replaces(tmp_path: Path) -> None:
+    four = {"ann_uj": 14.0, "ann_effective_uj": 6.0}
+    folders = [
+        agent(tmp_path, "ann", 0, {"greedy": [1.0]}, energy=four, frames=4),
+        agent(tmp_path, "T1", 1, {"greedy": [1.0]}),
+    ]
+    rows = report.summarise(report.read(folders))
+    assert rows[1]["energy"]["ratio"] == pytest.approx(2.5)
+    assert rows[1]["energy"]["ratio_replaced"] == pytest.approx(14 / 4)
+    assert report.table(rows).splitlines()[0].endswith("| replaced ANN / this |")
+    assert report.table(rows).splitlines()[2].endswith("| - |")
+    like = report.summarise(report.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
+    assert "ratio_replaced" not in like[1]["energy"]
+    assert "replaced" not in report.table(like)
+
+
+def test_energy_is_the_mean_over_agents_layer_by_layer_too() -> None:
+    scores = [{"energy": {**SNN_ENERGY, "snn_uj": uj, "acs_by_layer": {"fc2": acs}}} for uj, acs in ((4.0, 10.0), (6.0, 30.0))]
+    assert report.energy(scores) == {**report.energy(scores), "snn_uj": 5.0, "ratio": 2.0, "acs_by_layer": {"fc2": 20.0}}
