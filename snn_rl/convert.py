@@ -26,7 +26,7 @@ from snn_rl.network import (
     UnconvertibleError,
     balance_thresholds,
     detach,
-    leak_per_channel,
+    mark_neurons,
     standardize_first_layer,
 )
 from snn_rl.rollout import stream
@@ -111,7 +111,8 @@ def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, car
         carry: whether the twin keeps its membranes between environment steps.
     """
     decay = recipe.convert.decay
-    twin = QNetwork(leak_per_channel(ann.spec) if isinstance(decay, tuple) else ann.spec, T, ann.input_scale, carry)
+    spec = mark_neurons(ann.spec, decays=isinstance(decay, tuple), recurrent=recipe.convert.recurrent)
+    twin = QNetwork(spec, T, ann.input_scale, carry)
     twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
     if recipe.convert.standardize:
         standardize_first_layer(twin, calibration)

@@ -96,7 +96,7 @@ class Distiller:
             n_labels=action_count(venv.action_space),
             seed=seed,
         )
-        weights = [parameter for synapse in student.synapses for parameter in synapse.parameters()]
+        weights = [*student.synapses.parameters(), *student.recurrent.parameters()]
         neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
         self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
         self.play: Iterator[Step] = stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))

@@ -104,6 +104,8 @@ def fan_out_shares(network: QNetwork, observation_shape: Sequence[int]) -> list[
     twin, device = QNetwork(network.spec, T=0), next(network.parameters()).device
     shapes = network.shapes(observation_shape)
     counts = [fan_out(cast(nn.Sequential, s), shape) for s, shape in zip(list(twin.synapses)[1:], shapes, strict=True)]
+    for n in network.recurrent:
+        counts[int(n)] += cast(nn.Linear, network.recurrent[n]).out_features
     total = sum(float(count.sum(dtype=th.float64)) for count in counts)
     return [(count / total).to(device) for count in counts]
 
@@ -126,6 +128,8 @@ class Meter:
             fan_out(cast(nn.Sequential, synapse), shape)
             for synapse, shape in zip(twin.synapses, [tuple(observation_shape), *shapes], strict=True)
         ]
+        for n in network.recurrent:  # each spike also reaches its own layer
+            self.fan_out[int(n) + 1] += cast(nn.Linear, network.recurrent[n]).out_features
         self.analog_macs = sum(
             analog_macs(cast(nn.Sequential, synapse), shape)
             for synapse, shape in zip(list(twin.synapses)[1:], shapes, strict=True)

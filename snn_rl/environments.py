@@ -61,6 +61,7 @@ class ConvertRecipe:
 
     percentile: float = 99.0
     observations: int = 2_000
+    recurrent: bool = False  # synapses within each dense layer, from its spikes to its current at the next timestep
     standardize: bool = False  # the first layer's currents, where something is hidden from the agent
     decay: float | tuple[float, float] = 0.5  # of each layer; a pair: of its channels, spread between the two
 

@@ -136,7 +136,9 @@ class LIF(nn.Module):
         """One timestep: see :func:`lif_step`."""
         return lif_step(i, v, self.v_th, self.decay, self.slope)
 
-    def unroll(self, i: Tensor, v: Tensor, keep: Tensor, T: int) -> tuple[Tensor, Tensor]:
+    def unroll(
+        self, i: Tensor, v: Tensor, keep: Tensor, T: int, recurrent: nn.Module | None = None, z: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """T timesteps for each of S environment steps.
 
         Args:
@@ -144,6 +146,8 @@ class LIF(nn.Module):
             v: membrane ``(batch, *neurons)`` before the first step.
             keep: ``(S, batch)``, 1 to carry the membrane into that environment step and 0 to start it from rest.
             T: timesteps per environment step.
+            recurrent: synapses from the layer's spikes to its own current at the next timestep; None for none.
+            z: spikes of the timestep before the first, for ``recurrent``; None for none.
 
         Returns:
             Spikes ``(S, T, batch, *neurons)`` and the last membrane ``(batch, *neurons)``.
@@ -154,7 +158,10 @@ class LIF(nn.Module):
         # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index
         for current, kept in zip(i.unbind(0), keep.unbind(0), strict=True):
             v = v * kept
+            z = None if z is None else z * kept
             for i_t in current.unbind(0) if len(current) > 1 else [current[0]] * T:
+                if recurrent is not None and z is not None:
+                    i_t = i_t + recurrent(z)
                 z, v = lif_step(i_t, v, v_th, decay, self.slope)
                 spikes.append(z)
         return th.stack(spikes).unflatten(0, (i.shape[0], T)), v

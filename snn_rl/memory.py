@@ -88,7 +88,7 @@ def trace(agent: Agent, recipe: Recipe, episodes: int, seed: int) -> list[Trace]
                 q, state = network(th.as_tensor(observation[None]), state)
             seen.append(observation.reshape(-1).astype(np.float32))
             hidden.append(value)
-            for layer, v in zip(membranes, state, strict=True):
+            for layer, v in zip(membranes, state, strict=False):
                 layer.append(v.reshape(-1).numpy())
             observation, reward, terminated, truncated, info = env.step(int(q.argmax()))
             total, done = total + float(reward), terminated or truncated

@@ -17,11 +17,12 @@ from snn_rl.errors import UserError
 from snn_rl.lif import LIF, Decay
 
 State = tuple[Tensor, ...]
-"""One membrane ``(batch, *neurons)`` per spiking layer; ``()`` for an ANN."""
+"""One membrane ``(batch, *neurons)`` per spiking layer, then the last spikes of each recurrent layer; ``()`` for an ANN."""
 
 Spec = list[dict[str, Any]]
 """A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "ReLU"}, ...]``. ReLU marks a layer of neurons;
-``{"type": "ReLU", "decays": 32}`` one whose 32 channels leak at speeds of their own."""
+``{"type": "ReLU", "decays": 32}`` one whose 32 channels leak at speeds of their own, ``{"type": "ReLU", "recurrent": 256}``
+one of 256 neurons whose spikes reach each other at the next timestep."""
 
 _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
@@ -87,14 +88,22 @@ def _groups(spec: Spec) -> list[Spec]:
     return groups
 
 
-def leak_per_channel(spec: Spec) -> Spec:
-    """The same network with a decay per channel (in dense layers: per neuron) instead of one per layer of neurons."""
-    marked = []
+def mark_neurons(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spec:
+    """The same network with other neurons, where it is spiking.
+
+    Args:
+        spec: the network.
+        decays: a decay per channel (in dense layers: per neuron) instead of one per layer.
+        recurrent: all-to-all synapses within each dense layer, with a delay of one timestep.
+    """
+    marks: list[dict[str, Any]] = []
     for group in _groups(spec):
         last = [layer for layer in group if layer["type"] in ("Conv2d", "Linear")][-1]
-        marked.append({"type": "ReLU", "decays": last["out_channels"] if "out_channels" in last else last["out_features"]})
-    behind = iter(marked)
-    return [next(behind) if layer["type"] == "ReLU" else layer for layer in spec]
+        width = last["out_channels"] if "out_channels" in last else last["out_features"]
+        dense = last["type"] == "Linear"
+        marks.append(({"decays": width} if decays else {}) | ({"recurrent": width} if recurrent and dense else {}))
+    behind = iter(marks)
+    return [{**layer, **next(behind)} if layer["type"] == "ReLU" else layer for layer in spec]
 
 
 def _decay_shape(group: Spec, neurons: dict[str, Any]) -> tuple[int, ...]:
@@ -143,6 +152,12 @@ class QNetwork(nn.Module):
         self.neurons = nn.ModuleList(
             LIF(shape=_decay_shape(group, relu)) if T else nn.ReLU() for group, relu in zip(groups, relus, strict=False)
         )
+        self.recurrent = nn.ModuleDict()
+        for n, relu in enumerate(relus):
+            if T and "recurrent" in relu:
+                synapses = nn.Linear(relu["recurrent"], relu["recurrent"], bias=False)
+                nn.init.zeros_(synapses.weight)  # at first the network is what it is without them
+                self.recurrent[str(n)] = synapses
         conv, fc = 0, 0
         self.layer_names: list[str] = []
         for group in groups:  # conv1, conv2, fc1, ...: the names used in cards, tables and plots
@@ -182,8 +197,9 @@ class QNetwork(nn.Module):
         """Membranes at rest, for ``batch`` environments."""
         if not self.T:
             return ()
-        device = next(self.parameters()).device
-        return tuple(th.zeros(batch, *shape, device=device) for shape in self.shapes(observation_shape))
+        device, shapes = next(self.parameters()).device, self.shapes(observation_shape)
+        shapes += [shapes[int(n)] for n in self.recurrent]
+        return tuple(th.zeros(batch, *shape, device=device) for shape in shapes)
 
     def forward(
         self, observation: Tensor, state: State | None = None, episode_start: Tensor | None = None
@@ -209,8 +225,8 @@ class QNetwork(nn.Module):
         episode_starts: Tensor | None = None,
         record: list[Tensor] | None = None,
     ) -> tuple[Tensor, State]:
-        """S consecutive decisions per environment, computed layer by layer (no layer feeds back, so each layer's synapses run
-        as one large batch over environment steps and timesteps).
+        """S consecutive decisions per environment, computed layer by layer (no layer feeds back to one before it, so each
+        layer's synapses run as one large batch over environment steps and timesteps).
 
         Args:
             observations: ``(S, batch, *observation)``, unscaled.
@@ -228,13 +244,18 @@ class QNetwork(nn.Module):
             keep = x.new_full((S, batch), float(self.carry))
         else:
             keep = 1 - episode_starts.to(x.dtype)
-        new_state = []
+        new_state, last_spikes = [], []
+        spoke = iter(() if state is None else state[len(self.neurons) :])
         x = x.unsqueeze(1)  # (S, 1, batch, ...): the same current at each timestep
         for n, neuron in enumerate(self.neurons):
             i = _apply(self.synapses[n], x)
             if isinstance(neuron, LIF):
                 v = i.new_zeros(i.shape[2:]) if state is None else state[n]
-                x, v = neuron.unroll(i, v, keep, self.T)
+                if str(n) in self.recurrent:
+                    x, v = neuron.unroll(i, v, keep, self.T, self.recurrent[str(n)], next(spoke, th.zeros_like(v)))
+                    last_spikes.append(x[-1, -1])
+                else:
+                    x, v = neuron.unroll(i, v, keep, self.T)
                 new_state.append(v)
             else:
                 x = neuron(i)
@@ -242,7 +263,7 @@ class QNetwork(nn.Module):
                 record.append(x)
         # The readout is affine, so the mean of its current is its current for the mean spike.
         q = self.synapses[-1](x.mean(1).flatten(0, 1)).unflatten(0, (S, batch))
-        return q, tuple(new_state)
+        return q, (*new_state, *last_spikes)
 
 
 def _apply(synapse: nn.Module, x: Tensor) -> Tensor:

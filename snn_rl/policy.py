@@ -46,13 +46,14 @@ class SpikingQNetwork(SB3QNetwork):
         T: int = 1,
         carry: bool = True,
         decay: Decay = 0.5,
+        recurrent: bool = False,
     ) -> None:
         super().__init__(
             observation_space, action_space, features_extractor, features_dim, net_arch, activation_fn, normalize_images
         )
         scale = 1 / 255 if is_image_space(observation_space) and normalize_images else 1.0
         named = [*leaves("features_extractor", features_extractor), *leaves("q_net", self.q_net)]
-        self.network = read_layers(named, T, scale, carry, per_channel=isinstance(decay, tuple))
+        self.network = read_layers(named, T, scale, carry, decays=isinstance(decay, tuple), recurrent=recurrent)
         ann = read_layers(named, 0, scale)
         check_in_order(ann, observation_space.shape, super().forward, type(features_extractor).__name__)
         self.features_extractor = nn.Identity()  # type: ignore[assignment]  # its layers are in the network now
@@ -83,6 +84,7 @@ class SpikingPolicy(DQNPolicy):
         T: timesteps per decision, at least 1. (0 builds the ANN, for comparison through the same code.)
         carry: keep the membranes from one environment step to the next.
         decay: initial decay of every layer, in (0, 1]; a pair gives each channel its own, spread between the two.
+        recurrent: synapses within each dense layer, from its spikes to its current at the next timestep.
         kwargs: DQNPolicy's: ``net_arch``, ``features_extractor_class``, ``optimizer_class``, ...
 
     Raises:
@@ -102,13 +104,14 @@ class SpikingPolicy(DQNPolicy):
         T: int = 1,
         carry: bool = True,
         decay: Decay = 0.5,
+        recurrent: bool = False,
         **kwargs: Any,
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
         if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
-        self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay}
+        self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay, "recurrent": recurrent}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 
     def make_q_net(self) -> SpikingQNetwork:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch as th
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, UnconvertibleError, describe, leak_per_channel
+from snn_rl.network import QNetwork, UnconvertibleError, describe, mark_neurons
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -22,16 +22,15 @@ def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module
 
 
 def read_layers(
-    named: Sequence[tuple[str, nn.Module]], T: int, input_scale: float, carry: bool = True, per_channel: bool = False
+    named: Sequence[tuple[str, nn.Module]], T: int, input_scale: float, carry: bool = True, **neurons: bool
 ) -> QNetwork:
-    """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1, with a decay
-    per layer or per channel.
+    """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1, with what
+    ``neurons`` says: see :func:`~snn_rl.network.mark_neurons`.
 
     Raises:
         UnconvertibleError: naming the module that has no spiking counterpart.
     """
-    spec = describe(named)
-    network = QNetwork(leak_per_channel(spec) if per_channel else spec, T, input_scale, carry)
+    network = QNetwork(mark_neurons(describe(named), **neurons), T, input_scale, carry)
     source = [tensor for _, module in named for tensor in module.parameters(recurse=False)]
     own = [tensor for synapse in network.synapses for tensor in synapse.parameters()]
     with th.no_grad():

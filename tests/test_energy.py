@@ -9,7 +9,7 @@ from conftest import conv_spec, lively, mlp_spec
 from torch import nn
 
 from snn_rl.energy import FP32, INT8, INT32, Meter, analog_macs, dense_macs, fan_out, fan_out_shares
-from snn_rl.network import QNetwork
+from snn_rl.network import QNetwork, mark_neurons
 from snn_rl.rollout import Decision
 
 
@@ -187,3 +187,11 @@ def test_the_shares_of_fan_out_are_a_spikes_part_in_all_synapses() -> None:
     shares = fan_out_shares(QNetwork(mlp_spec(4, 3, 5, 2), T=1), (4,))  # fan-outs 5 and 2: 3 * 5 + 5 * 2 synapses
     assert [share.tolist() for share in shares] == [pytest.approx([5 / 25] * 3), pytest.approx([2 / 25] * 5)]
     assert sum(float(share.sum()) for share in fan_out_shares(QNetwork(conv_spec(), T=1), (1, 8, 8))) == pytest.approx(1)
+
+
+def test_a_spike_of_a_recurrent_layer_also_costs_its_own_layers_synapses() -> None:
+    plain, recurrent = (QNetwork(mark_neurons(mlp_spec(4, 3, 5, 2), recurrent=flag), T=1) for flag in (False, True))
+    assert Meter(recurrent, (4,)).fan_out[1].tolist() == [5 + 3] * 3
+    assert Meter(recurrent, (4,)).fan_out[2].tolist() == [2 + 5] * 5
+    assert Meter(plain, (4,)).fan_out[1].tolist() == [5] * 3
+    assert fan_out_shares(recurrent, (4,))[0].tolist() == pytest.approx([8 / (3 * 8 + 5 * 7)] * 3)

@@ -12,7 +12,7 @@ from snn_rl import agents, memory
 from snn_rl.agents import Agent
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, leak_per_channel
+from snn_rl.network import QNetwork, mark_neurons
 
 
 def episodes(n: int, width: int) -> list[np.ndarray]:
@@ -45,7 +45,7 @@ def test_what_cannot_be_read_out_is_said() -> None:
 
 
 def agent(folder: Path, carry: bool = True) -> Path:
-    network = QNetwork(leak_per_channel(mlp_spec(2, 12, 8, 2)), T=1, carry=carry)
+    network = QNetwork(mark_neurons(mlp_spec(2, 12, 8, 2), decays=True), T=1, carry=carry)
     for lif in lively(network).lifs:
         lif.set(decay=(0.1, 0.9))
     agents.save(Agent("CartPoleNoVel-v1", "T1", network, (2,)), folder)
