@@ -55,6 +55,7 @@ def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
     complains("snn_rl.train", "--env", "PongNoFrameskip-v5", "--out", out, about="did you mean 'PongNoFrameskip-v4'?")
     complains("snn_rl.train", "--env", "Pendulum-v1", "--out", out, about="needs Discrete actions")
     complains("snn_rl.train", "--env", "CartPole-v1", "--frames", "0", "--out", out, about="at least 1 frame")
+    complains("snn_rl.train", "--env", "CartPole-v1", "--spike-penalty", "nan", "--out", out, about="finite number from 0 on")
     dqn = str(zips / "dqn.zip")
     complains("snn_rl.convert", "--ann", dqn, "--env", "CartPole-v1", "--T", "0", "--out", out, about="--T must be at least 1")
     assert not (tmp_path / "out").exists()

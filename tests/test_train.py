@@ -75,3 +75,10 @@ def test_an_agent_cannot_see_more_frames_than_its_ann(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fewer than 2"):
         train.main(["--env", "CartPole-v1", "--frames", "2", "--ann", "shipped", "--out", str(tmp_path / "r")])
     assert not (tmp_path / "r").exists()
+
+
+def test_a_spike_penalty_belongs_to_distillation(tmp_path: Path) -> None:
+    command = ["--env", "CartPole-v1", "--spike-penalty", "0.5", "--out", str(tmp_path / "r")]
+    with pytest.raises(UserError, match="term of the objective distill"):
+        train.main([*command, "--objective", "td"])
+    assert not (tmp_path / "r").exists()
