@@ -21,7 +21,7 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from sb3_contrib import RecurrentPPO
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -30,6 +30,18 @@ import snn_rl.partial  # noqa: F401  # registers the tasks
 from snn_rl.stats import summary
 
 TOTAL, SEEDS, EPISODES = 100_000, (0, 1, 2), 100
+
+
+class _KeepStatistics(BaseCallback):
+    """Stores what the observations of the best network were normalised with."""
+
+    def __init__(self, env: VecNormalize, folder: Path) -> None:
+        super().__init__()
+        self.env, self.folder = env, folder
+
+    def _on_step(self) -> bool:
+        self.env.save(str(self.folder / "statistics.pkl"))
+        return True
 
 
 def train(env_id: str, seed: int, folder: Path) -> tuple[RecurrentPPO, VecNormalize]:
@@ -50,9 +62,17 @@ def train(env_id: str, seed: int, folder: Path) -> tuple[RecurrentPPO, VecNormal
         seed=seed,
         device="cpu",
     )
-    callback = EvalCallback(held_out, eval_freq=10_000 // 8, n_eval_episodes=20, best_model_save_path=str(folder), verbose=0)
+    callback = EvalCallback(
+        held_out,
+        eval_freq=10_000 // 8,
+        n_eval_episodes=20,
+        best_model_save_path=str(folder),
+        callback_on_new_best=_KeepStatistics(env, folder),
+        verbose=0,
+    )
     model.learn(TOTAL, callback=callback)
-    return RecurrentPPO.load(folder / "best_model", device="cpu"), env
+    best = VecNormalize.load(str(folder / "statistics.pkl"), DummyVecEnv([lambda: gym.make(env_id)]))
+    return RecurrentPPO.load(folder / "best_model", device="cpu"), best
 
 
 def play(model: RecurrentPPO, normalise: VecNormalize, env_id: str) -> list[dict[str, Any]]:

@@ -173,9 +173,12 @@ def convert(
     if ann.network.T:
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
     network = ann.network.cpu()
+    hidden = ann.env != recipe.id
+    if hidden and ann.frames > 1:
+        raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
     if sees_more(ann, recipe, frames):
         layer: Any = make_env(recipe, frames=1)
-        observed = layer.get_wrapper_attr("observed") if layer.has_wrapper_attr("observed") else None
+        observed = layer.get_wrapper_attr("observed") if hidden else None
         network = narrow(network, ann.frames, frames, observed)
     steps = max(recipe.convert.observations // PLAY_ENVS, 2)
     calibration = record_play(ann, recipe, steps, seed, frames).observations.flatten(0, 1)

@@ -104,8 +104,9 @@ def fan_out_shares(network: QNetwork, observation_shape: Sequence[int]) -> list[
     twin, device = QNetwork(network.spec, T=0), next(network.parameters()).device
     shapes = network.shapes(observation_shape)
     counts = [fan_out(cast(nn.Sequential, s), shape) for s, shape in zip(list(twin.synapses)[1:], shapes, strict=True)]
-    for n in network.recurrent:
-        counts[int(n)] += cast(nn.Linear, network.recurrent[n]).out_features
+    for n, synapses in network.recurrent.items():  # a decision's last spikes arrive in the next one, if carried
+        arriving = 1.0 if network.carry else 1 - 1 / network.T
+        counts[int(n)] = counts[int(n)] + arriving * cast(nn.Linear, synapses).out_features
     total = sum(float(count.sum(dtype=th.float64)) for count in counts)
     return [(count / total).to(device) for count in counts]
 
@@ -128,8 +129,8 @@ class Meter:
             fan_out(cast(nn.Sequential, synapse), shape)
             for synapse, shape in zip(twin.synapses, [tuple(observation_shape), *shapes], strict=True)
         ]
-        for n in network.recurrent:  # each spike also reaches its own layer
-            self.fan_out[int(n) + 1] += cast(nn.Linear, network.recurrent[n]).out_features
+        self.recurrent = {int(n): cast(nn.Linear, synapses).out_features for n, synapses in network.recurrent.items()}
+        self.recurrent_acs = dict.fromkeys(self.recurrent, 0.0)
         self.analog_macs = sum(
             analog_macs(cast(nn.Sequential, synapse), shape)
             for synapse, shape in zip(list(twin.synapses)[1:], shapes, strict=True)
@@ -147,6 +148,9 @@ class Meter:
             nonzero = (out != 0).float().sum((0, 1)).cpu()
             self.active[n] += float(nonzero.sum(dtype=th.float64))
             self.effective[n + 1] += float((nonzero.double() * self.fan_out[n + 1]).sum())
+            if n in self.recurrent:  # the spikes of a decision's last timestep arrive in the next decision, if carried
+                arriving = out if self.network.carry else out[:-1]
+                self.recurrent_acs[n] += float((arriving != 0).sum()) * self.recurrent[n]
 
     def rates(self) -> dict[str, float]:
         """Spikes per neuron per timestep of each spiking layer (for an ANN: share of non-zero activations)."""
@@ -180,7 +184,9 @@ class Meter:
             report["ann_effective_uj"] = report["effective_macs"] * technology.mac_pj * uj
             return report
         del report["effective_macs"]
-        acs = sum(self.effective[1:]) / self.decisions
+        by_layer = dict(zip(self.network.layer_names[1:], self.effective[1:], strict=True))
+        by_layer |= {f"{self.network.layer_names[n]} recurrent": count for n, count in self.recurrent_acs.items()}
+        acs = sum(by_layer.values()) / self.decisions
         first = self.macs[0] * technology.mac_pj * uj
         synaptic = first + acs * technology.ac_pj * uj + self.analog_macs * T * technology.mac_pj * uj
         updates = sum(self.neurons) * T
@@ -191,10 +197,7 @@ class Meter:
         return report | {
             "macs": self.macs[0] + self.analog_macs * T,
             "acs": acs,
-            "acs_by_layer": {
-                name: count / self.decisions
-                for name, count in zip(self.network.layer_names[1:], self.effective[1:], strict=True)
-            },
+            "acs_by_layer": {name: count / self.decisions for name, count in by_layer.items()},
             "neuron_updates": updates,
             "first_layer_uj": first,
             "accumulate_uj": acs * technology.ac_pj * uj,

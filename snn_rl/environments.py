@@ -38,7 +38,6 @@ class TrainRecipe:
     n_envs: int = 1
     net_arch: tuple[int, ...] = (256, 256)
     learning_rate: float = 1e-3
-    learning_rate_end: float = 1.0  # part of it that is left at the end of training; it falls linearly
     buffer_size: int = 50_000
     learning_starts: int = 1_000
     batch_size: int = 64
@@ -135,16 +134,16 @@ def recipe_names() -> list[str]:
 def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     """The recipe of an environment, or the defaults where it has none (``is_default`` says so).
 
-    ``envs/<id>.frames<k>.toml``, where there is one, is the recipe of agents that see ``frames`` = k frames.
+    ``envs/<id>.frames<k>.toml``, where there is one, says what is different for agents that see ``frames`` = k frames.
 
     Raises:
         UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key.
     """
     _spec(env_id)
-    for name in (f"{env_id}.frames{frames}", env_id):
-        path = data_folder("envs") / f"{name.replace('/', '-')}.toml"
-        if path.is_file():
-            return read_recipe(path)
+    path = data_folder("envs") / f"{env_id.replace('/', '-')}.toml"
+    if path.is_file():
+        fewer = path.with_name(f"{path.stem}.frames{frames}.toml")
+        return read_recipe(path, *[fewer] * fewer.is_file())
     images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
     default = Recipe(env_id, is_default=True)
     recipe = dataclasses.replace(default, **_ATARI_DEFAULTS) if images else default
@@ -152,17 +151,22 @@ def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     return recipe
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Reads one TOML recipe.
+def read_recipe(path: Path, *changes: Path) -> Recipe:
+    """Reads one TOML recipe, and files that change some of its keys.
 
     Raises:
         UserError: naming the file and the key that is unknown or has the wrong type.
     """
-    try:
-        table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path.name} is not valid TOML: {error}") from error
-    return cast(Recipe, _fill(Recipe, table, path.name))
+    merged: dict[str, Any] = {}
+    for file in (path, *changes):
+        try:
+            table = tomllib.loads(file.read_text())
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{file.name} is not valid TOML: {error}") from error
+        recipe = _fill(Recipe, table, file.name)  # so that what is wrong is said of the right file
+        for key, value in table.items():
+            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return cast(Recipe, _fill(Recipe, merged, path.name) if changes else recipe)
 
 
 def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:

@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     agent = agents.load(args.agent, args.env)
-    recipe = load_recipe(agent.env)
+    recipe = load_recipe(agent.env, agent.frames)
     agent.network.to(agents.device(args.device))
     trained_carry = agent.network.carry
     if args.no_carry:

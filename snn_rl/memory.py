@@ -35,7 +35,8 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # of the ridge regression, per
 SPLITS = 3  # every third episode is learnt from, the next chooses the penalty, the next is reported
 SHOWN = 200  # environment steps in the figure
 PONG_BALL = {"horizontal": 49, "vertical": 54}  # bytes of the console's memory (Atari Annotated RAM Interface, 2019)
-PONG_ON_SCREEN = 0  # the ball's vertical position while no ball is in play
+PONG_NO_BALL = 0  # the ball's vertical position while none is in play
+MOST_STEPS = 1_500  # of each third of the episodes; more are thinned out evenly
 
 
 @dataclass
@@ -57,7 +58,7 @@ def _pong(env: gym.Env[Any, Any], info: dict[str, Any], before: Matrix | None) -
     """The ball's movement since the step before, in pixels per environment step."""
     memory = cast(Any, env.unwrapped).ale.getRAM()
     ball = np.array([float(memory[byte]) for byte in PONG_BALL.values()])
-    known = before is not None and ball[1] != PONG_ON_SCREEN and before[1] != PONG_ON_SCREEN
+    known = before is not None and ball[1] != PONG_NO_BALL and before[1] != PONG_NO_BALL
     return (ball - before if known and before is not None else np.full(2, np.nan)), ball
 
 
@@ -86,7 +87,7 @@ def trace(agent: Agent, recipe: Recipe, episodes: int, seed: int) -> list[Trace]
             value, before = read(env, info, before)
             with th.no_grad():
                 q, state = network(th.as_tensor(observation[None]), state)
-            seen.append(observation.reshape(-1).astype(np.float32))
+            seen.append(observation.reshape(-1))
             hidden.append(value)
             for layer, v in zip(membranes, state, strict=False):
                 layer.append(v.reshape(-1).numpy())
@@ -134,9 +135,10 @@ def r_squared(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> float:
 
 
 def _pool(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
-    x, y = np.concatenate(inputs).astype(np.float64), np.concatenate(wanted)
-    known = np.isfinite(y)
-    return x[known], y[known]
+    y = np.concatenate(wanted)
+    known = np.flatnonzero(np.isfinite(y))
+    known = known[:: -(-len(known) // MOST_STEPS) or 1]
+    return np.concatenate(inputs)[known].astype(np.float64), y[known]
 
 
 def _determination(guess: Matrix, true: Matrix) -> float:
@@ -186,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("agent", help="spiking agent that carries its membranes: folder or shipped name")
     parser.add_argument("--out", type=Path, required=True, help="folder for memory.png and memory.json")
-    parser.add_argument("--episodes", type=int, default=15, help="episodes to play (default 15)")
+    parser.add_argument("--episodes", type=int, help="episodes to play (default 15; of image observations 3)")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
@@ -197,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"what is hidden in {agent.env} is not known here; known: {', '.join(HIDDEN)}")
     check_writable(args.out / "memory.json")
     names, _ = HIDDEN[agent.env]
-    traces = trace(agent, load_recipe(agent.env, agent.frames), args.episodes, args.seed)
+    episodes = args.episodes or (3 if len(agent.observation_shape) == 3 else 15)  # membranes of images fill gigabytes
+    traces = trace(agent, load_recipe(agent.env, agent.frames), episodes, args.seed)
     result = measure(agent, traces, names)
     longest = max(traces, key=lambda one: len(one.hidden))
     neurons = [telling_neuron(traces, n) for n in range(len(names))]

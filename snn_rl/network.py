@@ -318,15 +318,21 @@ def standardize_first_layer(network: QNetwork, observations: Tensor) -> None:
     that no spike ever depends on it. The network no longer computes what its ANN did.
 
     Args:
-        network: whose first synapse is one Conv2d or Linear layer with a bias.
+        network: whose first synapses end with their only Conv2d or Linear layer, which has a bias.
         observations: ``(n, *observation)``, unscaled.
+
+    Raises:
+        UnconvertibleError: for other first synapses.
     """
-    layer = next(layer for layer in network.synapses[0].children() if isinstance(layer, (nn.Conv2d, nn.Linear)))
+    *before, layer = network.synapses[0].children()
+    weighted = (nn.Conv2d, nn.Linear)
+    if not isinstance(layer, weighted) or layer.bias is None or any(isinstance(other, weighted) for other in before):
+        raise UnconvertibleError("currents can be standardised only behind one Conv2d or Linear layer with a bias")
     with th.no_grad():
         i = network.synapses[0](observations.float() * network.input_scale).transpose(0, 1).flatten(1)
         mean, spread = i.mean(1), i.std(1).clamp(min=1e-6)
         layer.weight.div_(spread.view(-1, *[1] * (layer.weight.dim() - 1)))
-        cast(Tensor, layer.bias).sub_(mean).div_(spread)
+        layer.bias.sub_(mean).div_(spread)
 
 
 def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextManager[None]:

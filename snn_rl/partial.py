@@ -45,7 +45,7 @@ class PartialObservation(gym.Wrapper[Observation, int, Observation, int]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         if seed is not None:
-            self._rng = np.random.default_rng(seed)
+            self._rng = np.random.default_rng([seed, 1])  # not the stream that the hidden environment draws its state from
         return self._see(*self.env.reset(seed=seed, options=options))
 
     def step(self, action: int) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:

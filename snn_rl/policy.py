@@ -103,7 +103,7 @@ class SpikingPolicy(DQNPolicy):
         *args: Any,
         T: int = 1,
         carry: bool = True,
-        decay: Decay = 0.5,
+        decay: Decay | list[float] = 0.5,
         recurrent: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -111,6 +111,8 @@ class SpikingPolicy(DQNPolicy):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
         if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
+        if isinstance(decay, list):  # what a pair is after Stable-Baselines3 saved it
+            decay = (decay[0], decay[1])
         self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay, "recurrent": recurrent}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 

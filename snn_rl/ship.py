@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "chosen by": "median return of the lowest T",
         }
         folder = data_folder("agents") / agent.env / name
-        agents.save(agent, folder, half=load_recipe(agent.env).half, replace=True)
+        agents.save(agent, folder, half=load_recipe(agent.env, agent.frames).half, replace=True)
         print(f"wrote {folder}")
     return 0
 

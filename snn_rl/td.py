@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def build(
         sequence_length=recipe.prune.sequence_length,
         burn_in=recipe.prune.burn_in,
         n_steps=settings.n_steps,
-        learning_rate=recipe.prune.td_learning_rate if T else _falling(settings.learning_rate, settings.learning_rate_end),
+        learning_rate=recipe.prune.td_learning_rate if T else settings.learning_rate,
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
         batch_size=recipe.prune.batch_size if T else settings.batch_size,
@@ -63,11 +62,6 @@ def build(
             model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], fused=True
         )
     return model
-
-
-def _falling(rate: float, end: float) -> float | Callable[[float], float]:
-    """A learning rate that falls linearly to ``end`` times itself, as Stable-Baselines3 takes it."""
-    return rate if end == 1 else lambda remaining: rate * (end + (1 - end) * remaining)
 
 
 class _Watch(BaseCallback):

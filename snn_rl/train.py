@@ -71,7 +71,7 @@ def _given_ann(choice: str | None, recipe: Recipe, T: int, frames: int, extracto
     """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing."""
     shipped = f"{recipe.ann_env}/ann"
     if choice is None:
-        choice = "shipped" if T and shipped in agents.shipped() else "scratch"
+        choice = "shipped" if T and shipped in agents.shipped() and agents.load(shipped).frames >= frames else "scratch"
         print(f"ANN: {choice}")
     if choice == "scratch":
         return None
@@ -142,6 +142,17 @@ def _settings(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _budget(recipe: Recipe, total_timesteps: int | None) -> Recipe:
+    """The recipe with another number of environment steps for training by reward."""
+    if total_timesteps is None:
+        return recipe
+    return dataclasses.replace(
+        recipe,
+        train=dataclasses.replace(recipe.train, total_timesteps=total_timesteps),
+        prune=dataclasses.replace(recipe.prune, td_timesteps=total_timesteps),
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.train``."""
     parser = argparse.ArgumentParser(
@@ -152,7 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--env", required=True, help="Gymnasium id")
     parser.add_argument("--T", type=int, default=1, help="timesteps per decision to end with; 0 trains the ANN alone")
     parser.add_argument(
-        "--ann", help="shipped, scratch, or the path of an agent or SB3 zip (default: shipped if there is one)"
+        "--ann",
+        help="shipped, scratch, or the path of an agent or SB3 zip (default: shipped if there is one; scratch with --T 0)",
     )
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
     parser.add_argument("--objective", choices=OBJECTIVES, help="of pruning; default: the recipe's")
@@ -173,26 +185,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--T must be at least 1, or 0 for the ANN alone, got {args.T}")
     if args.total_timesteps is not None and args.total_timesteps < 1:
         raise UserError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
+    if args.T == 0 and args.spike_penalty is not None:
+        raise UserError("--spike-penalty is for spiking agents; leave it out with --T 0")
     recipe = load_recipe(args.env, args.frames)
     frames = args.frames or recipe.frames
-    recipe = with_penalty(recipe, args.spike_penalty, args.objective or recipe.prune.objective)
-    if args.total_timesteps is not None:
-        recipe = dataclasses.replace(
-            recipe,
-            train=dataclasses.replace(recipe.train, total_timesteps=args.total_timesteps),
-            prune=dataclasses.replace(recipe.prune, td_timesteps=args.total_timesteps),
-        )
+    recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
+    if args.T and recipe.teacher and frames > 1:
+        raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; leave --frames out")
     make_env(recipe, frames=frames).close()  # what cannot be built is said before anything is written
     device = agents.device(args.device)
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
     given = _given_ann(args.ann, recipe, args.T, frames, args.extractor)
     begin_run(out, _settings(args, recipe), args.resume)
     if given is None:
-        of_ann = recipe
+        of_ann, seen = recipe, frames
         if args.T:  # a teacher sees all there is
-            whole = load_recipe(recipe.ann_env)
-            of_ann, frames = (whole if recipe.teacher else recipe), max(frames, whole.frames)
-        ann = train_ann(of_ann, out / "ann", frames=frames, seed=args.seed, device=device)
+            of_ann = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
+            seen = max(frames, of_ann.frames)
+        ann = train_ann(of_ann, out / "ann", frames=seen, seed=args.seed, device=device)
     elif (out / "ann" / agents.CARD).is_file():
         ann = agents.load(out / "ann")
     else:
@@ -202,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.T:
         made += _spiking(ann, recipe, args, out, device)
     for agent in made:  # after all training, so that nothing waits for it
-        own = recipe if agent.env == recipe.id else load_recipe(agent.env)
+        own = recipe if (agent.env, agent.frames) == (recipe.id, frames) else load_recipe(agent.env, agent.frames)
         _score(agent, own, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)
     from snn_rl import report  # matplotlib is slow to import
 

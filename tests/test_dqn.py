@@ -283,6 +283,28 @@ def test_a_loaded_model_predicts_the_same_keeps_its_settings_and_learns_on(tmp_p
     assert again._n_updates > updates
 
 
+def test_recurrent_layers_with_decays_of_their_own_learn_and_are_saved(tmp_path: Path) -> None:
+    kwargs = {"net_arch": [8, 8], "decay": (0.1, 0.9), "recurrent": True}
+    model = dqn(Recall(delay=2), policy_kwargs=kwargs, n_steps=1)
+    model.learn(300)
+    network, target = (q.network for q in (model.policy.q_net, model.policy.q_net_target))
+    assert all(float(synapses.weight.detach().abs().sum()) > 0 for synapses in network.recurrent.values())  # they began at 0
+    assert network.lifs[0].decay.shape == (8,)
+    polyak = dict(target.named_parameters())
+    assert {"recurrent.0.weight", "recurrent.1.weight"} <= polyak.keys()
+    model.save(tmp_path / "model.zip")
+    loaded = SpikingDQN.load(tmp_path / "model.zip", env=model.get_env())
+    observation = np.asarray(model.observation_space.sample())[None]
+    state_a = state_b = None
+    for start in (True, False, False):
+        a, state_a = model.predict(observation, state_a, np.array([start]), deterministic=True)
+        b, state_b = loaded.predict(observation, state_b, np.array([start]), deterministic=True)
+        assert a == b
+    assert state_a is not None
+    assert len(state_a) == 4  # two membranes, then the last spikes of the two layers
+    assert all(same(x, y) for x, y in zip(state_a, state_b, strict=True))
+
+
 def test_without_carry_is_saved_too(tmp_path: Path) -> None:
     model = dqn(carry=False)
     model.save(tmp_path / "model")

@@ -189,9 +189,17 @@ def test_the_shares_of_fan_out_are_a_spikes_part_in_all_synapses() -> None:
     assert sum(float(share.sum()) for share in fan_out_shares(QNetwork(conv_spec(), T=1), (1, 8, 8))) == pytest.approx(1)
 
 
-def test_a_spike_of_a_recurrent_layer_also_costs_its_own_layers_synapses() -> None:
-    plain, recurrent = (QNetwork(mark_neurons(mlp_spec(4, 3, 5, 2), recurrent=flag), T=1) for flag in (False, True))
-    assert Meter(recurrent, (4,)).fan_out[1].tolist() == [5 + 3] * 3
-    assert Meter(recurrent, (4,)).fan_out[2].tolist() == [2 + 5] * 5
-    assert Meter(plain, (4,)).fan_out[1].tolist() == [5] * 3
-    assert fan_out_shares(recurrent, (4,))[0].tolist() == pytest.approx([8 / (3 * 8 + 5 * 7)] * 3)
+@pytest.mark.parametrize(("carry", "arriving"), [(True, 2), (False, 1)])
+def test_recurrent_spikes_cost_what_they_reach(carry: bool, arriving: int) -> None:
+    spec = mark_neurons(mlp_spec(4, 3, 5, 2), recurrent=True)
+    network = QNetwork(spec, T=2, carry=carry)
+    spikes = [th.ones(2, 1, 3), th.zeros(2, 1, 5)]  # each of the 3 neurons fires at both timesteps
+    meter = Meter(network, (4,))
+    nothing = np.zeros(1)
+    meter.update(Decision([0], np.ones((1, 4)), th.zeros(1, 2), nothing.astype(int), nothing, nothing > 0, spikes))
+    by_layer = meter.report()["acs_by_layer"]
+    # without carrying, the spikes of a decision's last timestep never arrive
+    assert by_layer == {"fc2": 2 * 3 * 5, "fc3": 0, "fc1 recurrent": arriving * 3 * 3, "fc2 recurrent": 0}
+    assert meter.report()["acs"] == 2 * 3 * 5 + arriving * 3 * 3
+    shares, total = fan_out_shares(network, (4,)), 3 * (5 + arriving / 2 * 3) + 5 * (2 + arriving / 2 * 5)
+    assert shares[0].tolist() == pytest.approx([(5 + arriving / 2 * 3) / total] * 3)

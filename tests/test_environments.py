@@ -274,6 +274,8 @@ def test_agents_of_other_frames_may_have_a_recipe_of_their_own() -> None:
     one, four = load_recipe("PongNoFrameskip-v4", 1), load_recipe("PongNoFrameskip-v4", 4)
     assert (one.frames, four.frames) == (1, 4)
     assert one.convert.decay == (0.05, 0.95)
+    assert one.train == four.train  # what the file does not say is as in the other one
+    assert one.convert.observations == four.convert.observations
     assert four == load_recipe("PongNoFrameskip-v4")
     assert load_recipe("CartPole-v1", 7) == load_recipe("CartPole-v1")
     assert not any("frames" in name for name in recipe_names())

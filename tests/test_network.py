@@ -422,3 +422,12 @@ def test_a_recurrent_network_stepped_with_its_state_is_one_long_unroll(T: int) -
     assert all(th.allclose(a, b, atol=1e-5) for a, b in zip(state, last, strict=True))
     fresh, _ = network.unroll(observations[3:, 1:2])  # what began anew knows nothing of what was before
     assert th.allclose(fresh, whole[3:, 1:2], atol=1e-5)
+
+
+def test_what_cannot_be_standardized_is_said() -> None:
+    without_bias = QNetwork(mlp_spec(3, 5, 2, bias=False), T=1)
+    conv, linear = conv_spec()[0], {"type": "Linear", "in_features": 64, "out_features": 3}
+    flattened = QNetwork([conv, {"type": "Flatten"}, {"type": "ReLU"}, linear], T=1)
+    for network, shape in ((without_bias, (3,)), (flattened, (1, 8, 8))):
+        with pytest.raises(UnconvertibleError, match="only behind one Conv2d or Linear"):
+            standardize_first_layer(network, th.rand(4, *shape))

@@ -49,6 +49,14 @@ def test_flickering_shows_all_or_nothing_half_of_the_time_and_repeats_with_its_s
     assert first == shown()
 
 
+def test_what_flickers_tells_nothing_of_the_hidden_state() -> None:
+    env, agree = gym.make("CartPoleFlicker-v1"), []
+    for seed in range(200):
+        observation, info = env.reset(seed=seed)
+        agree.append(bool(observation.any()) == bool(info[FULL][0] >= 0))
+    assert 0.35 < np.mean(agree) < 0.65  # CartPole draws its state from the generator of the same seed
+
+
 def test_an_episode_of_500_steps_is_the_longest() -> None:
     assert gym.spec("CartPoleNoVel-v1").max_episode_steps == gym.spec("CartPoleFlicker-v1").max_episode_steps == 500
 
@@ -113,3 +121,6 @@ def test_an_agent_cannot_see_more_than_its_ann() -> None:
     ann = Agent("CartPole-v1", "ann", QNetwork(mlp_spec(4, 8, 2), T=0), (4,))
     with pytest.raises(UserError, match="cannot see 2"):
         convert(ann, recipe, 1, frames=2)
+    two = Agent("CartPole-v1", "ann", QNetwork(mlp_spec(8, 8, 2), T=0), (8,), frames=2)
+    with pytest.raises(UserError, match="it may see one"):
+        convert(two, load_recipe("CartPoleFlicker-v1"), 1, frames=1)

@@ -71,6 +71,33 @@ def test_an_agent_that_sees_less_learns_from_an_ann_that_sees_all(tmp_path: Path
     assert (out / "report" / "CartPoleNoVel-v1" / "report.md").is_file()
 
 
+def test_a_teacher_from_nothing_sees_all_and_keeps_to_the_budget(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    command = ["--env", "CartPoleNoVel-v1", "--T", "5", "--ann", "scratch", "-n", "200", "--out", str(out), "--device", "cpu"]
+    assert train.main(command) == 0
+    ann = agents.load(out / "ann")
+    assert (ann.env, ann.observation_shape, ann.made["work"]) == ("CartPole-v1", (4,), 200)
+
+
+def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> None:
+    two = tmp_path / "two"
+    common = ["--env", "CartPole-v1", "-n", "200", "--device", "cpu"]
+    assert train.main([*common, "--T", "0", "--frames", "2", "--out", str(two)]) == 0  # more than the shipped ANN sees
+    out = tmp_path / "one"
+    assert train.main([*common, "--T", "5", "--frames", "1", "--ann", str(two / "ann"), "--out", str(out)]) == 0
+    assert (agents.load(out / "ann").observation_shape, agents.load(out / "T5").observation_shape) == ((8,), (4,))
+
+
+def test_an_agent_from_which_something_is_hidden_sees_one_frame(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="frame by frame"):
+        train.main(["--env", "CartPoleNoVel-v1", "--frames", "2", "--out", str(tmp_path / "r")])
+
+
+def test_more_frames_than_the_shipped_ann_sees_are_trained_from_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train._given_ann(None, load_recipe("CartPole-v1"), 1, 2, None) is None
+    assert "scratch" in capsys.readouterr().out
+
+
 def test_an_agent_cannot_see_more_frames_than_its_ann(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fewer than 2"):
         train.main(["--env", "CartPole-v1", "--frames", "2", "--ann", "shipped", "--out", str(tmp_path / "r")])
@@ -81,4 +108,6 @@ def test_a_spike_penalty_belongs_to_distillation(tmp_path: Path) -> None:
     command = ["--env", "CartPole-v1", "--spike-penalty", "0.5", "--out", str(tmp_path / "r")]
     with pytest.raises(UserError, match="term of the objective distill"):
         train.main([*command, "--objective", "td"])
+    with pytest.raises(UserError, match="for spiking agents"):
+        train.main([*command, "--T", "0"])
     assert not (tmp_path / "r").exists()
