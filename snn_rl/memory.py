@@ -1,7 +1,8 @@
 """What the membranes remember: how well a linear read-out finds a hidden velocity in them, carried or zeroed.
 
-The agent plays with its membranes carried. The same observations then go through the same network with the membranes zeroed
-before each decision, and through nothing at all (the observation itself is read). All three read-outs see the same steps.
+The agent plays with its membranes carried (and 5 % random actions, so that no two games are alike). The same observations
+then go through the same network with the membranes zeroed before each decision, and through nothing at all (the observation
+itself is read). All three read-outs see the same steps.
 """
 
 from __future__ import annotations
@@ -31,9 +32,19 @@ from snn_rl.rollout import check_fits, starts
 
 Matrix = NDArray[np.float64]
 
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # of the ridge regression, per sample; chosen on episodes of their own
+PENALTIES = (
+    1e-3,
+    1e-2,
+    1e-1,
+    1.0,
+    10.0,
+    100.0,
+    1e3,
+    1e4,
+)  # of the ridge regression, per sample; chosen on episodes of their own
 SPLITS = 3  # every third episode is learnt from, the next chooses the penalty, the next is reported
 SHOWN = 200  # environment steps in the figure
+EPSILON = 0.05  # random actions: greedy games of Pong repeat each other, and a read-out would know them by heart
 PONG_BALL = {"horizontal": 49, "vertical": 54}  # bytes of the console's memory (Atari Annotated RAM Interface, 2019)
 PONG_NO_BALL = 0  # the ball's vertical position while none is in play
 MOST_STEPS = 1_500  # of each third of the episodes; more are thinned out evenly
@@ -74,12 +85,13 @@ returned second at the step before."""
 
 
 def trace(agent: Agent, recipe: Recipe, episodes: int, seed: int) -> list[Trace]:
-    """Plays greedy episodes with the membranes carried and writes down what happens in them."""
+    """Plays episodes with the membranes carried, 5 % of the actions random, and writes down what happens in them."""
     _, read = HIDDEN[recipe.id]
     env, network, traces = make_env(recipe, frames=agent.frames), agent.network, []
     check_fits(network, agent.observation_shape, env.action_space)
     for start in starts(recipe, episodes, seed):
         observation, info = begin(env, *start)
+        rng = np.random.default_rng([start.seed, 1])
         state = network.initial_state(1, agent.observation_shape)
         seen, hidden, total, before, done = [], [], 0.0, None, False
         membranes: list[list[Matrix]] = [[] for _ in network.lifs]
@@ -91,7 +103,8 @@ def trace(agent: Agent, recipe: Recipe, episodes: int, seed: int) -> list[Trace]
             hidden.append(value)
             for layer, v in zip(membranes, state, strict=False):
                 layer.append(v.reshape(-1).numpy())
-            observation, reward, terminated, truncated, info = env.step(int(q.argmax()))
+            action = int(rng.integers(q.shape[1]) if rng.random() < EPSILON else q.argmax())
+            observation, reward, terminated, truncated, info = env.step(action)
             total, done = total + float(reward), terminated or truncated
         kept = {name: np.stack(layer) for name, layer in zip(network.layer_names, membranes, strict=False)}
         traces.append(Trace(np.stack(seen), kept, np.stack(hidden), total))
