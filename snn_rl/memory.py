@@ -177,19 +177,13 @@ def measure(agent: Agent, traces: Sequence[Trace], names: Sequence[str]) -> dict
     return result
 
 
-def telling_neuron(traces: Sequence[Trace], quantity: int) -> tuple[str, int]:
-    """Layer and index of the neuron whose membrane goes most with (or against) a hidden quantity."""
-    best, found = -1.0, ("", 0)
+def telling_neuron(traces: Sequence[Trace], quantity: int, layer: str) -> int:
+    """Index of the layer's neuron whose membrane goes most with (or against) a hidden quantity."""
     wanted = np.concatenate([one.hidden[:, quantity] for one in traces])
     known = np.isfinite(wanted)
-    y = wanted[known] - wanted[known].mean()
-    for layer in traces[0].membranes:
-        v = np.concatenate([one.membranes[layer] for one in traces])[known]
-        v = v - v.mean(0)
-        correlation = np.abs(y @ v) / (np.linalg.norm(v, axis=0) * np.linalg.norm(y) + 1e-9)
-        if correlation.max() > best:
-            best, found = float(correlation.max()), (layer, int(correlation.argmax()))
-    return found
+    y, v = wanted[known], np.concatenate([one.membranes[layer] for one in traces])[known]
+    y, v = y - y.mean(), v - v.mean(0)
+    return int(np.argmax(np.abs(y @ v) / (np.linalg.norm(v, axis=0) * np.linalg.norm(y) + 1e-9)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -216,10 +210,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     traces = trace(agent, load_recipe(agent.env, agent.frames), episodes, args.seed)
     result = measure(agent, traces, names)
     longest = max(traces, key=lambda one: len(one.hidden))
-    neurons = [telling_neuron(traces, n) for n in range(len(names))]
+    layers = [max(longest.membranes, key=lambda layer: result[name][layer]["carried"]) for name in names]
+    neurons = [telling_neuron(traces, n, layer) for n, layer in enumerate(layers)]
     rows = [
         (name, longest.hidden[:SHOWN, n], f"{layer}, neuron {index}", longest.membranes[layer][:SHOWN, index])
-        for n, (name, (layer, index)) in enumerate(zip(names, neurons, strict=True))
+        for n, (name, layer, index) in enumerate(zip(names, layers, neurons, strict=True))
     ]
     with whole(args.out / "memory.png") as path:
         plots.memory(rows, agent.label).savefig(path, format="png")
@@ -229,7 +224,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "steps": sum(len(one.hidden) for one in traces),
         "return": float(np.mean([one.total for one in traces])),
         "r_squared": result,
-        "shown": [{"quantity": name, "layer": n[0], "neuron": n[1]} for name, n in zip(names, neurons, strict=True)],
+        "shown": [
+            dict(zip(("quantity", "layer", "neuron"), one, strict=True)) for one in zip(names, layers, neurons, strict=True)
+        ],
         "versions": agents.versions(),
     }
     write_json(record, args.out / "memory.json")

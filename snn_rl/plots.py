@@ -119,7 +119,7 @@ def memory(rows: Sequence[tuple[str, NDArray[Any], str, NDArray[Any]]], title: s
         axes.plot(hidden, color=ANN, linewidth=1.6)
         other.plot(membrane, color=COLOURS[1], linewidth=1.0)
         axes.set_ylabel(quantity, color=ANN)
-        other.set_ylabel(f"membrane of {neuron}", color=COLOURS[1])
+        other.set_ylabel(f"membrane\n{neuron}", color=COLOURS[1])
         axes.spines["top"].set_visible(False)
         other.spines["top"].set_visible(False)
     axes.set_xlabel("environment step")
