@@ -17,18 +17,13 @@ from torch import Tensor
 
 from snn_rl import agents
 from snn_rl.agents import Agent
+from snn_rl.calibrate import balance_thresholds, standardize_first_layer
 from snn_rl.console import frame_count, run, seed
-from snn_rl.environments import Recipe, load_recipe, make_env, make_vec_env
+from snn_rl.environments import load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
-from snn_rl.network import (
-    QNetwork,
-    UnconvertibleError,
-    balance_thresholds,
-    detach,
-    mark_neurons,
-    standardize_first_layer,
-)
+from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons
+from snn_rl.recipes import Recipe
 from snn_rl.rollout import stream
 from snn_rl.sb3_import import load_zip
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from snn_rl.energy import fan_out_shares
-from snn_rl.environments import PruneRecipe
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork, detach, mixed_precision
+from snn_rl.recipes import PruneRecipe
 from snn_rl.replay import SequenceReplayBuffer
 from snn_rl.rollout import Step, action_count, stream
 

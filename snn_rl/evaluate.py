@@ -14,9 +14,10 @@ from snn_rl import agents
 from snn_rl.agents import Agent
 from snn_rl.console import run, seed
 from snn_rl.energy import Meter
-from snn_rl.environments import ATARI_STARTS, Recipe, load_recipe
+from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
 from snn_rl.files import check_writable, write_json
+from snn_rl.recipes import ATARI_STARTS, Recipe
 from snn_rl.rollout import make_envs, play, starts
 from snn_rl.stats import summary
 

@@ -23,11 +23,12 @@ from rich.table import Table
 from snn_rl import agents, plots
 from snn_rl.agents import Agent
 from snn_rl.console import run, seed
-from snn_rl.environments import Recipe, begin, load_recipe, make_env
+from snn_rl.environments import begin, load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_writable, whole, write_json
 from snn_rl.network import QNetwork
 from snn_rl.partial import FULL
+from snn_rl.recipes import Recipe
 from snn_rl.rollout import check_fits, starts
 
 Matrix = NDArray[np.float64]

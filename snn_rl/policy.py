@@ -19,9 +19,10 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
+from snn_rl.calibrate import balance_thresholds
 from snn_rl.errors import UserError
 from snn_rl.lif import Decay
-from snn_rl.network import State, balance_thresholds
+from snn_rl.network import State
 from snn_rl.sb3_layers import check_in_order, leaves, read_layers
 
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep

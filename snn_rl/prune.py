@@ -16,11 +16,12 @@ from snn_rl.agents import Agent
 from snn_rl.console import penalty, run, seed
 from snn_rl.convert import load_ann, sees_more
 from snn_rl.distill import Distiller
-from snn_rl.environments import Recipe, load_recipe, make_vec_env
+from snn_rl.environments import load_recipe, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import begin_run
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
+from snn_rl.recipes import Recipe
 from snn_rl.rollout import make_envs, play, starts
 
 OBJECTIVES = ("distill", "td")

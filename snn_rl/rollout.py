@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from snn_rl.environments import ATARI_STARTS, Recipe, begin, make_env
+from snn_rl.environments import begin, make_env
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork
 from snn_rl.partial import FULL
+from snn_rl.recipes import ATARI_STARTS, Recipe
 
 
 class Start(NamedTuple):

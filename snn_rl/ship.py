@@ -12,8 +12,9 @@ from pathlib import Path
 from snn_rl import agents
 from snn_rl.agents import Agent
 from snn_rl.console import run
-from snn_rl.environments import data_folder, load_recipe
+from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
+from snn_rl.recipes import data_folder
 
 
 def median_run(runs: Sequence[dict[str, Agent]]) -> int:

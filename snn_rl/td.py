@@ -11,9 +11,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from snn_rl.dqn import SpikingDQN
-from snn_rl.environments import Recipe, make_vec_env
+from snn_rl.environments import make_vec_env
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
+from snn_rl.recipes import Recipe
 
 RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "next_age")
 

@@ -14,12 +14,13 @@ from snn_rl import agents, td
 from snn_rl.agents import Agent
 from snn_rl.console import frame_count, penalty, run, seed
 from snn_rl.convert import convert, load_ann
-from snn_rl.environments import Recipe, load_recipe, make_env
+from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, describe, evaluate
 from snn_rl.files import begin_run
 from snn_rl.keeper import Keeper
 from snn_rl.prune import OBJECTIVES, PENALTY_HELP, prune_stage, selector, with_penalty
+from snn_rl.recipes import Recipe
 
 START_T = 5  # timesteps per decision at which pruning begins
 

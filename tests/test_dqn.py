@@ -222,7 +222,8 @@ def test_callbacks_evaluate_and_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_lost_life_does_not_end_the_episode() -> None:
-    from snn_rl.environments import Recipe, make_env
+    from snn_rl.environments import make_env
+    from snn_rl.recipes import Recipe
 
     env = make_env(Recipe("BreakoutNoFrameskip-v4"))
     env.reset(seed=0)

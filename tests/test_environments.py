@@ -13,17 +13,9 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTransposeImage
 
-from snn_rl.environments import (
-    ATARI_STARTS,
-    Recipe,
-    begin,
-    load_recipe,
-    make_env,
-    make_vec_env,
-    read_recipe,
-    recipe_names,
-)
+from snn_rl.environments import begin, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
+from snn_rl.recipes import ATARI_STARTS, Recipe, read_recipe, recipe_names
 
 PONG = Recipe("PongNoFrameskip-v4", frames=4)
 IDS = ["PongNoFrameskip-v4", "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"]

@@ -9,16 +9,9 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
+from snn_rl.calibrate import balance_thresholds, standardize_first_layer
 from snn_rl.errors import UserError
-from snn_rl.network import (
-    QNetwork,
-    UnconvertibleError,
-    balance_thresholds,
-    describe,
-    detach,
-    mark_neurons,
-    standardize_first_layer,
-)
+from snn_rl.network import QNetwork, UnconvertibleError, describe, detach, mark_neurons
 from snn_rl.sb3_layers import leaves, read_layers
 
 

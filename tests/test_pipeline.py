@@ -15,10 +15,11 @@ from snn_rl import agents, distill, train
 from snn_rl.agents import Agent
 from snn_rl.convert import compare, convert, record_play
 from snn_rl.distill import Distiller, action_gap, distillation_loss, spike_penalty
-from snn_rl.environments import Recipe, load_recipe, make_vec_env
+from snn_rl.environments import load_recipe, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, evaluate, protocol
 from snn_rl.prune import prune_stage
+from snn_rl.recipes import Recipe
 from snn_rl.replay import Sequences
 
 CPU = th.device("cpu")

@@ -26,9 +26,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 from torch import nn
 
 from snn_rl import agents
-from snn_rl.environments import Recipe, make_env
+from snn_rl.environments import make_env
 from snn_rl.errors import UserError
 from snn_rl.network import UnconvertibleError
+from snn_rl.recipes import Recipe
 from snn_rl.sb3_import import import_policy, load_zip
 
 PIXELS = "SnnRlPixels-v0"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from snn_rl import agents, train
-from snn_rl.environments import Recipe, load_recipe
+from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
+from snn_rl.recipes import Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,212 @@
+"""Recipes: ``envs/*.toml`` as frozen dataclasses, with everything that is needed to build an environment and train for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import ale_py
+import gymnasium as gym
+
+import snn_rl.partial  # noqa: F401 (registers its environments)
+from snn_rl.errors import UserError
+
+gym.register_envs(ale_py)  # so that nobody has to know that Atari ids appear only after this import
+
+ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How the ANN is trained. The words are Stable-Baselines3's."""
+
+    total_timesteps: int = 100_000
+    n_envs: int = 1
+    net_arch: tuple[int, ...] = (256, 256)
+    learning_rate: float = 1e-3
+    buffer_size: int = 50_000
+    learning_starts: int = 1_000
+    batch_size: int = 64
+    gamma: float = 0.99
+    n_steps: int = 3
+    train_freq: int = 4
+    gradient_steps: int = 1
+    target_update_interval: int = 500
+    exploration_fraction: float = 0.2
+    exploration_final_eps: float = 0.05
+    max_grad_norm: float = 10.0
+    eval_freq: int = 10_000
+    eval_episodes: int = 20
+    stop_at: float | None = None
+
+
+@dataclass(frozen=True)
+class ConvertRecipe:
+    """How thresholds are found: the percentile of a layer's pre-activations over observations of real play."""
+
+    percentile: float = 99.0
+    observations: int = 2_000
+    recurrent: bool = False  # synapses within each dense layer, from its spikes to its current at the next timestep
+    standardize: bool = False  # the first layer's currents, where something is hidden from the agent
+    decay: float | tuple[float, float] = 0.5  # of each layer; a pair: of its channels, spread between the two
+
+
+@dataclass(frozen=True)
+class PruneRecipe:
+    """How each stage of temporal pruning is trained. Sequences are in environment steps."""
+
+    objective: str = "distill"
+    gradient_steps: tuple[int, ...] = (2_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
+    learning_rate: float = 1e-3
+    batch_size: int = 16
+    sequence_length: int = 12
+    burn_in: int = 4
+    n_envs: int = 8
+    play_steps: int = 1  # environment steps in each environment per gradient step
+    buffer_size: int = 20_000
+    learning_starts: int = 1_000
+    exploration_eps: float = 0.05
+    temperature: float = 2.0  # of the distilled policies, in median gaps between the two best actions
+    spike_penalty: float = 0.0  # weight of the spikes' cost in the loss of distillation
+    evaluations: int = 5  # in the last half of a stage; the best network is kept
+    eval_episodes: int = 20
+    td_timesteps: int = 100_000  # environment steps of a stage with the objective td
+    td_learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class EvaluateRecipe:
+    """How many episodes are played; 30 is every start of a greedy Atari agent without sticky actions."""
+
+    episodes: int = 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One environment: how it is built, and how its agents are trained, converted, pruned and evaluated."""
+
+    id: str
+    frames: int = 1
+    teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
+    half: bool = False  # store weights in half precision; an agent is scored as stored
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    convert: ConvertRecipe = field(default_factory=ConvertRecipe)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
+    evaluate: EvaluateRecipe = field(default_factory=EvaluateRecipe)
+    is_default: bool = False
+
+    @property
+    def ann_env(self) -> str:
+        """Id of the environment of the ANN that is converted and teaches: this one, or the one with nothing hidden."""
+        return self.teacher or self.id
+
+    @property
+    def atari(self) -> bool:
+        """Whether the id is an Atari game of the Arcade Learning Environment."""
+        return spec(self.id).entry_point == "ale_py.env:AtariEnv"
+
+
+def data_folder(name: str) -> Path:
+    """The catalogue folder ``envs`` or ``agents``: beside the installed package, else in the checkout."""
+    installed = Path(__file__).parent / "data" / name
+    return installed if installed.is_dir() else Path(__file__).parent.parent / name
+
+
+def recipe_names() -> list[str]:
+    """Ids of the environments that have a recipe."""
+    return sorted(path.stem for path in data_folder("envs").glob("*.toml") if ".frames" not in path.stem)
+
+
+def read_recipe(path: Path, *changes: Path) -> Recipe:
+    """Reads one TOML recipe, and files that change some of its keys.
+
+    Raises:
+        UserError: naming the file and the key that is unknown or has the wrong type.
+    """
+    merged: dict[str, Any] = {}
+    for file in (path, *changes):
+        try:
+            table = tomllib.loads(file.read_text())
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{file.name} is not valid TOML: {error}") from error
+        recipe = _fill(Recipe, table, file.name)  # so that what is wrong is said of the right file
+        for key, value in table.items():
+            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return cast(Recipe, _fill(Recipe, merged, path.name) if changes else recipe)
+
+
+def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
+    """Makes a dataclass of a table, refusing unknown keys and wrong types."""
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.name != "is_default"}
+    values = {}
+    for key, value in table.items():
+        if key not in fields:
+            nearest = difflib.get_close_matches(key, fields, 1)
+            hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known keys: {', '.join(fields)}"
+            raise UserError(f"{where}: unknown key '{key}'{hint}")
+        wanted = str(fields[key].type)
+        section = _SECTIONS.get(wanted)
+        if section:
+            if not isinstance(value, dict):
+                raise UserError(f"{where}: '{key}' must be a table, written [{key}]")
+            values[key] = _fill(section, value, f"{where} [{key}]")
+            continue
+        if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(v) is int for v in value):
+            value = tuple(value)
+        elif wanted.endswith("tuple[float, float]") and isinstance(value, list):
+            if len(value) != 2 or any(type(v) not in (int, float) for v in value):
+                raise UserError(f"{where}: '{key}' must be a number or a pair of numbers, got {value!r}")
+            value = (float(value[0]), float(value[1]))
+        elif wanted.startswith("float") and type(value) in (int, float):
+            value = float(value)
+        elif wanted not in ("int", "str", "bool") or type(value).__name__ != wanted:
+            raise UserError(f"{where}: '{key}' must be {wanted}, got {value!r}")
+        values[key] = value
+    if "id" in fields and "id" not in values:
+        raise UserError(f"{where}: 'id' is missing; give the Gymnasium id of the environment")
+    return kind(**values)
+
+
+_SECTIONS: dict[str, type[Any]] = {kind.__name__: kind for kind in (TrainRecipe, ConvertRecipe, PruneRecipe, EvaluateRecipe)}
+
+
+def spec(env_id: str) -> Any:
+    """What Gymnasium knows of an id.
+
+    Raises:
+        UserError: if it knows nothing; the nearest id is suggested.
+    """
+    try:
+        return gym.spec(env_id)
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        known = [*recipe_names(), *gym.registry]
+        nearest = difflib.get_close_matches(env_id, known, 1, cutoff=0.4)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"environments with a recipe: {', '.join(recipe_names())}"
+        raise UserError(f"unknown environment '{env_id}'; {hint}") from error
+
+
+IMAGE_DEFAULTS: dict[str, Any] = {
+    "frames": 4,
+    "half": True,
+    "train": TrainRecipe(
+        total_timesteps=2_000_000,
+        n_envs=8,
+        net_arch=(512,),
+        learning_rate=1e-4,
+        buffer_size=100_000,
+        learning_starts=10_000,
+        batch_size=32,
+        train_freq=4,
+        target_update_interval=1_000,
+        exploration_fraction=0.1,
+        exploration_final_eps=0.01,
+        eval_freq=100_000,
+        eval_episodes=10,
+    ),
+    "prune": PruneRecipe(learning_rate=3e-4, eval_episodes=10, td_timesteps=1_000_000),
+    "evaluate": EvaluateRecipe(episodes=ATARI_STARTS),
+}
