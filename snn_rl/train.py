@@ -68,18 +68,19 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     return agent
 
 
-def _given_ann(choice: str | None, recipe: Recipe, T: int, frames: int, extractor: str | None) -> Agent | None:
-    """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing."""
+def _given_ann(choice: str | None, recipe: Recipe, T: int, frames: int | None, extractor: str | None) -> Agent | None:
+    """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing. ``frames``: of the agent
+    that it shall teach, None for as many as it sees itself."""
     shipped = f"{recipe.ann_env}/ann"
     if choice is None:
-        choice = "shipped" if T and shipped in agents.shipped() and agents.load(shipped).frames >= frames else "scratch"
+        choice = "shipped" if T and shipped in agents.shipped() and agents.load(shipped).frames >= (frames or 1) else "scratch"
         print(f"ANN: {choice}")
     if choice == "scratch":
         return None
     if choice == "shipped" and shipped not in agents.shipped():
         raise UserError(f"no ANN is shipped for {recipe.ann_env}; use --ann scratch or give the path of one")
     ann = load_ann(shipped if choice == "shipped" else choice, recipe, extractor)
-    if frames > ann.frames:
+    if frames is not None and frames > ann.frames:
         raise UserError(f"the ANN sees {ann.frames} frame(s), fewer than {frames}; leave --frames out or use --ann scratch")
     return Agent(ann.env, "ann", ann.network, ann.observation_shape, ann.frames, ann.made)
 
@@ -102,14 +103,13 @@ def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False)
         agents.save_scores(agent)
 
 
-def _spiking(ann: Agent, recipe: Recipe, args: argparse.Namespace, out: Path, device: th.device) -> list[Agent]:
+def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path, device: th.device) -> list[Agent]:
     """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between."""
 
     def converted(T: int) -> Agent:
         folder = out / f"converted-T{T}"
         if (folder / agents.CARD).is_file():
             return agents.load(folder)
-        frames = args.frames or recipe.frames
         agent = convert(ann, recipe, T, seed=args.seed, carry=not args.no_carry, frames=frames, show=True)
         agents.save(agent, folder, half=recipe.half)
         return agent
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument(
-        "--frames", type=frame_count, help="frames that the agent sees, at most its ANN's (default: the recipe's)"
+        "--frames", type=frame_count, help="frames that the agent sees (default: its ANN's; from nothing the recipe's)"
     )
     parser.add_argument("--total-timesteps", "-n", type=int, help="environment steps of training by reward (ANN, td)")
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
@@ -189,18 +189,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.T == 0 and args.spike_penalty is not None:
         raise UserError("--spike-penalty is for spiking agents; leave it out with --T 0")
     recipe = load_recipe(args.env, args.frames)
-    frames = args.frames or recipe.frames
     recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
-    if args.T and recipe.teacher and frames > 1:
-        raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; leave --frames out")
-    make_env(recipe, frames=frames).close()  # what cannot be built is said before anything is written
+    make_env(recipe, frames=args.frames).close()  # what cannot be built is said before anything is written
     device = agents.device(args.device)
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
-    given = _given_ann(args.ann, recipe, args.T, frames, args.extractor)
+    given = _given_ann(args.ann, recipe, args.T, args.frames, args.extractor)
+    frames = args.frames or (given.frames if given else recipe.frames)
+    if args.T and recipe.teacher and max(frames, given.frames if given else 1) > 1:
+        raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
     begin_run(out, _settings(args, recipe), args.resume)
     if given is None:
         of_ann, seen = recipe, frames
-        if args.T:  # a teacher sees all there is
+        if args.T and (recipe.teacher or args.frames):  # a teacher sees all there is
             of_ann = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
             seen = max(frames, of_ann.frames)
         ann = train_ann(of_ann, out / "ann", frames=seen, seed=args.seed, device=device)
@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         agents.save(ann, out / "ann", half=recipe.half)  # scored as stored
     made = [ann]
     if args.T:
-        made += _spiking(ann, recipe, args, out, device)
+        made += _spiking(ann, recipe, frames, args, out, device)
     for agent in made:  # after all training, so that nothing waits for it
         own = recipe if (agent.env, agent.frames) == (recipe.id, frames) else load_recipe(agent.env, agent.frames)
         _score(agent, own, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)

@@ -87,6 +87,9 @@ def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> No
     out = tmp_path / "one"
     assert train.main([*common, "--T", "5", "--frames", "1", "--ann", str(two / "ann"), "--out", str(out)]) == 0
     assert (agents.load(out / "ann").observation_shape, agents.load(out / "T5").observation_shape) == ((8,), (4,))
+    out = tmp_path / "as-many"  # what nobody asked for is not taken away
+    assert train.main([*common, "--T", "5", "--ann", str(two / "ann"), "--out", str(out)]) == 0
+    assert agents.load(out / "T5").observation_shape == (8,)
 
 
 def test_an_agent_from_which_something_is_hidden_sees_one_frame(tmp_path: Path) -> None:
