@@ -26,8 +26,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-import snn_rl.partial  # noqa: F401  # registers the tasks
+from snn_rl import partial
 from snn_rl.stats import summary
+
+gym.register_envs(partial)
 
 TOTAL, SEEDS, EPISODES = 100_000, (0, 1, 2), 100
 

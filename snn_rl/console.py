@@ -37,7 +37,7 @@ def run(main: Main, argv: Sequence[str] | None = None) -> NoReturn:
 
 def _keep_freed_memory() -> None:
     """Makes glibc keep what was freed instead of giving it back to the system: each gradient step frees and asks again for
-    many megabytes, and the page faults of asking took a quarter to a half of a step's time (measured with NatureCNN)."""
+    many megabytes, and the page faults of asking took a fifth to a half of a step's time (measured with NatureCNN)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that it takes

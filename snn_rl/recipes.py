@@ -12,10 +12,11 @@ from typing import Any, cast
 import ale_py
 import gymnasium as gym
 
-import snn_rl.partial  # noqa: F401 (registers its environments)
+from snn_rl import partial
 from snn_rl.errors import UserError
 
 gym.register_envs(ale_py)  # so that nobody has to know that Atari ids appear only after this import
+gym.register_envs(partial)
 
 ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
 

@@ -177,9 +177,9 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             # An ANN has no membrane: with the SNN's zeroed, it is still the same opponent.
             partner = like.returns.get(protocol.removesuffix(ZEROED)) if entry.T and like is not None else None
             cost = energy(scores)
-            replaced = like.scores.get("greedy") if like is not None else None
-            if entry.T and cost and replaced and like is not None and like.frames != entry.frames:
-                cost["ratio_replaced"] = energy(replaced)["ann_uj"] / cost["snn_uj"]
+            replaced = energy(like.scores.get("greedy", [])) if like is not None and like.frames != entry.frames else {}
+            if entry.T and cost and replaced:
+                cost["ratio_replaced"] = replaced["ann_uj"] / cost["snn_uj"]
             rate = {layer: float(np.mean([r[layer] for r in rates])) for layer in rates[0]} if rates else None
             summary = stats.summary(np.concatenate(groups))
             summary["ci95"] = bootstrap(groups, stats.iqm)

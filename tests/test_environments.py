@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -220,7 +221,7 @@ def test_training_logs_the_score_of_the_game_and_learns_from_its_sign() -> None:
 
 def test_sticky_actions_repeat_the_previous_action() -> None:
     class Remember(gym.Wrapper):
-        taken: list[int] = []  # noqa: RUF012
+        taken: ClassVar[list[int]] = []
 
         def step(self, action: int):
             self.taken.append(int(action))
