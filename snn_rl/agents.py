@@ -13,6 +13,7 @@ import io
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -247,13 +248,14 @@ def shipped() -> list[str]:
     """Names of the agents that come with the package, ANN first, then by falling T."""
     root = data_folder("agents")
     names = [str(card.parent.relative_to(root)) for card in root.glob(f"*/*/{CARD}")]
-    order = {"ann": "0", "converted-T5": "1"}
-    return sorted(names, key=lambda name: (name.split("/")[0], order.get(name.split("/")[1], "2"), _descending(name)))
+    return sorted(names, key=_place)
 
 
-def _descending(name: str) -> int:
-    digits = name.rpartition("T")[2]
-    return -int(digits) if digits.isdigit() else 0
+def _place(name: str) -> tuple[str, int, str, int]:
+    env, _, agent = name.rpartition("/")
+    found = re.fullmatch(r"(.*)T(\d+)(.*)", agent)
+    kind, T = (found[1] + found[3], int(found[2])) if found else (agent, 0)
+    return env, 0 if agent == "ann" else 1 if kind.startswith("converted") else 2, kind, -T
 
 
 def _not_found(where: str, path: Path) -> str:

@@ -61,6 +61,7 @@ class PruneRecipe:
     """How each stage of temporal pruning is trained. Sequences are in environment steps."""
 
     objective: str = "distill"
+    start: int = 5  # timesteps per decision of the conversion and the first stage
     gradient_steps: tuple[int, ...] = (2_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
     learning_rate: float = 1e-3
     batch_size: int = 16

@@ -52,7 +52,7 @@ class Entry:
     @property
     def series(self) -> str:
         """What it has in common with its likes of another T: '' for T5 to T1, 'converted' for converted-T5."""
-        return re.sub(r"-?T\d+", "", self.name)
+        return re.sub(r"-?T\d+", "", self.name).strip("-")
 
 
 def find(where: str) -> list[Path]:

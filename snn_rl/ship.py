@@ -18,8 +18,9 @@ from snn_rl.recipes import data_folder
 
 
 def median_run(runs: Sequence[dict[str, Agent]]) -> int:
-    """Index of the run whose agent of lowest T has the median mean return (of an even number the lower one)."""
-    last = min((agent for agent in runs[0].values() if agent.network.T), key=lambda agent: agent.network.T).name
+    """Index of the run whose agent of lowest T (an ANN where there is no other) has the median mean return, of an even
+    number the lower one."""
+    last = min(runs[0].values(), key=lambda agent: agent.network.T or float("inf")).name
     order = sorted(range(len(runs)), key=lambda n: (runs[n][last].scores["greedy"]["return"]["mean"], n))
     return order[(len(order) - 1) // 2]
 
@@ -38,12 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="snn_rl.ship", description=__doc__, epilog="example: python -m snn_rl.ship runs/pong0 runs/pong1 runs/pong2"
     )
     parser.add_argument("runs", type=Path, nargs="+", help="folders that snn_rl.train wrote, one per training seed")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="agents to ship (default: all that are not there already)")
     args = parser.parse_args(argv)
     runs = [load_run(folder) for folder in args.runs]
     if any(set(found) != set(runs[0]) for found in runs):
         raise UserError("the runs hold different agents; finish them first")
+    if absent := set(args.only or ()) - set(runs[0]):
+        raise UserError(f"no such agent in the runs: {', '.join(sorted(absent))}; they hold {', '.join(runs[0])}")
     shipped = runs[median_run(runs)]
+    known = {name: agents.fingerprint(agents.load(name).network) for name in agents.shipped()}
     for name, agent in shipped.items():
+        if name not in (args.only or shipped) or known.get(agent.label) == agents.fingerprint(agent.network):
+            continue
         seeds = [found[name].episodes[0]["training_seed"] for found in runs]
         rows = [row for found in runs for row in found[name].episodes]
         agent.episodes = list({tuple(row.items()): row for row in rows}.values())  # one ANN in all runs is one ANN

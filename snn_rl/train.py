@@ -22,8 +22,6 @@ from snn_rl.keeper import Keeper
 from snn_rl.prune import OBJECTIVES, PENALTY_HELP, prune_stage, selector, with_penalty
 from snn_rl.recipes import Recipe
 
-START_T = 5  # timesteps per decision at which pruning begins
-
 
 def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: th.device) -> Agent:
     """Trains the ANN with DQN (Double DQN, n-step returns), keeps the best network by evaluation, saves it in ``folder``.
@@ -104,23 +102,27 @@ def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False)
 
 
 def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path, device: th.device) -> list[Agent]:
-    """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between."""
+    """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between.
+
+    Agents that see fewer frames than their ANN, or that were trained without carrying, are called so."""
+    kind = (f"-frames{frames}" if frames != ann.frames else "") + ("-zeroed" if args.no_carry else "")
 
     def converted(T: int) -> Agent:
-        folder = out / f"converted-T{T}"
+        folder = out / f"converted-T{T}{kind}"
         if (folder / agents.CARD).is_file():
             return agents.load(folder)
         agent = convert(ann, recipe, T, seed=args.seed, carry=not args.no_carry, frames=frames, show=True)
+        agent.name = folder.name
         agents.save(agent, folder, half=recipe.half)
         return agent
 
     def stage(agent: Agent, T: int, name: str) -> Agent:
         objective = args.objective or recipe.prune.objective
-        agent = prune_stage(agent, ann, recipe, T, out / name, objective=objective, seed=args.seed, device=device)
-        print(f"{name} took {agent.made['seconds']:.0f} s")
+        agent = prune_stage(agent, ann, recipe, T, out / f"{name}{kind}", objective=objective, seed=args.seed, device=device)
+        print(f"{agent.name} took {agent.made['seconds']:.0f} s")
         return agent
 
-    first = max(START_T, args.T)
+    first = max(recipe.prune.start, args.T)
     made = [converted(first)]
     for T in range(first, args.T - 1, -1):
         made.append(stage(made[-1], T, f"T{T}"))
@@ -158,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.train``."""
     parser = argparse.ArgumentParser(
         prog="snn_rl.train",
-        description="Trains a spiking agent: ANN, conversion at T=5, temporal pruning down to T, evaluation, report.",
+        description="Trains a spiking agent: ANN, conversion, temporal pruning down to T, evaluation, report.",
         epilog="example: python -m snn_rl.train --env PongNoFrameskip-v4 --T 1",
     )
     parser.add_argument("--env", required=True, help="Gymnasium id")

@@ -86,10 +86,20 @@ def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> No
     assert train.main([*common, "--T", "0", "--frames", "2", "--out", str(two)]) == 0  # more than the shipped ANN sees
     out = tmp_path / "one"
     assert train.main([*common, "--T", "5", "--frames", "1", "--ann", str(two / "ann"), "--out", str(out)]) == 0
-    assert (agents.load(out / "ann").observation_shape, agents.load(out / "T5").observation_shape) == ((8,), (4,))
+    assert agents.load(out / "ann").observation_shape == (8,)
+    assert (agents.load(out / "T5-frames1").observation_shape, agents.load(out / "T5-frames1").name) == ((4,), "T5-frames1")
     out = tmp_path / "as-many"  # what nobody asked for is not taken away
     assert train.main([*common, "--T", "5", "--ann", str(two / "ann"), "--out", str(out)]) == 0
     assert agents.load(out / "T5").observation_shape == (8,)
+
+
+def test_a_recipe_may_begin_at_the_last_t_and_a_zeroed_agent_is_called_so(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    assert load_recipe("CartPoleNoVel-v1").prune.start == 1
+    assert train.main(["--env", "CartPoleNoVel-v1", "--T", "1", "--no-carry", "--out", str(out), "--device", "cpu"]) == 0
+    assert {card.parent.name for card in out.glob("*/card.json")} == {"ann", "converted-T1-zeroed", "T1-zeroed"}
+    agent = agents.load(out / "T1-zeroed")
+    assert (agent.name, agent.network.carry, set(agent.scores)) == ("T1-zeroed", False, {"greedy"})
 
 
 def test_an_agent_from_which_something_is_hidden_sees_one_frame(tmp_path: Path) -> None:

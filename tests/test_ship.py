@@ -1,0 +1,67 @@
+"""Shipping: of several training seeds the median's agents are shipped, with the episodes of all."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from snn_rl import agents, ship
+from snn_rl.agents import Agent
+from snn_rl.errors import UserError
+from snn_rl.network import QNetwork
+
+SPEC = [
+    {"type": "Linear", "in_features": 4, "out_features": 3, "bias": True},
+    {"type": "ReLU"},
+    {"type": "Linear", "in_features": 3, "out_features": 2, "bias": True},
+]
+
+
+def _run(folder: Path, seed: int, returns: dict[str, float]) -> Path:
+    for name, value in returns.items():
+        agent = Agent("CartPole-v1", name, QNetwork(SPEC, int(name[1:]) if name != "ann" else 0), (4,), made={"seed": seed})
+        agent.scores = {"greedy": {"return": {"mean": value}}}
+        row = {"training_seed": seed, "protocol": "greedy", "episode": 0, "start": "", "seed": 0, "return": value, "length": 9}
+        agent.episodes = [row]
+        agents.save(agent, folder / name)
+    return folder
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(ship, "data_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(agents, "data_folder", lambda name: tmp_path / name)
+    return tmp_path / "agents"
+
+
+def test_the_median_of_the_lowest_t_is_shipped_with_the_episodes_of_all(tmp_path: Path, catalogue: Path) -> None:
+    scores = [{"T2": 9.0, "T1": 3.0}, {"T2": 1.0, "T1": 1.0}, {"T2": 5.0, "T1": 2.0}]
+    runs = [str(_run(tmp_path / f"run{seed}", seed, one)) for seed, one in enumerate(scores)]
+    assert ship.main(runs) == 0
+    for name in ("T1", "T2"):
+        agent = agents.load(catalogue / "CartPole-v1" / name)
+        assert (agent.made["seed"], agent.made["training_seeds"]["all"]) == (2, ["0", "1", "2"])
+        assert [row["training_seed"] for row in agent.episodes] == ["0", "1", "2"]
+
+
+def test_of_anns_alone_the_median_is_shipped(tmp_path: Path, catalogue: Path) -> None:
+    runs = [str(_run(tmp_path / f"run{seed}", seed, {"ann": value})) for seed, value in enumerate((7.0, 9.0, 8.0))]
+    assert ship.main(runs) == 0
+    assert agents.load(catalogue / "CartPole-v1" / "ann").made["seed"] == 2
+
+
+def test_what_is_there_already_and_what_was_not_asked_for_stays(tmp_path: Path, catalogue: Path) -> None:
+    run = _run(tmp_path / "run", 0, {"ann": 9.0, "T2": 5.0, "T1": 4.0})
+    shutil.copytree(run / "ann", catalogue / "CartPole-v1" / "ann")
+    before = (catalogue / "CartPole-v1" / "ann" / agents.CARD).read_bytes()
+    assert ship.main([str(run), "--only", "ann", "T1"]) == 0
+    assert sorted(card.parent.name for card in catalogue.glob("*/*/card.json")) == ["T1", "ann"]
+    assert (catalogue / "CartPole-v1" / "ann" / agents.CARD).read_bytes() == before
+
+
+def test_runs_that_do_not_match_are_refused(tmp_path: Path, catalogue: Path) -> None:
+    runs = [str(_run(tmp_path / "a", 0, {"T1": 1.0})), str(_run(tmp_path / "b", 1, {"T2": 1.0}))]
+    with pytest.raises(UserError, match="different agents"):
+        ship.main(runs)
+    with pytest.raises(UserError, match="no such agent"):
+        ship.main([runs[0], "--only", "T3"])
