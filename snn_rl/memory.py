@@ -33,30 +33,24 @@ from snn_rl.rollout import check_fits, starts
 
 Matrix = NDArray[np.float64]
 
-PENALTIES = (
-    1e-3,
-    1e-2,
-    1e-1,
-    1.0,
-    10.0,
-    100.0,
-    1e3,
-    1e4,
-)  # of the ridge regression, per sample; chosen on episodes of their own
+PENALTIES = tuple(10.0**k for k in range(-3, 5))  # of the ridge regression, per sample; chosen on episodes of their own
 SPLITS = 3  # every third episode is learnt from, the next chooses the penalty, the next is reported
 SHOWN = 200  # environment steps in the figure
 EPSILON = 0.05  # random actions: greedy games of Pong repeat each other, and a read-out would know them by heart
 PONG_BALL = {"horizontal": 49, "vertical": 54}  # bytes of the console's memory (Atari Annotated RAM Interface, 2019)
 PONG_NO_BALL = 0  # the ball's vertical position while none is in play
 MOST_STEPS = 1_500  # of each third of the episodes; more are thinned out evenly
+SPANS = (0, 1, 2, 4, 8, 16, 40)  # environment steps that the membranes had to settle
+MOST_WINDOWS = 500
 
 
 @dataclass
 class Trace:
-    """One episode, step by step: what was seen, each layer's membrane after the decision ``(steps, neurons)``, the hidden
-    quantities ``(steps, quantities)`` (NaN where there is none) and the return."""
+    """One episode, step by step: what was seen, the greedy action, each layer's membrane after the decision
+    ``(steps, neurons)``, the hidden quantities ``(steps, quantities)`` (NaN where there is none) and the return."""
 
     observations: Matrix
+    greedy: NDArray[np.int64]
     membranes: dict[str, Matrix]
     hidden: Matrix
     total: float
@@ -94,21 +88,22 @@ def trace(agent: Agent, recipe: Recipe, episodes: int, seed: int) -> list[Trace]
         observation, info = begin(env, *start)
         rng = np.random.default_rng([start.seed, 1])
         state = network.initial_state(1, agent.observation_shape)
-        seen, hidden, total, before, done = [], [], 0.0, None, False
+        seen, greedy, hidden, total, before, done = [], [], [], 0.0, None, False
         membranes: list[list[Matrix]] = [[] for _ in network.lifs]
         while not done:
             value, before = read(env, info, before)
             with th.no_grad():
                 q, state = network(th.as_tensor(observation[None]), state)
             seen.append(observation.reshape(-1))
+            greedy.append(int(q.argmax()))
             hidden.append(value)
             for layer, v in zip(membranes, state, strict=False):
                 layer.append(v.reshape(-1).numpy())
-            action = int(rng.integers(q.shape[1]) if rng.random() < EPSILON else q.argmax())
+            action = int(rng.integers(q.shape[1])) if rng.random() < EPSILON else greedy[-1]
             observation, reward, terminated, truncated, info = env.step(action)
             total, done = total + float(reward), terminated or truncated
         kept = {name: np.stack(layer) for name, layer in zip(network.layer_names, membranes, strict=False)}
-        traces.append(Trace(np.stack(seen), kept, np.stack(hidden), total))
+        traces.append(Trace(np.stack(seen), np.array(greedy), kept, np.stack(hidden), total))
     env.close()
     return traces
 
@@ -178,6 +173,25 @@ def measure(agent: Agent, traces: Sequence[Trace], names: Sequence[str]) -> dict
     return result
 
 
+def settling(agent: Agent, traces: Sequence[Trace]) -> dict[str, float]:
+    """How far back the memory reaches: ``{n: share}`` of decisions that are those of play although the membranes began at
+    rest only n environment steps before (what ``burn_in`` steps bring a replayed sequence to). They are decisions at which
+    the membranes had been carried for more than the most of these steps; ``{}`` where no episode is that long.
+    """
+    ends = [(one, t) for one in traces for t in range(max(SPANS) + 1, len(one.greedy))]
+    if not ends:
+        return {}
+    ends = ends[:: -(-len(ends) // MOST_WINDOWS)]
+    played = np.array([one.greedy[t] for one, t in ends])
+    shares = {}
+    for n in SPANS:
+        windows = np.stack([one.observations[t - n : t + 1] for one, t in ends], 1)
+        with th.no_grad():
+            q, _ = agent.network.unroll(th.as_tensor(windows).unflatten(-1, agent.observation_shape))
+        shares[str(n)] = float((q[-1].argmax(-1).numpy() == played).mean())
+    return shares
+
+
 def telling_neuron(traces: Sequence[Trace], quantity: int, layer: str) -> int:
     """Index of the layer's neuron whose membrane goes most with (or against) a hidden quantity."""
     wanted = np.concatenate([one.hidden[:, quantity] for one in traces])
@@ -209,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names, _ = HIDDEN[agent.env]
     episodes = args.episodes or (3 if len(agent.observation_shape) == 3 else 15)  # membranes of images fill gigabytes
     traces = trace(agent, load_recipe(agent.env, agent.frames), episodes, args.seed)
-    result = measure(agent, traces, names)
+    result, settled = measure(agent, traces, names), settling(agent, traces)
     longest = max(traces, key=lambda one: len(one.hidden))
     layers = [max(longest.membranes, key=lambda layer: result[name][layer]["carried"]) for name in names]
     neurons = [telling_neuron(traces, n, layer) for n, layer in enumerate(layers)]
@@ -225,6 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "steps": sum(len(one.hidden) for one in traces),
         "return": float(np.mean([one.total for one in traces])),
         "r_squared": result,
+        "settling": settled,
         "shown": [
             dict(zip(("quantity", "layer", "neuron"), one, strict=True)) for one in zip(names, layers, neurons, strict=True)
         ],
@@ -232,6 +247,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     write_json(record, args.out / "memory.json")
     _print(result, agent.label)
+    steps = ", ".join(f"{n}: {share:.1%}" for n, share in settled.items()) or "no episode is long enough"
+    print(f"same action as in play, the membranes begun at rest this many environment steps before: {steps}")
     print(args.out / "memory.png")
     return 0
 

@@ -218,6 +218,18 @@ def test_callbacks_evaluate_and_checkpoint(tmp_path: Path) -> None:
     assert model.replay_buffer.size() == 57  # SB3 calls back before it stores the step
 
 
+def test_evaluation_in_the_midst_of_learning_leaves_no_trace_in_it() -> None:
+    """Neither its membranes nor its episodes' ends reach those that are learnt from."""
+    alone, watched = dqn(), dqn()
+    alone.learn(91)
+    watched.learn(91, callback=EvalCallback(counts(6), eval_freq=7, n_eval_episodes=2, verbose=0))
+    assert alone._last_states is not None
+    assert watched._last_states is not None
+    assert any(float(v.abs().sum()) > 0 for v in alone._last_states)
+    assert same(alone._last_states, watched._last_states)
+    assert same(alone.q_net.state_dict().values(), watched.q_net.state_dict().values())
+
+
 # 6, 10
 
 

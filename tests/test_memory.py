@@ -66,6 +66,21 @@ def test_zeroed_membranes_know_only_the_last_observation_and_carried_ones_more(t
     assert np.allclose(state[0].detach().numpy()[0], trace.membranes["fc1"][-1], atol=1e-6)
 
 
+def test_settling_is_unrolling_from_rest_a_few_steps_before(tmp_path: Path) -> None:
+    one = agents.load(agent(tmp_path / "T1"))
+    observations = np.random.default_rng(0).normal(size=(60, 2))
+    with th.no_grad():
+        q, _ = one.network.unroll(th.as_tensor(observations)[:, None])
+        one.network.synapses[-1][-1].bias -= q.median(0).values[0]  # both actions take turns
+        q, _ = one.network.unroll(th.as_tensor(observations)[:, None])
+    trace = memory.Trace(observations, q[:, 0].argmax(-1).numpy(), {}, np.zeros((60, 1)), 0.0)
+    shares = memory.settling(one, [trace])
+    alone = one.network(th.as_tensor(observations[41:]))[0].argmax(-1).numpy()
+    assert shares["0"] == (alone == trace.greedy[41:]).mean()
+    assert shares["0"] < shares["40"] == 1  # the slowest membrane keeps 0.9^40 of a wrong beginning
+    assert memory.settling(one, []) == {}
+
+
 def test_the_command_leaves_a_figure_and_its_numbers(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert memory.main([str(agent(tmp_path / "T1")), "--out", str(out), "--episodes", "6"]) == 0
