@@ -1,0 +1,122 @@
+"""Writes the tables of README.md and docs/memory.md from docs/results; run by ``make results``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snn_rl.environments import load_recipe
+from snn_rl.report import bootstrap
+from snn_rl.stats import iqm, summary
+
+HERE = Path(__file__).parent
+README, MEMORY = HERE.parent / "README.md", HERE / "memory.md"
+BEGIN, END = "<!-- results: made by `make results`, do not edit -->", "<!-- end of results -->"
+HEADINGS = (
+    "agent",
+    "T",
+    "mean return",
+    "IQM [95 %]",
+    "min .. max",
+    "minus ANN",
+    "spikes",
+    "uJ",
+    "all",
+    "synapses",
+    "layer 1 x T",
+)
+
+
+def cell(value: float | None, form: str) -> str:
+    """A number, or '-' where nothing was measured."""
+    return "-" if value is None else format(value, form)
+
+
+def line(row: dict[str, Any]) -> list[str]:
+    """One agent."""
+    reward, energy = row["return"], row["energy"]
+    protocol = row["protocol"].removeprefix("greedy").removeprefix(", ")
+    difference = row["minus_ann"]["mean"] if row["minus_ann"] else None
+    spiking = row["T"] > 0
+    return [
+        row["agent"] + (f", {protocol}" if protocol else ""),
+        str(row["T"]) if spiking else "ANN",
+        f"{reward['mean']:.2f}",
+        f"{reward['iqm']:.2f} [{reward['ci95'][0]:.2f}, {reward['ci95'][1]:.2f}]",
+        f"{reward['min']:g} .. {reward['max']:g}",
+        cell(difference, "+.2f"),
+        cell(row["mean_spike_rate"], ".3f"),
+        cell(energy["snn_uj" if spiking else "ann_uj"], ".3g"),
+        *(
+            cell(energy.get(key) if spiking else None, ".2f")
+            for key in ("ratio", "ratio_synaptic", "ratio_first_layer_times_T")
+        ),
+    ]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table; what is not greedy, or not carried, is said behind the agent's name."""
+    lines = [HEADINGS, ["---"] * 2 + ["---:"] * (len(HEADINGS) - 2)]
+    lines += [line(row) for row in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def lstm(path: Path) -> dict[str, Any]:
+    """The row of the LSTM control, from what docs/recurrent_ppo.py wrote."""
+    record = json.loads(path.read_text())
+    groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in record["runs"]]
+    reward = {**summary(np.concatenate(groups)), "ci95": bootstrap(groups, iqm)}
+    return {
+        "env": record["env"],
+        "agent": record["agent"],
+        "T": 0,
+        "frames": 1,
+        "protocol": "greedy",
+        "return": reward,
+        "minus_ann": None,
+        "mean_spike_rate": None,
+        "energy": {},
+        "training_seeds": len(groups),
+        "episodes": sum(map(len, groups)),
+    }
+
+
+def section(rows: list[dict[str, Any]]) -> str:
+    """The table of one environment under a line that says how it was measured."""
+    greedy = [row for row in rows if row["protocol"].startswith("greedy")]
+    seeds = sorted({row["training_seeds"] for row in greedy})
+    played = sorted({row["episodes"] // row["training_seeds"] for row in greedy})
+    frames = sorted({row["frames"] for row in rows})
+    said = [f"{' or '.join(map(str, seeds))} training seed{'s' * (seeds != [1])}"]
+    said += [f"{' or '.join(map(str, played))} episodes per agent and seed", f"frames: {' or '.join(map(str, frames))}"]
+    return f"**{rows[0]['env']}** ({', '.join(said)}, greedy)\n\n{table(rows)}"
+
+
+def fill(path: Path, parts: list[str]) -> None:
+    """Replaces what stands between the two marks."""
+    before, rest = path.read_text().split(BEGIN)
+    path.write_text(before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + rest.split(END)[1])
+
+
+def main() -> None:
+    """Tasks that hide something go to docs/memory.md, all others to the README; Pong with one frame to both."""
+    readme, memory = [], []
+    for path in sorted((HERE / "results").glob("*/summary.json")):
+        rows = json.loads(path.read_text())
+        control = path.with_name("recurrent_ppo.json")
+        if load_recipe(rows[0]["env"]).teacher:
+            memory.append(section(([lstm(control)] if control.exists() else []) + rows))
+            continue
+        readme.append(section(rows))
+        fewer = [row for row in rows if row["frames"] < max(one["frames"] for one in rows) or not row["T"]]
+        if any(row["T"] for row in fewer):
+            memory.append(section(fewer))
+    fill(README, readme)
+    fill(MEMORY, memory)
+
+
+if __name__ == "__main__":
+    main()
