@@ -2,8 +2,9 @@
 
     python docs/experiments.py burn-in
 
-Each value is trained with each seed in runs/experiments/NAME (an interrupted experiment goes on there), then plays the
-episodes that every agent plays. All of them are written to docs/results/ENV/NAME.json.
+Each value is trained with each seed, the same number of gradient steps whatever it is, in runs/experiments/NAME (an
+interrupted experiment goes on there). Each agent then plays the episodes that every agent plays. All is written to
+docs/results/ENV/NAME.json.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,63 +31,45 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is varied, and what is changed in all of its trainings to make many of them affordable."""
+    """What is varied. ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T."""
 
     env: str
     key: str
     values: tuple[Any, ...]
+    steps: int
     frames: int | None = None
     T: int = 1
     seeds: tuple[int, ...] = (0, 1, 2)
-    objective: str = "distill"
-    start: str = ""  # agent to train on; empty: a fresh conversion
-    changes: dict[str, Any] = field(default_factory=dict)
 
 
 EXPERIMENTS = {
-    "burn-in": Experiment(
-        "CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), changes={"gradient_steps": (5_000,), "evaluations": 10}
-    ),
+    "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
+    "stages": Experiment("PongNoFrameskip-v4", "start", (1, 5), 6_000),
+    "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 6_000, frames=1),
+    "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.05, 0.1, 0.2, 0.5), 6_000, frames=1),
 }
 
 
 def train(name: str, experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     """One training and its score; what is finished is only read."""
-    recipe = load_recipe(experiment.env, experiment.frames)
-    changes = {**experiment.changes, experiment.key: value}
-    recipe = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, **changes))
-    ann = agents.load(f"{recipe.ann_env}/ann")
     folder = Path("runs") / "experiments" / name / f"{experiment.key}-{value}-seed{seed}"
     record = folder / "result.json"
     if record.is_file():
         return json.loads(record.read_text())
-    before = (
-        agents.load(experiment.start)
-        if experiment.start
-        else convert(ann, recipe, experiment.T, seed=seed, frames=recipe.frames)
-    )
-    device = th.device("cpu")
-    agent = prune_stage(
-        before,
-        ann,
-        recipe,
-        experiment.T,
-        folder / f"T{experiment.T}",
-        objective=experiment.objective,
-        seed=seed,
-        device=device,
-    )
+    recipe = load_recipe(experiment.env, experiment.frames)
+    changed = dataclasses.replace(recipe.prune, **{experiment.key: value})
+    stages = range(max(changed.start, experiment.T), experiment.T - 1, -1)
+    changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
+    recipe = dataclasses.replace(recipe, prune=changed)
+    ann = agents.load(f"{recipe.ann_env}/ann")
+    agent, seconds = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames), 0.0
+    for T in stages:
+        agent = prune_stage(agent, ann, recipe, T, folder / f"T{T}", objective="distill", seed=seed, device=th.device("cpu"))
+        seconds += agent.made["seconds"]
     score = evaluate(agent, recipe)
-    print(f"{experiment.key} = {value}, seed {seed}, {agent.made['seconds']:.0f} s: {describe(score)}")
-    versions = score.pop("versions")
-    result = {
-        experiment.key: value,
-        "training_seed": seed,
-        "seconds": agent.made["seconds"],
-        "selection": agent.made["selection"],
-        **score,
-        "versions": versions,
-    }
+    print(f"{experiment.key} = {value}, seed {seed}, {seconds:.0f} s: {describe(score)}")
+    made = {"seconds": seconds, "selection": agent.made["selection"]}
+    result = {experiment.key: value, "training_seed": seed, **made, **score}
     write_json(result, record)
     return result
 

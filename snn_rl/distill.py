@@ -21,7 +21,6 @@ from snn_rl.recipes import PruneRecipe
 from snn_rl.replay import SequenceReplayBuffer
 from snn_rl.rollout import Step, action_count, stream
 
-NEURON_LEARNING_RATE = 10.0  # times that of the weights: a threshold has to move by its own size, a weight does not
 VALUE_WEIGHT = 0.1
 MAX_GRAD_NORM = 10.0
 LOG_INTERVAL = 50  # gradient steps
@@ -153,7 +152,7 @@ class Distiller:
         assert batch.labels is not None
         assert self.temperature is not None
         rate = self.recipe.learning_rate * (1 - progress)
-        for group, factor in zip(self.optimizer.param_groups, (1.0, NEURON_LEARNING_RATE), strict=True):
+        for group, factor in zip(self.optimizer.param_groups, (1.0, self.recipe.neuron_rate), strict=True):
             group["lr"] = rate * factor
         before, after = slice(self.burn_in), slice(self.burn_in, None)
         with mixed_precision(self.device, self.bfloat16):

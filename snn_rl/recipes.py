@@ -64,6 +64,7 @@ class PruneRecipe:
     start: int = 5  # timesteps per decision of the conversion and the first stage
     gradient_steps: tuple[int, ...] = (2_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
     learning_rate: float = 1e-3
+    neuron_rate: float = 10.0  # of thresholds and decays, times learning_rate: they have to move by their own size; 0 freezes
     batch_size: int = 16
     sequence_length: int = 12
     burn_in: int = 4
@@ -77,7 +78,7 @@ class PruneRecipe:
     evaluations: int = 5  # in the last half of a stage; the best network is kept
     eval_episodes: int = 20
     td_timesteps: int = 100_000  # environment steps of a stage with the objective td
-    td_learning_rate: float = 1e-4
+    td_learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import LinearSchedule
 
 from snn_rl.dqn import SpikingDQN
 from snn_rl.environments import make_vec_env
@@ -34,7 +35,7 @@ def build(
         sequence_length=recipe.prune.sequence_length,
         burn_in=recipe.prune.burn_in,
         n_steps=settings.n_steps,
-        learning_rate=recipe.prune.td_learning_rate if T else settings.learning_rate,
+        learning_rate=LinearSchedule(recipe.prune.td_learning_rate, 0.0, 1.0) if T else settings.learning_rate,
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
         batch_size=recipe.prune.batch_size if T else settings.batch_size,

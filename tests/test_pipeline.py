@@ -146,6 +146,18 @@ def test_distillation_moves_the_student_towards_its_teacher(ann: Agent, recipe: 
     assert compare(pruned.network, ann.network, play)["q_error"] < before
 
 
+def test_thresholds_and_decays_can_be_frozen(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
+    frozen = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, neuron_rate=0.0))
+    before = convert(ann, recipe, 2)
+    changed = {}
+    for name, one in (("trained", recipe), ("frozen", frozen)):
+        after = prune_stage(before, ann, one, 1, tmp_path / name, objective="distill", seed=0, device=CPU, show=False)
+        pairs = zip(before.network.lifs, after.network.lifs, strict=True)
+        changed[name] = any(not th.equal(a.log_v_th, b.log_v_th) or not th.equal(a.raw_decay, b.raw_decay) for a, b in pairs)
+        assert not th.equal(next(before.network.synapses.parameters()), next(after.network.synapses.parameters()))
+    assert changed == {"trained": True, "frozen": False}
+
+
 def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
     spiking = convert(ann, recipe, 1)
     with pytest.raises(UserError, match="at least 1"):
