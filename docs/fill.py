@@ -10,11 +10,12 @@ import numpy as np
 
 from snn_rl.environments import load_recipe
 from snn_rl.report import bootstrap
+from snn_rl.report import energy as pooled
 from snn_rl.stats import iqm, summary
 
 HERE = Path(__file__).parent
 README, MEMORY = HERE.parent / "README.md", HERE / "memory.md"
-BEGIN, END = "<!-- results: made by `make results`, do not edit -->", "<!-- end of results -->"
+BEGIN, END = "<!-- {}: made by `make results`, do not edit -->", "<!-- end of {} -->"
 HEADINGS = (
     "agent",
     "T",
@@ -95,10 +96,36 @@ def section(rows: list[dict[str, Any]]) -> str:
     return f"**{rows[0]['env']}** ({', '.join(said)}, greedy)\n\n{table(rows)}"
 
 
-def fill(path: Path, parts: list[str]) -> None:
-    """Replaces what stands between the two marks."""
-    before, rest = path.read_text().split(BEGIN)
-    path.write_text(before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + rest.split(END)[1])
+def experiment(path: Path) -> str:
+    """The table of what docs/experiments.py wrote: a line for each value of the key that was varied."""
+    record = json.loads(path.read_text())
+    setting, results = record["experiment"], record["results"]
+    key = setting["key"]
+    lines = [[f"`{key}`", "mean return of each training", "IQM [95 %]", "spikes", "all", "time"], ["---"] + ["---:"] * 5]
+    seconds = []
+    for value in setting["values"]:
+        runs = [one for one in results if one[key] == value]
+        groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in runs]
+        low, high = bootstrap(groups, iqm)
+        seconds.append(float(np.mean([one["seconds"] for one in runs])))
+        lines.append(
+            [
+                f"{value:g}",
+                ", ".join(f"{group.mean():.1f}" for group in groups),
+                f"{iqm(np.concatenate(groups)):.2f} [{low:.2f}, {high:.2f}]",
+                f"{np.mean([np.mean(list(one['spike_rate'].values())) for one in runs]):.3f}",
+                f"{pooled(runs)['ratio']:.2f}",
+                f"{seconds[-1] / seconds[0]:.2f}",
+            ]
+        )
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def fill(path: Path, name: str, parts: list[str]) -> None:
+    """Replaces what stands between two marks; without any parts they stay empty."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, rest = path.read_text().split(begin)
+    path.write_text(before + "\n\n".join([begin, *parts, end]) + rest.split(end)[1])
 
 
 def main() -> None:
@@ -114,8 +141,9 @@ def main() -> None:
         fewer = [row for row in rows if row["frames"] < max(one["frames"] for one in rows) or not row["T"]]
         if any(row["T"] for row in fewer):
             memory.append(section(fewer))
-    fill(README, readme)
-    fill(MEMORY, memory)
+    fill(README, "results", readme)
+    fill(MEMORY, "results", memory)
+    fill(MEMORY, "burn-in", [experiment(path) for path in (HERE / "results").glob("*/burn-in.json")])
 
 
 if __name__ == "__main__":
