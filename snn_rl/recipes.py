@@ -29,6 +29,7 @@ class TrainRecipe:
     n_envs: int = 1
     net_arch: tuple[int, ...] = (256, 256)
     learning_rate: float = 1e-3
+    cool_down: float = 0.0  # last part of training, in which the learning rate falls linearly to 0
     buffer_size: int = 50_000
     learning_starts: int = 1_000
     batch_size: int = 64
@@ -37,6 +38,7 @@ class TrainRecipe:
     train_freq: int = 4
     gradient_steps: int = 1
     target_update_interval: int = 500
+    tau: float = 1.0  # part of the target network that each of its updates replaces
     exploration_fraction: float = 0.2
     exploration_final_eps: float = 0.05
     max_grad_norm: float = 10.0

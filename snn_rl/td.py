@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.utils import LinearSchedule
 
 from snn_rl.dqn import SpikingDQN
 from snn_rl.environments import make_vec_env
@@ -18,6 +18,11 @@ from snn_rl.network import QNetwork
 from snn_rl.recipes import Recipe
 
 RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "next_age")
+
+
+def falling(rate: float, part: float) -> Callable[[float], float]:
+    """A learning-rate schedule of Stable-Baselines3: constant, then down to 0 over the last ``part`` of training."""
+    return lambda remaining: rate * min(remaining / part, 1.0) if part else rate
 
 
 def build(
@@ -35,7 +40,7 @@ def build(
         sequence_length=recipe.prune.sequence_length,
         burn_in=recipe.prune.burn_in,
         n_steps=settings.n_steps,
-        learning_rate=LinearSchedule(recipe.prune.td_learning_rate, 0.0, 1.0) if T else settings.learning_rate,
+        learning_rate=falling(*((recipe.prune.td_learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down))),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
         batch_size=recipe.prune.batch_size if T else settings.batch_size,
@@ -43,6 +48,7 @@ def build(
         train_freq=max(settings.train_freq // settings.n_envs, 1),
         gradient_steps=settings.gradient_steps * max(settings.n_envs // settings.train_freq, 1),
         target_update_interval=settings.target_update_interval,
+        tau=settings.tau,
         exploration_initial_eps=1.0 if initial is None else settings.exploration_final_eps,
         exploration_fraction=settings.exploration_fraction,
         exploration_final_eps=settings.exploration_final_eps,

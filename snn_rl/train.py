@@ -104,8 +104,11 @@ def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False)
 def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path, device: th.device) -> list[Agent]:
     """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between.
 
-    Agents that see fewer frames than their ANN, or that were trained without carrying, are called so."""
+    Agents that see fewer frames than their ANN, that were trained without carrying, or by another objective than the
+    recipe's are called so."""
     kind = (f"-frames{frames}" if frames != ann.frames else "") + ("-zeroed" if args.no_carry else "")
+    objective = args.objective or recipe.prune.objective
+    taught = kind + (f"-{objective}" if objective != recipe.prune.objective else "")
 
     def converted(T: int) -> Agent:
         folder = out / f"converted-T{T}{kind}"
@@ -117,8 +120,7 @@ def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, 
         return agent
 
     def stage(agent: Agent, T: int, name: str) -> Agent:
-        objective = args.objective or recipe.prune.objective
-        agent = prune_stage(agent, ann, recipe, T, out / f"{name}{kind}", objective=objective, seed=args.seed, device=device)
+        agent = prune_stage(agent, ann, recipe, T, out / f"{name}{taught}", objective=objective, seed=args.seed, device=device)
         print(f"{agent.name} took {agent.made['seconds']:.0f} s")
         return agent
 

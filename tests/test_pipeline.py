@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch as th
 
-from snn_rl import agents, distill, train
+from snn_rl import agents, distill, td, train
 from snn_rl.agents import Agent
 from snn_rl.convert import compare, convert, record_play
 from snn_rl.distill import Distiller, action_gap, distillation_loss, spike_penalty
@@ -51,6 +51,19 @@ def test_the_ann_is_trained_from_nothing_and_its_card_says_how(ann: Agent, tmp_p
     assert (card["T"], card["env"], card["made"]["seed"], card["made"]["work"]) == (0, "CartPole-v1", 0, 300)
     assert len(card["made"]["selection"]) == 2
     assert list((tmp_path / "tensorboard" / "ann").glob("events*"))
+
+
+def test_a_learning_rate_stays_and_then_falls_to_zero() -> None:
+    rate = td.falling(0.1, 0.25)  # over the last quarter
+    assert [rate(remaining) for remaining in (1.0, 0.25, 0.125, 0.0)] == [0.1, 0.1, 0.05, 0.0]
+    assert td.falling(0.1, 1.0)(0.5) == 0.05
+    assert td.falling(0.1, 0.0)(0.0) == 0.1
+
+
+def test_the_learner_follows_its_recipe(recipe: Recipe) -> None:
+    settings = dataclasses.replace(recipe.train, tau=0.5, cool_down=0.5, n_envs=2)
+    model = td.build(dataclasses.replace(recipe, train=settings), 0, seed=0, frames=1, carry=False, device=CPU)
+    assert (model.tau, model.lr_schedule(0.25)) == (0.5, settings.learning_rate / 2)
 
 
 def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Recipe) -> None:
