@@ -43,7 +43,7 @@ def build(
         learning_rate=falling(*((recipe.prune.td_learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down))),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
-        batch_size=recipe.prune.batch_size if T else settings.batch_size,
+        batch_size=settings.batch_size,
         gamma=settings.gamma,
         train_freq=max(settings.train_freq // settings.n_envs, 1),
         gradient_steps=settings.gradient_steps * max(settings.n_envs // settings.train_freq, 1),
