@@ -80,6 +80,8 @@ class PruneRecipe:
     evaluations: int = 5  # in the last half of a stage; the best network is kept
     eval_episodes: int = 20
     td_timesteps: int = 100_000  # environment steps of a stage with the objective td
+    td_sequence_length: int = 12
+    td_burn_in: int = 4
     td_learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
 
 

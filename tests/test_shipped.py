@@ -16,16 +16,21 @@ EPISODES = {"CartPole-v1": 5}  # played again here; elsewhere two, which take mi
 
 
 def test_the_catalogue_holds_the_promised_agents() -> None:
-    names = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}
-    for env in ("CartPole-v1", "PongNoFrameskip-v4"):
-        assert {name.split("/")[1] for name in agents.shipped() if name.startswith(env)} == names
+    chain, hidden = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}, {"ann", "T1", "T1-zeroed"}
+    for env, names in {
+        "CartPole-v1": chain,
+        "PongNoFrameskip-v4": chain,
+        "CartPoleNoVel-v1": hidden,
+        "CartPoleFlicker-v1": hidden,
+    }.items():
+        assert names <= {name.split("/")[1] for name in agents.shipped() if name.split("/")[0] == env}
 
 
 @pytest.mark.parametrize("name", agents.shipped())
 def test_an_agent_plays_as_its_card_says(name: str) -> None:
     th.set_num_threads(1)
     agent = agents.load(name)
-    recipe = load_recipe(agent.env)
+    recipe = load_recipe(agent.env, agent.frames)
     begins = starts(recipe, EPISODES.get(agent.env, 2), seed=0)
     returns = np.zeros(len(begins))
     envs = [make_env(recipe, frames=agent.frames) for _ in begins]
