@@ -115,8 +115,9 @@ def zeroed(network: QNetwork, observations: Matrix, shape: Sequence[int]) -> dic
     return {name: v.flatten(1).numpy() for name, v in zip(network.layer_names, state, strict=False)}
 
 
-def r_squared(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> float:
-    """Coefficient of determination of a ridge regression on episodes that it has not seen.
+def read_out(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[float, Callable[[Matrix], Matrix]]:
+    """Ridge regression: its coefficient of determination on episodes that it has not seen (the last of every three), and
+    what it reads out of ``(steps, inputs)``.
 
     Args:
         inputs: of each episode, ``(steps, inputs)``.
@@ -134,13 +135,14 @@ def r_squared(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> float:
     x, x_choice, x_test = ((part - centre) / scale for part in (x, x_choice, x_test))
     dual = x.shape[1] > len(x)  # the smaller of two equal systems
     gram = x @ x.T if dual else x.T @ x
-    best = (-np.inf, -np.inf)
+    best, chosen = (-np.inf, -np.inf), np.zeros(x.shape[1])
     for penalty in PENALTIES:
         system = gram + penalty * len(x) * np.eye(len(gram))
         weights = x.T @ np.linalg.solve(system, y - level) if dual else np.linalg.solve(system, x.T @ (y - level))
         scores = [_determination(part @ weights + level, true) for part, true in ((x_choice, y_choice), (x_test, y_test))]
-        best = max(best, (scores[0], scores[1]))
-    return best[1]
+        if scores[0] > best[0]:
+            best, chosen = (scores[0], scores[1]), weights
+    return best[1], lambda seen: (seen - centre) / scale @ chosen + level
 
 
 def _pool(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
@@ -164,11 +166,11 @@ def measure(agent: Agent, traces: Sequence[Trace], names: Sequence[str]) -> dict
     result: dict[str, dict[str, dict[str, float]]] = {}
     for n, quantity in enumerate(names):
         wanted = [one.hidden[:, n] for one in traces]
-        result[quantity] = {"observation": {"alone": r_squared(seen, wanted)}}
+        result[quantity] = {"observation": {"alone": read_out(seen, wanted)[0]}}
         for layer in traces[0].membranes:
             result[quantity][layer] = {
-                "carried": r_squared([one.membranes[layer] for one in traces], wanted),
-                "zeroed": r_squared([one[layer] for one in rest], wanted),
+                "carried": read_out([one.membranes[layer] for one in traces], wanted)[0],
+                "zeroed": read_out([one[layer] for one in rest], wanted)[0],
             }
     return result
 
@@ -224,13 +226,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     episodes = args.episodes or (3 if len(agent.observation_shape) == 3 else 15)  # membranes of images fill gigabytes
     traces = trace(agent, load_recipe(agent.env, agent.frames), episodes, args.seed)
     result, settled = measure(agent, traces, names), settling(agent, traces)
-    longest = max(traces, key=lambda one: len(one.hidden))
-    layers = [max(longest.membranes, key=lambda layer: result[name][layer]["carried"]) for name in names]
+    shown = max(traces[SPLITS - 1 :: SPLITS], key=lambda one: len(one.hidden))  # the read-out has not seen it
+    layers = [max(shown.membranes, key=lambda layer: result[name][layer]["carried"]) for name in names]
     neurons = [telling_neuron(traces, n, layer) for n, layer in enumerate(layers)]
-    rows = [
-        (name, longest.hidden[:SHOWN, n], f"{layer}, neuron {index}", longest.membranes[layer][:SHOWN, index])
-        for n, (name, layer, index) in enumerate(zip(names, layers, neurons, strict=True))
-    ]
+    rows = []
+    for n, (name, layer, index) in enumerate(zip(names, layers, neurons, strict=True)):
+        _, read = read_out([one.membranes[layer] for one in traces], [one.hidden[:, n] for one in traces])
+        membranes = shown.membranes[layer][:SHOWN]
+        rows.append((name, shown.hidden[:SHOWN, n], layer, read(membranes), index, membranes[:, index]))
     with whole(args.out / "memory.png") as path:
         plots.memory(rows, agent.label).savefig(path, format="png")
     record = {

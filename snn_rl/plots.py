@@ -104,23 +104,26 @@ def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Fig
     return figure
 
 
-def memory(rows: Sequence[tuple[str, NDArray[Any], str, NDArray[Any]]], title: str) -> Figure:
-    """Membranes beside hidden quantities over environment steps, one panel each.
+def memory(rows: Sequence[tuple[str, NDArray[Any], str, NDArray[Any], int, NDArray[Any]]], title: str) -> Figure:
+    """What membranes remember over environment steps, one panel for each hidden quantity.
 
     Args:
-        rows: name and values of a quantity, name and membrane of a neuron.
+        rows: name and values of a quantity, a layer's name and what is read out of its membranes, a neuron's index and
+            its membrane.
         title: of the figure.
     """
-    figure = Figure(figsize=(7, 2.2 * len(rows) + 0.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(7, 2.2 * len(rows) + 0.8), dpi=150, layout="constrained")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
-    for n, (quantity, hidden, neuron, membrane) in enumerate(rows):
+    for n, (quantity, hidden, layer, read, neuron, membrane) in enumerate(rows):
         axes = figure.add_subplot(len(rows), 1, n + 1)
         other = axes.twinx()
-        axes.plot(hidden, color=ANN, linewidth=1.6)
-        other.plot(membrane, color=COLOURS[1], linewidth=1.0)
+        lines = axes.plot(hidden, color=ANN, linewidth=1.6, label="hidden")
+        lines += axes.plot(read, color=COLOURS[0], linewidth=1.0, label="read out of the layer's membranes")
+        lines += other.plot(membrane, color=COLOURS[1], linewidth=0.8, alpha=0.7, label="one membrane")
         axes.set_ylabel(quantity, color=ANN)
-        other.set_ylabel(f"membrane\n{neuron}", color=COLOURS[1])
+        other.set_ylabel(f"{layer}, neuron {neuron}", color=COLOURS[1])
         axes.spines["top"].set_visible(False)
         other.spines["top"].set_visible(False)
     axes.set_xlabel("environment step")
+    figure.legend(handles=lines, frameon=False, loc="outside lower center", ncols=3)
     return figure
