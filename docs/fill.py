@@ -50,7 +50,7 @@ def line(row: dict[str, Any]) -> list[str]:
         f"{reward['min']:g} .. {reward['max']:g}",
         cell(difference, "+.2f"),
         cell(row["mean_spike_rate"], ".3f"),
-        cell(energy["snn_uj" if spiking else "ann_uj"], ".3g"),
+        cell(energy.get("snn_uj" if spiking else "ann_uj"), ".3g"),
         *(
             cell(energy.get(key) if spiking else None, ".2f")
             for key in ("ratio", "ratio_synaptic", "ratio_first_layer_times_T")
