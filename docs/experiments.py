@@ -24,7 +24,7 @@ from snn_rl.convert import convert
 from snn_rl.environments import load_recipe
 from snn_rl.evaluate import describe, evaluate
 from snn_rl.files import write_json
-from snn_rl.prune import prune_stage
+from snn_rl.prune import prune
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -62,10 +62,9 @@ def train(name: str, experiment: Experiment, value: Any, seed: int) -> dict[str,
     changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
     recipe = dataclasses.replace(recipe, prune=changed)
     ann = agents.load(f"{recipe.ann_env}/ann")
-    agent, seconds = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames), 0.0
-    for T in stages:
-        agent = prune_stage(agent, ann, recipe, T, folder / f"T{T}", objective="distill", seed=seed, device=th.device("cpu"))
-        seconds += agent.made["seconds"]
+    agent = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames)
+    agent = prune(agent, ann, recipe, experiment.T, folder, objective="distill", seed=seed, device=th.device("cpu"))
+    seconds = sum(agents.load(folder / f"T{T}").made["seconds"] for T in stages)
     score = evaluate(agent, recipe)
     print(f"{experiment.key} = {value}, seed {seed}, {seconds:.0f} s: {describe(score)}")
     made = {"seconds": seconds, "selection": agent.made["selection"]}

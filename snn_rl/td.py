@@ -30,6 +30,7 @@ def build(
 ) -> SpikingDQN:
     """A learner for an environment, with the recipe's numbers; ``initial`` gives the weights to start from."""
     settings = recipe.train
+    rate, part = (recipe.prune.td_learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     image = len(venv.observation_space.shape or ()) == 3
     model = SpikingDQN(
@@ -40,7 +41,7 @@ def build(
         sequence_length=recipe.prune.td_sequence_length,
         burn_in=recipe.prune.td_burn_in,
         n_steps=settings.n_steps,
-        learning_rate=falling(*((recipe.prune.td_learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down))),
+        learning_rate=falling(rate, part),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
         batch_size=settings.batch_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,7 @@ th.set_num_threads(1)
 
 with warnings.catch_warnings():  # SWIG's types warn while they are made: as an error that ends the process (LunarLander)
     warnings.simplefilter("ignore")
-    import Box2D  # noqa: F401 (imported for what it does once)
+    importlib.import_module("Box2D")
 
 
 @pytest.fixture(autouse=True)
