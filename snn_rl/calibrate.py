@@ -1,4 +1,4 @@
-"""What a spiking network starts from: thresholds, and where something is hidden first currents, from real observations."""
+"""What a network starts from: thresholds, standardised currents and the first Q-values, from real observations."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import torch as th
 from torch import Tensor, nn
 
 from snn_rl.errors import UserError
-from snn_rl.lif import Decay
+from snn_rl.lif import LIF, Decay
 from snn_rl.network import QNetwork, UnconvertibleError
+
+WEIGHTED = (nn.Conv2d, nn.Linear)
+READOUT = 0.1  # of the readout's usual first weights, so that the first Q-values lie close together
 
 
 def balance_thresholds(network: QNetwork, observations: Tensor, percentile: float, decay: Decay = 1.0) -> None:
@@ -41,32 +44,67 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
                     raise UserError(f"layer {network.layer_names[n]} never gets a positive current: nothing can spike")
                 v_th = float(positive.median())
             lif.set(v_th=v_th, decay=decay)
-            spikes, _ = lif.unroll(i.unsqueeze(0), th.zeros_like(i[0]), i.new_ones(1, i.shape[1]), network.T)
-            behind = next(layer for layer in network.synapses[n + 1].children() if isinstance(layer, (nn.Conv2d, nn.Linear)))
+            spikes = _sent(network, n, i)
+            behind = next(layer for layer in network.synapses[n + 1].children() if isinstance(layer, WEIGHTED))
             behind.weight.mul_(v_th)
-            i = network.synapses[n + 1](spikes[0].flatten(0, 1)).unflatten(0, (network.T, -1))
+            i = network.synapses[n + 1](spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
 
 
-def standardize_first_layer(network: QNetwork, observations: Tensor) -> None:
-    """Gives the first layer's currents mean 0 and standard deviation 1 on the observations, in place: per channel of a
+def standardize(network: QNetwork, observations: Tensor, layers: int | None = None) -> None:
+    """Gives the currents of the first layers mean 0 and standard deviation 1 on the observations, in place: per channel of a
     convolution, per neuron of a dense layer (data-dependent initialisation, Salimans & Kingma 2016).
 
-    For an agent from which something is hidden: what is left of the ANN's currents may vary far less than a threshold, so
-    that no spike ever depends on it. The network no longer computes what its ANN did.
+    A trained network no longer computes what it did.
 
     Args:
-        network: whose first synapses end with their only Conv2d or Linear layer, which has a bias.
-        observations: ``(n, *observation)``, unscaled.
+        network: the synapses of whose first layers end with their only Conv2d or Linear, which has a bias.
+        observations: ``(n, *observation)``, unscaled, each seen from rest.
+        layers: how many, from the first on; None for all but the readout.
 
     Raises:
-        UnconvertibleError: for other first synapses.
+        UnconvertibleError: for other synapses.
     """
-    *before, layer = network.synapses[0].children()
-    weighted = (nn.Conv2d, nn.Linear)
-    if not isinstance(layer, weighted) or layer.bias is None or any(isinstance(other, weighted) for other in before):
-        raise UnconvertibleError("currents can be standardised only behind one Conv2d or Linear layer with a bias")
+    x = (observations.float() * network.input_scale).unsqueeze(0)  # (1 or T, n, ...)
     with th.no_grad():
-        i = network.synapses[0](observations.float() * network.input_scale).transpose(0, 1).flatten(1)
-        mean, spread = i.mean(1), i.std(1).clamp(min=1e-6)
-        layer.weight.div_(spread.view(-1, *[1] * (layer.weight.dim() - 1)))
-        layer.bias.sub_(mean).div_(spread)
+        for n, synapse in enumerate(network.synapses[:-1][:layers]):
+            *before, layer = synapse.children()
+            if not isinstance(layer, WEIGHTED) or layer.bias is None or any(isinstance(other, WEIGHTED) for other in before):
+                raise UnconvertibleError("currents can be standardised only behind one Conv2d or Linear layer with a bias")
+            i = synapse(x.flatten(0, 1)).transpose(0, 1).flatten(1)
+            mean, spread = i.mean(1), i.std(1).clamp(min=1e-6)
+            layer.weight.div_(spread.view(-1, *[1] * (layer.weight.dim() - 1)))
+            layer.bias.sub_(mean).div_(spread)
+            x = _sent(network, n, synapse(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+
+
+def initialize(network: QNetwork, observations: Tensor, value: float) -> None:
+    """Prepares an untrained network for reinforcement learning, in place: currents standardised on real observations,
+    Q-values near the mean return.
+
+    Usual first weights see almost only the background of a game, and Q-values that start at 0 drag all neurons down with
+    them on their way to the first returns: of a NatureCNN's dense neurons 71 % were silent after 46,000 steps of Pong.
+
+    Args:
+        network: untrained; see :func:`standardize`.
+        observations: ``(n, *observation)``, unscaled.
+        value: mean return.
+
+    Raises:
+        UnconvertibleError: as :func:`standardize`.
+    """
+    standardize(network, observations)
+    readout = [layer for layer in network.synapses[-1].children() if isinstance(layer, WEIGHTED)][-1]
+    with th.no_grad():
+        readout.weight.mul_(READOUT)
+        if readout.bias is not None:
+            readout.bias.fill_(value)
+
+
+def _sent(network: QNetwork, n: int, i: Tensor) -> Tensor:
+    """What layer ``n`` sends on from rest for a current ``(1 or T, n, *neurons)``: spikes ``(T, n, *neurons)``, or the ANN's
+    activations."""
+    neuron = network.neurons[n]
+    if isinstance(neuron, LIF):
+        return neuron.unroll(i.unsqueeze(0), th.zeros_like(i[0]), i.new_ones(1, i.shape[1]), network.T)[0][0]
+    activations: Tensor = neuron(i)
+    return activations

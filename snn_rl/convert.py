@@ -17,7 +17,7 @@ from torch import Tensor
 
 from snn_rl import agents
 from snn_rl.agents import Agent
-from snn_rl.calibrate import balance_thresholds, standardize_first_layer
+from snn_rl.calibrate import balance_thresholds, standardize
 from snn_rl.console import frame_count, run, seed
 from snn_rl.environments import load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
@@ -110,7 +110,7 @@ def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, car
     twin = QNetwork(spec, T, ann.input_scale, carry)
     twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
     if recipe.convert.standardize:
-        standardize_first_layer(twin, calibration)
+        standardize(twin, calibration, layers=1)
     balance_thresholds(twin, calibration, recipe.convert.percentile, decay)
     return twin
 

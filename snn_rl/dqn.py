@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch as th
@@ -16,43 +16,14 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Rollout
 from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
 from torch import Tensor
 
+from snn_rl.calibrate import initialize
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork, State, detach, mixed_precision
 from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
-from snn_rl.replay import SequenceReplayBuffer, Sequences
+from snn_rl.replay import Returns, SequenceReplayBuffer, Sequences, n_step_returns
 
 SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
-
-
-class Returns(NamedTuple):
-    """n-step returns of the learnt slots; all ``(L, B)``."""
-
-    reward: Tensor
-    """Discounted sum of the next n rewards, fewer at an episode's end."""
-    discount: Tensor
-    """Factor of the bootstrap value; 0 where the episode terminated."""
-    bootstrap: Tensor
-    """int64: slot of the observation to bootstrap from."""
-
-
-def n_step_returns(batch: Sequences, begin: int, length: int, n: int, gamma: float) -> Returns:
-    """Returns of slots ``begin .. begin + length`` of a batch whose windows reach n slots further.
-
-    They stop at an episode's end: at a termination with no bootstrap, at a time limit with the value of the observation at
-    which it was cut off.
-    """
-    slot = th.arange(begin, begin + length, device=batch.rewards.device)[:, None].expand(-1, batch.rewards.shape[1])
-    reward = th.zeros(slot.shape, device=slot.device)
-    discount, bootstrap = th.ones_like(reward), slot
-    going = th.ones_like(slot, dtype=th.bool)
-    for k in range(n):
-        window = slice(begin + k, begin + k + length)
-        going = going & batch.acted[window]
-        reward = reward + going * discount * batch.rewards[window]
-        bootstrap = th.where(going, slot + k + 1, bootstrap)
-        discount = th.where(going, discount * gamma * ~batch.terminated[window], discount)
-        going = going & ~batch.terminated[window]
-    return Returns(reward, discount, bootstrap)
+INIT_WINDOWS = 1_000  # of the first play, to which ``data_init`` fits the network
 
 
 class SpikingDQN(DQN):
@@ -72,6 +43,8 @@ class SpikingDQN(DQN):
         burn_in: environment steps before them.
         double_q: choose the bootstrap action with the online network (van Hasselt et al. 2016).
         n_steps: of the returns.
+        data_init: before the first update, fit the untrained network to what the first play held: its currents to the
+            observations and its Q-values to the mean return (see :func:`~snn_rl.calibrate.initialize`).
         batch_size: sequences per gradient step.
         bfloat16: compute products in bfloat16 where the processor has it.
         kwargs: DQN's other arguments.
@@ -99,6 +72,7 @@ class SpikingDQN(DQN):
         burn_in: int = 4,
         double_q: bool = True,
         n_steps: int = 1,
+        data_init: bool = False,
         buffer_size: int = 100_000,
         bfloat16: bool = False,
         policy_kwargs: dict[str, Any] | None = None,
@@ -123,7 +97,7 @@ class SpikingDQN(DQN):
         stateless = T == 0 or not carry  # nothing is remembered: single steps, as in plain DQN
         self.sequence_length = 1 if stateless else sequence_length
         self.burn_in = 0 if stateless else burn_in
-        self.double_q, self.n_steps, self.bfloat16 = double_q, n_steps, bfloat16
+        self.double_q, self.n_steps, self.data_init, self.bfloat16 = double_q, n_steps, data_init, bfloat16
         self._last_states: State | None = None
         if _init_setup_model:
             self._setup_model()
@@ -223,6 +197,8 @@ class SpikingDQN(DQN):
         length = self.burn_in + self.sequence_length + self.n_steps
         if not self.replay_buffer.windows(length).any():
             return  # not enough play yet, as after loading a model without its replay buffer
+        if self.data_init and not self._n_updates:
+            self._initialize()
         losses = []
         for _ in range(gradient_steps):
             batch = self._normalized(self.replay_buffer.sample_sequences(batch_size, length))
@@ -240,6 +216,16 @@ class SpikingDQN(DQN):
                     self.logger.record(f"snn/spike_rate/{name}", float(z.detach().mean()))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(th.stack(losses).mean()))
+
+    def _initialize(self) -> None:
+        """Fits both networks to the first play. The mean return is the constant that solves its own Bellman equation."""
+        batch = self._normalized(self.replay_buffer.sample_sequences(INIT_WINDOWS, 1 + self.n_steps))
+        returns = n_step_returns(batch, 0, 1, self.n_steps, self.gamma)
+        acted = batch.acted[:1]
+        going_on = float(returns.discount[acted].mean())
+        value = float(returns.reward[acted].mean()) / (1 - going_on) if going_on < 1 else 0.0
+        initialize(self.policy.q_net.network, batch.observations[0], value)
+        self.policy.q_net_target.load_state_dict(self.policy.q_net.state_dict())
 
     def _normalized(self, batch: Sequences) -> Sequences:
         """The buffer holds what the environment gave; where VecNormalize is in use, this applies its present statistics."""

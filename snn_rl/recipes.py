@@ -29,6 +29,8 @@ class TrainRecipe:
     n_envs: int = 1
     net_arch: tuple[int, ...] = (256, 256)
     learning_rate: float = 1e-3
+    data_init: bool = False  # the network begins with currents and Q-values to fit the first random play
+    adam_eps: float = 1e-8  # added to the root of Adam's second moments: where gradients are small, steps are small too
     cool_down: float = 0.0  # last part of training, in which the learning rate falls linearly to 0
     buffer_size: int = 50_000
     learning_starts: int = 1_000

@@ -1,4 +1,4 @@
-"""Replay of sequences: what a network with a membrane learns from. Each frame is stored once.
+"""Replay of sequences: what a network with a membrane learns from, and their n-step returns. Each frame is stored once.
 
 Stable-Baselines3's buffer keeps single transitions and each observation twice, with all its stacked frames: 5.6 GB for
 100,000 Pong steps. Here a slot holds the newest frame of one observation: 0.7 GB.
@@ -47,6 +47,37 @@ class Sequences(NamedTuple):
     """``(L, B)`` bool: the action ended the episode for good; nothing to bootstrap from."""
     labels: Tensor | None
     """``(L, B, n_labels)`` float32: a teacher's Q-values, where the buffer stores them."""
+
+
+class Returns(NamedTuple):
+    """n-step returns of the learnt slots; all ``(L, B)``."""
+
+    reward: Tensor
+    """Discounted sum of the next n rewards, fewer at an episode's end."""
+    discount: Tensor
+    """Factor of the bootstrap value; 0 where the episode terminated."""
+    bootstrap: Tensor
+    """int64: slot of the observation to bootstrap from."""
+
+
+def n_step_returns(batch: Sequences, begin: int, length: int, n: int, gamma: float) -> Returns:
+    """Returns of slots ``begin .. begin + length`` of a batch whose windows reach n slots further.
+
+    They stop at an episode's end: at a termination with no bootstrap, at a time limit with the value of the observation at
+    which it was cut off.
+    """
+    slot = th.arange(begin, begin + length, device=batch.rewards.device)[:, None].expand(-1, batch.rewards.shape[1])
+    reward = th.zeros(slot.shape, device=slot.device)
+    discount, bootstrap = th.ones_like(reward), slot
+    going = th.ones_like(slot, dtype=th.bool)
+    for k in range(n):
+        window = slice(begin + k, begin + k + length)
+        going = going & batch.acted[window]
+        reward = reward + going * discount * batch.rewards[window]
+        bootstrap = th.where(going, slot + k + 1, bootstrap)
+        discount = th.where(going, discount * gamma * ~batch.terminated[window], discount)
+        going = going & ~batch.terminated[window]
+    return Returns(reward, discount, bootstrap)
 
 
 class SequenceReplayBuffer(ReplayBuffer):

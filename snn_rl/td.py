@@ -41,6 +41,7 @@ def build(
         sequence_length=recipe.prune.td_sequence_length,
         burn_in=recipe.prune.td_burn_in,
         n_steps=settings.n_steps,
+        data_init=settings.data_init and initial is None,
         learning_rate=falling(rate, part),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
@@ -56,7 +57,7 @@ def build(
         max_grad_norm=settings.max_grad_norm,
         bfloat16=image,
         policy_kwargs={
-            "optimizer_kwargs": {"fused": True},
+            "optimizer_kwargs": {"fused": True, "eps": settings.adam_eps},
             **({} if image else {"net_arch": list(settings.net_arch)}),
         },
         replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
@@ -68,7 +69,7 @@ def build(
             q_net.network = QNetwork(initial.spec, T, initial.input_scale, carry).to(device)
             q_net.network.load_state_dict(initial.state_dict())
         model.policy.optimizer = th.optim.Adam(
-            model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], fused=True
+            model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], eps=settings.adam_eps, fused=True
         )
     return model
 

@@ -19,9 +19,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 from torch import Tensor
 
 from snn_rl import SpikingDQN
-from snn_rl.dqn import Returns, n_step_returns
 from snn_rl.errors import UserError
-from snn_rl.replay import SequenceReplayBuffer, Sequences
+from snn_rl.replay import Returns, SequenceReplayBuffer, Sequences, n_step_returns
 
 
 def counts(*lengths: int, cut: bool = False) -> VecEnv:
@@ -606,3 +605,16 @@ def test_a_network_that_is_given_explores_as_told_from_the_first_step() -> None:
         last.bias.copy_(th.tensor([0.0, 1.0]))
     model.learn(30)
     assert model.replay_buffer.action[0, :30].tolist() == [1] * 30
+
+
+@pytest.mark.parametrize(("cut", "value"), [(True, 1 / (1 - 0.9)), (False, 1 / (1 - 0.9 * 0.8))])
+def test_with_data_init_learning_begins_near_the_mean_return(cut: bool, value: float) -> None:
+    """Each step gives 1. Ended for good after 5 steps, so that 4 of 5 steps go on, or only cut off, so that all do."""
+    model = dqn(counts(5, cut=cut), data_init=True, gamma=0.9, learning_starts=400, learning_rate=1e-9, n_steps=1)
+    first = model.q_net.network.synapses[0][-1].weight.detach().clone()
+    model.learn(401)
+    assert model._n_updates
+    q, _ = model.q_net.network(th.as_tensor(model.replay_buffer.frames[0, :300]).float())
+    assert q.mean().item() == pytest.approx(value, rel=0.1)
+    assert not th.allclose(model.q_net.network.synapses[0][-1].weight, first)
+    assert same(model.q_net.parameters(), model.q_net_target.parameters())

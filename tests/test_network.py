@@ -9,7 +9,7 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.calibrate import balance_thresholds, standardize_first_layer
+from snn_rl.calibrate import balance_thresholds, initialize, standardize
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork, UnconvertibleError, describe, detach, mark_neurons
 from snn_rl.sb3_layers import leaves, read_layers
@@ -55,6 +55,18 @@ def test_input_scale_multiplies_the_observation() -> None:
     x = th.randint(0, 256, (7, 4), dtype=th.uint8)
     expected = network.synapses[1](network.synapses[0](x.float() / 255).relu())
     assert th.allclose(network(x)[0], expected, atol=1e-6)
+
+
+def test_in_mixed_precision_the_q_values_are_not_rounded() -> None:
+    network = QNetwork(mlp_spec(1, 1, 1), T=1)
+    with th.no_grad():
+        network.synapses[0][0].weight.fill_(2.0)
+        network.synapses[1][0].weight.fill_(1.001)  # bfloat16 knows 1 and 1.0078, nothing between
+        network.synapses[1][0].bias.zero_()
+    with th.autocast("cpu", th.bfloat16):
+        q, _ = network(th.ones(1, 1))
+    assert q.dtype == th.float32
+    assert q.item() == pytest.approx(1.001, abs=1e-6)
 
 
 def test_decisions_one_by_one_are_one_long_unroll_with_episode_starts_in_the_middle(network: QNetwork) -> None:
@@ -365,11 +377,24 @@ def test_standardized_currents_have_mean_0_and_deviation_1(spec: list) -> None:
     image = spec[0]["type"] == "Conv2d"
     observations = th.rand(50, 1, 8, 8) if image else 7 + 0.01 * th.randn(50, 3)
     network = QNetwork(spec, T=1)
-    standardize_first_layer(network, observations)
+    standardize(network, observations, layers=1)
     i = network.synapses[0](observations).detach()
     axes = (0, 2, 3) if image else (0,)
     assert th.allclose(i.mean(axes), th.zeros(i.shape[1]), atol=1e-3)
     assert th.allclose(i.std(axes), th.ones(i.shape[1]), rtol=1e-2)
+
+
+@pytest.mark.parametrize("T", [0, 1, 3])
+def test_an_initialized_network_is_driven_everywhere_and_answers_with_the_mean_return(T: int) -> None:
+    network, observations = QNetwork(conv_spec(), T), 200 + 10 * th.rand(60, 1, 8, 8)  # a bright background
+    initialize(network, observations, -2.0)
+    record: list[Tensor] = []
+    q, _ = network.unroll(observations.unsqueeze(0), record=record)
+    for sent in record:
+        assert (sent.transpose(0, 3).flatten(1).amax(1) > 0).float().mean() > 0.8  # of the channels, of the dense neurons
+        assert 0.1 < (sent > 0).float().mean() < 0.6  # 0.5 of currents around 0 are positive, 0.16 above a threshold of 1
+    assert (q + 2).abs().max() < 0.3
+    assert q.std() > 0
 
 
 def chatty(T: int) -> QNetwork:
@@ -423,4 +448,4 @@ def test_what_cannot_be_standardized_is_said() -> None:
     flattened = QNetwork([conv, {"type": "Flatten"}, {"type": "ReLU"}, linear], T=1)
     for network, shape in ((without_bias, (3,)), (flattened, (1, 8, 8))):
         with pytest.raises(UnconvertibleError, match="only behind one Conv2d or Linear"):
-            standardize_first_layer(network, th.rand(4, *shape))
+            standardize(network, th.rand(4, *shape))

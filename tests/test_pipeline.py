@@ -18,6 +18,7 @@ from snn_rl.distill import Distiller, action_gap, distillation_loss, spike_penal
 from snn_rl.environments import load_recipe, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, evaluate, protocol
+from snn_rl.network import QNetwork
 from snn_rl.prune import prune_stage
 from snn_rl.recipes import Recipe
 from snn_rl.replay import Sequences
@@ -61,9 +62,15 @@ def test_a_learning_rate_stays_and_then_falls_to_zero() -> None:
 
 
 def test_the_learner_follows_its_recipe(recipe: Recipe) -> None:
-    settings = dataclasses.replace(recipe.train, tau=0.5, cool_down=0.5, n_envs=2)
-    model = td.build(dataclasses.replace(recipe, train=settings), 0, seed=0, frames=1, carry=False, device=CPU)
+    settings = dataclasses.replace(recipe.train, tau=0.5, cool_down=0.5, n_envs=2, adam_eps=1e-4)
+    changed = dataclasses.replace(recipe, train=settings)
+    model = td.build(changed, 0, seed=0, frames=1, carry=False, device=CPU)
     assert (model.tau, model.lr_schedule(0.25)) == (0.5, settings.learning_rate / 2)
+    assert model.policy.optimizer.param_groups[0]["eps"] == 1e-4
+    again = td.build(
+        changed, 1, seed=0, frames=1, carry=True, device=CPU, initial=QNetwork(model.policy.q_net.network.spec, 1)
+    )
+    assert again.policy.optimizer.param_groups[0]["eps"] == 1e-4
 
 
 def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Recipe) -> None:
