@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 
 from snn_rl.environments import load_recipe
@@ -97,28 +98,27 @@ def section(rows: list[dict[str, Any]]) -> str:
 
 
 def experiment(path: Path) -> str:
-    """The table of what docs/experiments.py wrote: a line for each value of the key that was varied."""
+    """Table and figure of what docs/experiments.py wrote: a line for each value of the key that was varied."""
     record = json.loads(path.read_text())
-    setting, results = record["experiment"], record["results"]
-    key = setting["key"]
-    lines = [[f"`{key}`", "mean return of each training", "IQM [95 %]", "spikes", "all", "time"], ["---"] + ["---:"] * 5]
-    seconds = []
+    setting = record["experiment"]
+    key, image = setting["key"], path.with_suffix(".png")
+    figures.draw(record).savefig(image)
+    lines = [[f"`{key}`", "mean return of each training", "IQM [95 %]", "spikes", "all"], ["---"] + ["---:"] * 4]
     for value in setting["values"]:
-        runs = [one for one in results if one[key] == value]
-        groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in runs]
+        trained = figures.runs(record, value)
+        groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
         low, high = bootstrap(groups, iqm)
-        seconds.append(float(np.mean([one["seconds"] for one in runs])))
         lines.append(
             [
                 f"{value:g}",
                 ", ".join(f"{group.mean():.1f}" for group in groups),
                 f"{iqm(np.concatenate(groups)):.2f} [{low:.2f}, {high:.2f}]",
-                f"{np.mean([np.mean(list(one['spike_rate'].values())) for one in runs]):.3f}",
-                f"{pooled(runs)['ratio']:.2f}",
-                f"{seconds[-1] / seconds[0]:.2f}",
+                f"{np.mean([np.mean(list(one['spike_rate'].values())) for one in trained]):.3f}",
+                f"{pooled(trained)['ratio']:.2f}",
             ]
         )
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    rows = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return f"{rows}\n\n![Mean return of each training]({image.relative_to(HERE)})"
 
 
 def fill(path: Path, name: str, parts: list[str]) -> None:

@@ -44,7 +44,9 @@ def draw(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     return out
 
 
-def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty plot in the style of all the others."""
+    """An empty plot in the style of all others."""
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot(xlabel=x, ylabel=y)
     axes.set_title(title, loc="left", fontsize=11)
@@ -55,7 +57,7 @@ def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
-    figure, axes = _axes(title, "timesteps per decision T", "mean return, 95 % interval")
+    figure, axes = panel(title, "timesteps per decision T", "mean return, 95 % interval")
     for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
         axes.axhline(ann["return"]["mean"], color=ANN, linewidth=1.5, linestyle=dash, label=ann["agent"].upper())
         axes.axhspan(*ann["return"]["mean_ci95"], color=ANN, alpha=0.12, linewidth=0)
@@ -73,7 +75,7 @@ def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], 
 
 
 def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) -> Figure:
-    figure, axes = _axes(title, "timesteps per decision T", "energy per decision (uJ)")
+    figure, axes = panel(title, "timesteps per decision T", "energy per decision (uJ)")
     bottom = np.zeros(len(snns))
     for part, (name, colour) in PARTS.items():
         height = np.array([row["energy"][part] for row in snns])
@@ -92,7 +94,7 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
 
 
 def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
-    figure, axes = _axes(title, "layer", "spikes per neuron and timestep")
+    figure, axes = panel(title, "layer", "spikes per neuron and timestep")
     layers, width = list(dict.fromkeys(layer for row in snns for layer in row["spike_rate"])), 0.8 / len(snns)
     for n, row in enumerate(snns):  # pruned agents from dark to light with T, the others in their own colour
         x = np.arange(len(layers)) + (n - (len(snns) - 1) / 2) * width

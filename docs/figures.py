@@ -1,0 +1,52 @@
+"""Figures of experiments, from what docs/experiments.py wrote; drawn by docs/fill.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from snn_rl.plots import COLOURS, panel
+
+
+def runs(record: dict[str, Any], value: Any) -> list[dict[str, Any]]:
+    """The trainings with one value of the key that was varied."""
+    return [one for one in record["results"] if one[record["experiment"]["key"]] == value]
+
+
+def mean_return(run: dict[str, Any]) -> float:
+    """Of one training's agent."""
+    return float(np.mean([episode["return"] for episode in run["episodes"]]))
+
+
+def by_value(record: dict[str, Any]) -> Figure:
+    """Mean return of each training (dots) and of all (lines) for each value."""
+    setting = record["experiment"]
+    figure, plot = panel(f"{setting['env']}, T={setting['T']}", setting["key"], "mean return of each training")
+    for x, value in enumerate(setting["values"]):
+        returns = [mean_return(run) for run in runs(record, value)]
+        plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3)
+        plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2)
+    plot.set_xticks(range(len(setting["values"])), [f"{value:g}" for value in setting["values"]])
+    plot.margins(x=0.15)
+    return figure
+
+
+def by_energy(record: dict[str, Any]) -> Figure:
+    """Mean return against energy per decision: one point for each training, a line through the means of each value."""
+    setting = record["experiment"]
+    figure, plot = panel(f"{setting['env']}, T={setting['T']}", "energy per decision (uJ)", "mean return of each training")
+    middle = []
+    for n, value in enumerate(setting["values"]):
+        points = np.array([(run["energy"]["snn_uj"], mean_return(run)) for run in runs(record, value)])
+        plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{setting['key']} = {value:g}")
+        middle.append(points.mean(0))
+    plot.plot(*np.array(middle).T, color="#999999", linewidth=1, zorder=2)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw(record: dict[str, Any]) -> Figure:
+    """The figure of an experiment."""
+    return by_energy(record) if record["experiment"]["key"] == "spike_penalty" else by_value(record)
