@@ -114,11 +114,11 @@ def prune_stage(
         venv = make_vec_env(recipe, recipe.prune.n_envs, seed=number, frames=agent.frames, full_frames=teacher.frames)
         learner = Distiller(network, teacher.network.to(device), venv, recipe.prune, agent.frames, number, full)
     else:
-        total, unit = recipe.prune.td_timesteps, "step"
+        total, unit = recipe.td.timesteps, "step"
         model = td.build(recipe, T, seed=seed, frames=agent.frames, carry=network.carry, device=device, initial=network)
         learner = td.TDLearner(model)
         network = learner.network
-    count = recipe.prune.evaluations
+    count = (recipe.prune if teacher else recipe.td).evaluations
     with Keeper(
         folder.with_name(f".{folder.name}.checkpoint"),
         network,

@@ -81,10 +81,19 @@ class PruneRecipe:
     spike_penalty: float = 0.0  # weight of the spikes' cost in the loss of distillation
     evaluations: int = 5  # in the last half of a stage; the best network is kept
     eval_episodes: int = 20
-    td_timesteps: int = 100_000  # environment steps of a stage with the objective td
-    td_sequence_length: int = 12
-    td_burn_in: int = 4
-    td_learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
+
+
+@dataclass(frozen=True)
+class TDRecipe:
+    """How a stage is trained by reward (objective td). What is not here is as in ``[train]``."""
+
+    timesteps: int = 100_000
+    learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
+    batch_size: int = 32  # sequences
+    sequence_length: int = 12
+    burn_in: int = 4
+    train_freq: int = 4  # environment steps for each gradient step, over all environments
+    evaluations: int = 10  # in the last half of a stage; the best network is kept
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
     convert: ConvertRecipe = field(default_factory=ConvertRecipe)
     prune: PruneRecipe = field(default_factory=PruneRecipe)
+    td: TDRecipe = field(default_factory=TDRecipe)
     evaluate: EvaluateRecipe = field(default_factory=EvaluateRecipe)
     is_default: bool = False
 
@@ -180,7 +190,9 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
     return kind(**values)
 
 
-_SECTIONS: dict[str, type[Any]] = {kind.__name__: kind for kind in (TrainRecipe, ConvertRecipe, PruneRecipe, EvaluateRecipe)}
+_SECTIONS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (TrainRecipe, ConvertRecipe, PruneRecipe, TDRecipe, EvaluateRecipe)
+}
 
 
 def spec(env_id: str) -> Any:
@@ -218,6 +230,7 @@ IMAGE_DEFAULTS: dict[str, Any] = {
         eval_freq=100_000,
         eval_episodes=10,
     ),
-    "prune": PruneRecipe(learning_rate=3e-4, eval_episodes=10, td_timesteps=1_000_000),
+    "prune": PruneRecipe(learning_rate=3e-4, eval_episodes=10),
+    "td": TDRecipe(timesteps=1_000_000),
     "evaluate": EvaluateRecipe(episodes=ATARI_STARTS),
 }

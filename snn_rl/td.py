@@ -29,8 +29,9 @@ def build(
     recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool, device: th.device, initial: QNetwork | None = None
 ) -> SpikingDQN:
     """A learner for an environment, with the recipe's numbers; ``initial`` gives the weights to start from."""
-    settings = recipe.train
-    rate, part = (recipe.prune.td_learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
+    settings, spiking = recipe.train, recipe.td
+    rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
+    train_freq = spiking.train_freq if T else settings.train_freq
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     image = len(venv.observation_space.shape or ()) == 3
     model = SpikingDQN(
@@ -38,17 +39,17 @@ def build(
         venv,
         T=T,
         carry=carry,
-        sequence_length=recipe.prune.td_sequence_length,
-        burn_in=recipe.prune.td_burn_in,
+        sequence_length=spiking.sequence_length,
+        burn_in=spiking.burn_in,
         n_steps=settings.n_steps,
         data_init=settings.data_init and initial is None,
         learning_rate=falling(rate, part),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
-        batch_size=settings.batch_size,
+        batch_size=spiking.batch_size if T else settings.batch_size,
         gamma=settings.gamma,
-        train_freq=max(settings.train_freq // settings.n_envs, 1),
-        gradient_steps=settings.gradient_steps * max(settings.n_envs // settings.train_freq, 1),
+        train_freq=max(train_freq // settings.n_envs, 1),
+        gradient_steps=settings.gradient_steps * max(settings.n_envs // train_freq, 1),
         target_update_interval=settings.target_update_interval,
         tau=settings.tau,
         exploration_initial_eps=1.0 if initial is None else settings.exploration_final_eps,

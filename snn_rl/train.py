@@ -154,7 +154,7 @@ def _budget(recipe: Recipe, total_timesteps: int | None) -> Recipe:
     return dataclasses.replace(
         recipe,
         train=dataclasses.replace(recipe.train, total_timesteps=total_timesteps),
-        prune=dataclasses.replace(recipe.prune, td_timesteps=total_timesteps),
+        td=dataclasses.replace(recipe.td, timesteps=total_timesteps),
     )
 
 

@@ -35,9 +35,8 @@ def recipe() -> Recipe:
             full.train, total_timesteps=300, eval_freq=150, eval_episodes=2, learning_starts=50, net_arch=(16,)
         ),
         convert=dataclasses.replace(full.convert, observations=80),
-        prune=dataclasses.replace(
-            full.prune, gradient_steps=(6,), learning_starts=80, evaluations=2, eval_episodes=2, td_timesteps=1_100
-        ),
+        prune=dataclasses.replace(full.prune, gradient_steps=(6,), learning_starts=80, evaluations=2, eval_episodes=2),
+        td=dataclasses.replace(full.td, timesteps=1_100, batch_size=8, evaluations=2),
         evaluate=dataclasses.replace(full.evaluate, episodes=3),
     )
 
@@ -71,6 +70,10 @@ def test_the_learner_follows_its_recipe(recipe: Recipe) -> None:
         changed, 1, seed=0, frames=1, carry=True, device=CPU, initial=QNetwork(model.policy.q_net.network.spec, 1)
     )
     assert again.policy.optimizer.param_groups[0]["eps"] == 1e-4
+    spiking = changed.td
+    assert (again.batch_size, again.sequence_length, again.burn_in) == (8, spiking.sequence_length, spiking.burn_in)
+    assert again.lr_schedule(0.5) == spiking.learning_rate / 2
+    assert (again.train_freq.frequency, again.gradient_steps) == (2, 1)  # in each of 2 environments: every 4 steps
 
 
 def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Recipe) -> None:
