@@ -262,7 +262,7 @@ class QNetwork(nn.Module):
             if record is not None:
                 record.append(x)
         # The readout is affine, so the mean of its current is its current for the mean spike. It is never computed in half
-        # precision: rounding Q-values of about 1 to bfloat16 changed the best action in 8 % of Pong's observations, not 1 %.
+        # precision: in one Pong ANN bfloat16 changed the best action in 8 % of 512 observations, 1 % with this in float32.
         with th.autocast(x.device.type, enabled=False):
             q = self.synapses[-1](x.float().mean(1).flatten(0, 1)).unflatten(0, (S, batch))
         return q, (*new_state, *last_spikes)
