@@ -86,7 +86,7 @@ def play(
     for env in rows:
         n, start = waiting.pop()
         episode.append(n)
-        rngs.append(np.random.default_rng(start.seed))
+        rngs.append(_actions(start))
         observation.append(begin(env, *start)[0])
     check_fits(network, observation[0].shape, rows[0].action_space)
     state = network.initial_state(len(rows), observation[0].shape)
@@ -115,7 +115,7 @@ def play(
                 continue
             if done[r]:
                 episode[r], start = waiting.pop()
-                rngs[r] = np.random.default_rng(start.seed)
+                rngs[r] = _actions(start)
                 observation[r] = begin(env, *start)[0]
             going.append(r)
         begins = done[going]
@@ -123,6 +123,11 @@ def play(
             state = tuple(v[going] for v in state)
             rows, episode = [rows[r] for r in going], [episode[r] for r in going]
             rngs, observation = [rngs[r] for r in going], [observation[r] for r in going]
+
+
+def _actions(start: Start) -> np.random.Generator:
+    """An episode's random actions: another stream than that from which the environment of the same seed draws."""
+    return np.random.default_rng([start.seed, 2])
 
 
 def action_count(space: gym.Space[Any]) -> int:
