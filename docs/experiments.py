@@ -2,9 +2,9 @@
 
     python docs/experiments.py burn-in
 
-Each value is trained with each seed, the same number of gradient steps whatever it is, in runs/experiments/NAME (an
-interrupted experiment goes on there). Each agent then plays the episodes that every agent plays. All is written to
-docs/results/ENV/NAME.json.
+Each value is trained with each seed, the same number of gradient steps whatever it is, in runs/experiments (an interrupted
+experiment goes on there; trainings with the recipe's own value are shared by experiments of the same setting). Each agent
+then plays the episodes that every agent plays, what it was converted from too. All is written to docs/results/ENV/NAME.json.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from snn_rl.convert import convert
 from snn_rl.environments import load_recipe
 from snn_rl.evaluate import describe, evaluate
 from snn_rl.files import write_json
-from snn_rl.prune import prune
+from snn_rl.prune import prune_stage
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -39,38 +39,50 @@ class Experiment:
     steps: int
     frames: int | None = None
     T: int = 1
+    objective: str = "distill"
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
 EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
-    "stages": Experiment("PongNoFrameskip-v4", "start", (1, 5), 6_000),
+    "stages": Experiment("PongNoFrameskip-v4", "start", (1, 5), 4_000, frames=4),
+    "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
     "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 6_000, frames=1),
-    "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.05, 0.1, 0.2, 0.5), 6_000, frames=1),
+    "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.1, 0.3, 1.0), 6_000, frames=1),
 }
 
 
-def train(name: str, experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
+def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     """One training and its score; what is finished is only read."""
-    folder = Path("runs") / "experiments" / name / f"{experiment.key}-{value}-seed{seed}"
+    recipe = load_recipe(experiment.env, experiment.frames)
+    own = getattr(recipe.prune, experiment.key) == value
+    setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps}"
+    folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
     record = folder / "result.json"
     if record.is_file():
-        return json.loads(record.read_text())
-    recipe = load_recipe(experiment.env, experiment.frames)
+        return {experiment.key: value, **json.loads(record.read_text())}
     changed = dataclasses.replace(recipe.prune, **{experiment.key: value})
     stages = range(max(changed.start, experiment.T), experiment.T - 1, -1)
-    changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
-    recipe = dataclasses.replace(recipe, prune=changed)
+    steps = experiment.steps // len(stages)
+    changed = dataclasses.replace(changed, gradient_steps=(steps,))
+    played = recipe.train.learning_starts + steps * recipe.td.train_freq  # environment steps of as many gradient steps of td
+    recipe = dataclasses.replace(recipe, prune=changed, td=dataclasses.replace(recipe.td, timesteps=played))
     ann = agents.load(f"{recipe.ann_env}/ann")
+    fewer = f"-frames{recipe.frames}" if recipe.frames != ann.frames else ""
     agent = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames)
-    agent = prune(agent, ann, recipe, experiment.T, folder, objective="distill", seed=seed, device=th.device("cpu"))
-    seconds = sum(agents.load(folder / f"T{T}").made["seconds"] for T in stages)
+    agent.name = f"converted-T{stages[0]}{fewer}"
+    converted, seconds = evaluate(agent, recipe)["return"], 0.0
+    for T in stages:
+        agent = prune_stage(
+            agent, ann, recipe, T, folder / f"T{T}{fewer}", objective=experiment.objective, seed=seed, device=th.device("cpu")
+        )
+        seconds += agent.made["seconds"]
     score = evaluate(agent, recipe)
     print(f"{experiment.key} = {value}, seed {seed}, {seconds:.0f} s: {describe(score)}")
-    made = {"seconds": seconds, "selection": agent.made["selection"]}
-    result = {experiment.key: value, "training_seed": seed, **made, **score}
+    made = {"seconds": seconds, "selection": agent.made["selection"], "converted": converted}
+    result = {"training_seed": seed, **made, **score}
     write_json(result, record)
-    return result
+    return {experiment.key: value, **result}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name", choices=EXPERIMENTS)
     name = parser.parse_args(argv).name
     experiment = EXPERIMENTS[name]
-    results = [train(name, experiment, value, seed) for seed in experiment.seeds for value in experiment.values]
+    results = [train(experiment, value, seed) for seed in experiment.seeds for value in experiment.values]
     out = RESULTS / experiment.env / f"{name}.json"
     write_json({"experiment": dataclasses.asdict(experiment), "results": results}, out)
     print(out)
