@@ -255,7 +255,7 @@ def _place(name: str) -> tuple[str, int, str, int]:
     env, _, agent = name.rpartition("/")
     found = re.fullmatch(r"(.*)T(\d+)(.*)", agent)
     kind, T = (found[1] + found[3], int(found[2])) if found else (agent, 0)
-    return env, 0 if agent == "ann" else 1 if kind.startswith("converted") else 2, kind, -T
+    return env, 0 if agent.startswith("ann") else 1 if kind.startswith("converted") else 2, kind, -T
 
 
 def _not_found(where: str, path: Path) -> str:

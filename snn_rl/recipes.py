@@ -109,6 +109,7 @@ class Recipe:
 
     id: str
     frames: int = 1
+    spiking_frames: int = 0  # that spiking agents with memory see where nothing else is asked for; 0: as many as their ANN
     teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
     half: bool = False  # store weights in half precision; an agent is scored as stored
     train: TrainRecipe = field(default_factory=TrainRecipe)

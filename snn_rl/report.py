@@ -167,9 +167,9 @@ def energy(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """One row per agent and protocol of one environment: what ``summary.json`` holds. Unmeasured values are None."""
     anns = [entry for entry in entries if not entry.T]
+    like = max(anns, key=lambda ann: ann.frames, default=None)  # the one that is replaced sees all there is
     rows = []
     for entry in sorted(entries, key=lambda e: (e.T > 0, e.series == "", e.series, -e.T, -e.frames, not e.carry)):
-        like = next((ann for ann in anns if ann.frames == entry.frames), anns[0] if anns else None)
         for protocol, returns in entry.returns.items():
             groups = [np.array(list(episodes.values())) for episodes in returns.values()]
             scores = entry.scores.get(protocol, [])

@@ -47,7 +47,7 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
         identity={"env": recipe.id, "seed": seed, "frames": frames, "total": settings.total_timesteps},
     ) as keeper:
         keeper.resume()
-        learner.learn(keeper, folder.parent / "tensorboard" / "ann")
+        learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
     keeper.finish()
     made = {
         "how": f"DQN from nothing, {keeper.done:,} environment steps, best of {len(keeper.evaluations)} evaluations",
@@ -60,7 +60,7 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
         "versions": agents.versions(),
     }
     shape = make_env(recipe, frames=frames).observation_space.shape or ()
-    agent = Agent(recipe.id, "ann", learner.network.cpu(), shape, frames, made)
+    agent = Agent(recipe.id, folder.name, learner.network.cpu(), shape, frames, made)
     agents.save(agent, folder, half=recipe.half)
     keeper.remove()
     return agent
@@ -134,11 +134,11 @@ def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, 
     return made
 
 
-def _settings(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+def _settings(args: argparse.Namespace, recipe: Recipe, frames: int) -> dict[str, Any]:
     return {
         "env": args.env,
         "seed": args.seed,
-        "frames": args.frames,
+        "frames": frames,
         "carry": not args.no_carry,
         "ann": args.ann,
         "objective": args.objective or recipe.prune.objective,
@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument(
-        "--frames", type=frame_count, help="frames that the agent sees (default: its ANN's; from nothing the recipe's)"
+        "--frames", type=frame_count, help="frames that the agent sees (default: the recipe's, else its ANN's)"
     )
     parser.add_argument("--total-timesteps", "-n", type=int, help="environment steps of training by reward (ANN, td)")
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
@@ -192,22 +192,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
     if args.T == 0 and args.spike_penalty is not None:
         raise UserError("--spike-penalty is for spiking agents; leave it out with --T 0")
-    recipe = load_recipe(args.env, args.frames)
+    recipe = load_recipe(args.env)
+    wanted, usual = args.frames, recipe.frames
+    if wanted is None and args.T and not args.no_carry:
+        wanted = recipe.spiking_frames or None
+    if wanted and not recipe.is_default:
+        recipe = load_recipe(args.env, wanted)
     recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
-    make_env(recipe, frames=args.frames).close()  # what cannot be built is said before anything is written
+    make_env(recipe, frames=wanted).close()  # what cannot be built is said before anything is written
     device = agents.device(args.device)
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
-    given = _given_ann(args.ann, recipe, args.T, args.frames, args.extractor)
-    frames = args.frames or (given.frames if given else recipe.frames)
+    given = _given_ann(args.ann, recipe, args.T, wanted, args.extractor)
+    frames = wanted or (given.frames if given else recipe.frames)
     if args.T and recipe.teacher and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
-    begin_run(out, _settings(args, recipe), args.resume)
+    begin_run(out, _settings(args, recipe, frames), args.resume)
     if given is None:
         of_ann, seen = recipe, frames
-        if args.T and (recipe.teacher or args.frames):  # a teacher sees all there is
+        if args.T and (recipe.teacher or wanted):  # a teacher sees all there is
             of_ann = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
             seen = max(frames, of_ann.frames)
-        ann = train_ann(of_ann, out / "ann", frames=seen, seed=args.seed, device=device)
+        name = "ann" if args.T or seen == usual else f"ann-frames{seen}"
+        ann = train_ann(of_ann, out / name, frames=seen, seed=args.seed, device=device)
     elif (out / "ann" / agents.CARD).is_file():
         ann = agents.load(out / "ann")
     else:

@@ -203,6 +203,9 @@ def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_repla
     assert rows[1]["energy"]["ratio_replaced"] == pytest.approx(14 / 4)
     assert report.table(rows).splitlines()[0].endswith("| replaced ANN / this |")
     assert report.table(rows).splitlines()[2].endswith("| - |")
+    blind = agent(tmp_path, "ann-frames1", 0, {"greedy": [-21.0]}, energy={"ann_uj": 10.0})  # trained on as little: a control
+    row = report.summarise(report.read([blind, *folders]))[-1]
+    assert (row["ann"], row["minus_ann"]["mean"], row["energy"]["ratio_replaced"]) == ("ann", 0.0, pytest.approx(14 / 4))
     like = report.summarise(report.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
     assert "ratio_replaced" not in like[1]["energy"]
     assert "replaced" not in report.table(like)

@@ -85,12 +85,30 @@ def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> No
     common = ["--env", "CartPole-v1", "-n", "200", "--device", "cpu"]
     assert train.main([*common, "--T", "0", "--frames", "2", "--out", str(two)]) == 0  # more than the shipped ANN sees
     out = tmp_path / "one"
-    assert train.main([*common, "--T", "5", "--frames", "1", "--ann", str(two / "ann"), "--out", str(out)]) == 0
+    assert train.main([*common, "--T", "5", "--frames", "1", "--ann", str(two / "ann-frames2"), "--out", str(out)]) == 0
     assert agents.load(out / "ann").observation_shape == (8,)
     assert (agents.load(out / "T5-frames1").observation_shape, agents.load(out / "T5-frames1").name) == ((4,), "T5-frames1")
     out = tmp_path / "as-many"  # what nobody asked for is not taken away
-    assert train.main([*common, "--T", "5", "--ann", str(two / "ann"), "--out", str(out)]) == 0
+    assert train.main([*common, "--T", "5", "--ann", str(two / "ann-frames2"), "--out", str(out)]) == 0
     assert agents.load(out / "T5").observation_shape == (8,)
+
+
+def test_a_recipe_may_say_how_many_frames_spiking_agents_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two, tiny_recipe = tmp_path / "two", train.load_recipe
+    common = ["--env", "CartPole-v1", "-n", "200", "--device", "cpu"]
+    assert train.main([*common, "--T", "0", "--frames", "2", "--out", str(two)]) == 0
+    assert agents.load(two / "ann-frames2").name == "ann-frames2"  # it is not the one that others are compared with
+
+    def recipe(env_id: str, frames: int | None = None) -> Recipe:
+        return dataclasses.replace(tiny_recipe(env_id, frames), frames=2, spiking_frames=1)
+
+    monkeypatch.setattr(train, "load_recipe", recipe)
+    for name, options, seen in [("own", [], 1), ("asked", ["--frames", "2"], 2), ("no-memory", ["--no-carry"], 2)]:
+        command = [*common, "--T", "5", "--ann", str(two / "ann-frames2"), "--out", str(tmp_path / name), *options]
+        assert train.main(command) == 0
+        assert {agents.load(card.parent).frames for card in (tmp_path / name).glob("T5*/card.json")} == {seen}
+    assert train.main([*common, "--T", "0", "--out", str(tmp_path / "ann")]) == 0
+    assert agents.load(tmp_path / "ann" / "ann").frames == 2
 
 
 def test_a_recipe_may_begin_at_the_last_t_and_a_zeroed_agent_is_called_so(tmp_path: Path) -> None:
