@@ -1,8 +1,9 @@
-"""Writes the tables of README.md and docs/memory.md from docs/results; run by ``make results``."""
+"""Writes the tables of README.md, docs/claims.md and docs/memory.md from docs/results; run by ``make results``."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from snn_rl.report import energy as pooled
 from snn_rl.stats import iqm, summary
 
 HERE = Path(__file__).parent
-README, MEMORY = HERE.parent / "README.md", HERE / "memory.md"
+README, MEMORY, CLAIMS = HERE.parent / "README.md", HERE / "memory.md", HERE / "claims.md"
+GAME = "PongNoFrameskip-v4"  # of docs/claims.md
 BEGIN, END = "<!-- {}: made by `make results`, do not edit -->", "<!-- end of {} -->"
 HEADINGS = (
     "agent",
@@ -59,11 +61,36 @@ def line(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def markdown(headings: Sequence[str], lines: list[list[str]], words: int) -> str:
+    """A Markdown table; all columns but the first ``words`` hold numbers."""
+    rule = ["---"] * words + ["---:"] * (len(headings) - words)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, rule, *lines])
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table; what is not greedy, or not carried, is said behind the agent's name."""
-    lines = [HEADINGS, ["---"] * 2 + ["---:"] * (len(HEADINGS) - 2)]
-    lines += [line(row) for row in rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    """Agents; what is not greedy, or not carried, is said behind the agent's name."""
+    return markdown(HEADINGS, [line(row) for row in rows], 2)
+
+
+def spike_rates(rows: list[dict[str, Any]]) -> str:
+    """Spikes per neuron and timestep of each layer of the trained agents."""
+    layers = list(rows[0]["spike_rate"])
+    lines = [
+        [row["agent"], *(f"{row['spike_rate'][layer]:.3f}" for layer in layers), f"{row['mean_spike_rate']:.3f}"]
+        for row in rows
+    ]
+    return markdown(["agent", *layers, "mean of the layers"], lines, 1)
+
+
+def savings(rows: list[dict[str, Any]]) -> str:
+    """How many times less energy than an ANN's, by each way of counting; also against an ANN that sees more."""
+    keys = {"ratio": "all", "ratio_synaptic": "synapses", "ratio_first_layer_times_T": "layer 1 x T"}
+    keys["ratio_replaced"] = "all, against the ANN of four frames"
+    lines = []
+    for row in rows:
+        cost = {"ratio_replaced": row["energy"]["ratio"], **row["energy"]}  # who sees four frames replaces that ANN anyway
+        lines.append([row["agent"], f"{cost['snn_uj']:.3g}", *(f"{cost[key]:.2f}" for key in keys)])
+    return markdown(["agent", "uJ", *keys.values()], lines, 1)
 
 
 def lstm(path: Path) -> dict[str, Any]:
@@ -103,7 +130,7 @@ def experiment(path: Path) -> str:
     setting = record["experiment"]
     key, image = setting["key"], path.with_suffix(".png")
     figures.draw(record).savefig(image)
-    lines = [[f"`{key}`", "mean return of each training", "IQM [95 %]", "spikes", "all"], ["---"] + ["---:"] * 4]
+    lines = []
     for value in setting["values"]:
         trained = figures.runs(record, value)
         groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
@@ -117,7 +144,7 @@ def experiment(path: Path) -> str:
                 f"{pooled(trained)['ratio']:.2f}",
             ]
         )
-    rows = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    rows = markdown([f"`{key}`", "mean return of each training", "IQM [95 %]", "spikes", "all"], lines, 1)
     return f"{rows}\n\n![Mean return of each training]({image.relative_to(HERE)})"
 
 
@@ -143,7 +170,14 @@ def main() -> None:
             memory.append(section(fewer))
     fill(README, "results", readme)
     fill(MEMORY, "results", memory)
-    fill(MEMORY, "burn-in", [experiment(path) for path in (HERE / "results").glob("*/burn-in.json")])
+    fill(MEMORY, "burn-in", [experiment(HERE / "results" / "CartPoleNoVel-v1" / "burn-in.json")])
+    for path in (HERE / "results").glob("*/*.json"):
+        if BEGIN.format(path.stem) in CLAIMS.read_text():
+            fill(CLAIMS, path.stem, [experiment(path)])
+    rows = json.loads((HERE / "results" / GAME / "summary.json").read_text())
+    trained = [row for row in rows if row["T"] and row["protocol"] == "greedy" and row["series"] in ("", "frames1")]
+    fill(CLAIMS, "spike-rates", [spike_rates(trained)])
+    fill(CLAIMS, "energy", [savings(trained)])
 
 
 if __name__ == "__main__":

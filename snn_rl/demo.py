@@ -1,4 +1,5 @@
-"""``make demo``: the shipped Pong agent at T=1 plays beside its ANN; a table, a video and a reward-vs-T plot."""
+"""``make demo``: the shipped Pong agent that decides in one timestep and sees one frame plays beside its ANN, which sees
+four; a table, a video and a reward-vs-T plot."""
 
 from __future__ import annotations
 
@@ -29,21 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(ENV)
-    players = [agents.load(f"{ENV}/{name}") for name in ("ann", "T1")]
+    players = [agents.load(f"{ENV}/{name}") for name in ("ann", "T1-frames1")]
+    used: list[float] = []
     table = Table(title=f"{ENV}, {args.episodes} whole games each, greedy, the same starts")
-    for heading in ("agent", "mean return", "min .. max", "spikes per neuron", "uJ per decision", "times less"):
+    for heading in ("agent", "frames", "mean return", "min .. max", "spikes per neuron", "uJ per decision", "times less"):
         table.add_column(heading, justify="right")
     for agent in players:
         result = evaluate(agent, recipe, episodes=args.episodes, progress=True)
         reward, energy, T = result["return"], result["energy"], result["T"]
         rates = list(result["spike_rate"].values()) if T else []
+        used.append(energy["snn_uj" if T else "ann_uj"])
         table.add_row(
             "ANN" if not T else f"SNN, T={T}",
+            str(agent.frames),
             f"{reward['mean']:.2f}",
             f"{reward['min']:g} .. {reward['max']:g}",
             f"{sum(rates) / len(rates):.3f}" if T else "-",
-            f"{energy['snn_uj' if T else 'ann_uj']:.2f}",
-            f"{energy['ratio']:.2f}" if T else "1",
+            f"{used[-1]:.2f}",
+            f"{used[0] / used[-1]:.2f}",
         )
     console = Console()
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +31,9 @@ def draw(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     several = {key: len({row[key] for row in snns}) > 1 for key in ("frames", "carry")}
     kinds: dict[str, str] = {}  # what tells agents of the same T apart -> its colour
     for row in snns:
-        extra = [f"{row['frames']} frame(s)"] * several["frames"]
+        extra = [_frames(row["frames"])] * several["frames"]
         extra += ["carry" if row["carry"] else "no carry"] * several["carry"]
-        row["kind"] = ", ".join([row["series"] or "pruned", *extra])
+        row["kind"] = ", ".join([re.sub(r"-?frames\d+", "", row["series"]) or "pruned", *extra])
         kinds.setdefault(row["kind"], COLOURS[len(kinds) % len(COLOURS)])
     title, out = f"{rows[0]['env']}, {protocol}", {}
     if snns:
@@ -42,6 +43,10 @@ def draw(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     if measured := [row for row in snns if row["spike_rate"]]:
         out["spike_rate.png"] = _rates(title, measured, kinds)
     return out
+
+
+def _frames(number: int) -> str:
+    return f"{number} frame{'s' * (number > 1)}"
 
 
 def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
@@ -83,12 +88,13 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
         bottom += height
     for x, row in enumerate(snns):
         axes.text(x, bottom[x], f"ANN / {row['energy']['ratio']:.1f}", ha="center", va="bottom", fontsize=9)
-    for uj in sorted({row["energy"]["ann_uj"] for row in snns}):
-        axes.axhline(uj, color=ANN, linewidth=1.5, label="ANN, dense")
+    dense = {row["energy"]["ann_uj"]: _frames(row["frames"]) for row in snns}
+    for (uj, seen), line in zip(sorted(dense.items(), reverse=True), ("-", ":", "-."), strict=False):
+        axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=f"ANN, dense{', ' + seen if len(dense) > 1 else ''}")
     for row in anns:
         if "ann_effective_uj" in row["energy"]:
             axes.axhline(row["energy"]["ann_effective_uj"], color=ANN, linestyle="--", label="ANN, non-zero only")
-    axes.set_xticks(range(len(snns)), [f"{row['T']}\n{row['kind']}" for row in snns])
+    axes.set_xticks(range(len(snns)), ["\n".join([str(row["T"]), *row["kind"].split(", ")]) for row in snns])
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
     return figure
 

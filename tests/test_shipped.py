@@ -19,7 +19,7 @@ def test_the_catalogue_holds_the_promised_agents() -> None:
     chain, hidden = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}, {"ann", "T1", "T1-zeroed"}
     for env, names in {
         "CartPole-v1": chain,
-        "PongNoFrameskip-v4": chain,
+        "PongNoFrameskip-v4": chain | {"T1-frames1"},
         "CartPoleNoVel-v1": hidden,
         "CartPoleFlicker-v1": hidden,
     }.items():
