@@ -47,8 +47,8 @@ EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
     "stages": Experiment("PongNoFrameskip-v4", "start", (1, 5), 4_000, frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
-    "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 6_000, frames=1),
-    "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.1, 0.3, 1.0), 6_000, frames=1),
+    "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 9_000, frames=1),
+    "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.1, 0.2, 0.4), 9_000, frames=1),
 }
 
 

@@ -50,7 +50,6 @@ def _frames(number: int) -> str:
 
 
 def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """An empty plot in the style of all the others."""
     """An empty plot in the style of all others."""
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot(xlabel=x, ylabel=y)
