@@ -180,7 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument(
-        "--frames", type=frame_count, help="frames that the agent sees (default: the recipe's, else its ANN's)"
+        "--frames",
+        type=frame_count,
+        help="frames that the agent sees (default: the recipe's spiking_frames, else its ANN's; from nothing the recipe's)",
     )
     parser.add_argument("--total-timesteps", "-n", type=int, help="environment steps of training by reward (ANN, td)")
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
