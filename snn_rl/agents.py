@@ -191,7 +191,7 @@ def load(where: str | Path, env: str | None = None) -> Agent:
 
     Args:
         where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1``, or the ``.zip`` of a
-            Stable-Baselines3 DQN (which is read without unpickling anything).
+            Stable-Baselines3 DQN or a ``SpikingDQN`` (which is read without unpickling anything).
         env: Gymnasium id of the environment; needed for a zip, for a folder its own if None.
 
     Raises:

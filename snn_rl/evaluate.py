@@ -16,7 +16,7 @@ from snn_rl.console import run, seed
 from snn_rl.energy import Meter
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
-from snn_rl.files import check_writable, write_json
+from snn_rl.files import check_new, check_writable, write_json
 from snn_rl.recipes import ATARI_STARTS, Recipe
 from snn_rl.rollout import make_envs, play, starts
 from snn_rl.stats import summary
@@ -122,9 +122,13 @@ def _check(agent: Agent, args: argparse.Namespace) -> None:
         if path is not None:
             check_writable(path)
     if args.save and (agent.path is None or not agent.path.is_dir()):
-        raise UserError("--save stores the result in an agent's folder; this agent has none")
-    if args.save and (args.env is not None or args.episodes is not None or args.seed):
-        raise UserError("--save stores scores by the recipe's protocol: leave out --env, --episodes and --seed")
+        raise UserError("--save stores the result in an agent's folder; this agent has none: give it one with --out")
+    if args.save and args.env is not None:
+        raise UserError("--save stores the score of the agent's own environment: leave out --env")
+    if (args.save or args.out) and (args.episodes is not None or args.seed):
+        raise UserError("--save and --out store scores by the recipe's protocol: leave out --episodes and --seed")
+    if args.out is not None:
+        check_new(args.out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +138,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Plays an agent and measures reward, spikes and energy.",
         epilog="example: python -m snn_rl.evaluate PongNoFrameskip-v4/T1 --json t1.json --video t1.mp4",
     )
-    parser.add_argument("agent", help="agent folder, shipped name such as PongNoFrameskip-v4/T1, or SB3 DQN zip")
+    parser.add_argument(
+        "agent", help="agent folder, shipped name such as PongNoFrameskip-v4/T1, or zip of an SB3 DQN or a SpikingDQN"
+    )
     parser.add_argument("--env", help="Gymnasium id; needed for a zip")
     parser.add_argument("--episodes", type=int, help="default: the recipe's (greedy Atari: all 30 starts); noisy: 100")
     parser.add_argument("--epsilon", type=float, default=0.0, help="probability of a random action")
@@ -143,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=seed, default=0, help="of the first episode")
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
+    parser.add_argument("--out", type=Path, help="make the agent a folder here, with this score: for reports")
     parser.add_argument("--video", type=Path, help="record the first episode here, as .mp4")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -154,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.no_carry:
         agent.network.carry = False
     _check(agent, args)
+    if args.out is not None:
+        agent.name = args.out.name
     result = evaluate(
         agent,
         recipe,
@@ -166,11 +175,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if recipe.atari and not args.epsilon and not args.sticky and len(result["episodes"]) > ATARI_STARTS:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))
-    if args.save and agent.path is not None:
+    if args.save or args.out is not None:
         add_score(agent, result, agent.made.get("seed"), zeroed=args.no_carry and trained_carry)
         agent.network.carry = trained_carry
-        agents.save_scores(agent)
-        print(f"stored in {agent.path / agents.CARD}")
+        if args.out is not None:
+            agents.save(agent, args.out)
+        else:
+            agents.save_scores(agent)
+        print(f"stored in {agent.path}")
     if args.json is not None:
         write_json(result, args.json)
         print(f"wrote {args.json}")

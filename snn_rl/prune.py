@@ -170,7 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Prunes a spiking agent to fewer timesteps per decision, one at a time.",
         epilog="example: python -m snn_rl.prune --agent runs/pong/converted-T5 --T 1 --ann runs/pong/ann --out runs/pruned",
     )
-    parser.add_argument("--agent", required=True, help="spiking agent: folder or shipped name")
+    parser.add_argument("--agent", required=True, help="spiking agent: folder, shipped name, or SpikingDQN zip")
+    parser.add_argument("--env", help="Gymnasium id; needed for a zip")
     parser.add_argument("--T", type=int, required=True, help="timesteps per decision to end with")
     parser.add_argument("--out", type=Path, required=True, help="folder of the stages T<n>")
     parser.add_argument("--ann", help="teacher: agent folder, shipped name, or SB3 DQN zip")
@@ -182,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    agent = agents.load(args.agent)
+    agent = agents.load(args.agent, args.env)
     if not 1 <= args.T <= agent.network.T:
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T or 'T; it is an ANN, convert it first'}")
     recipe = load_recipe(agent.env, agent.frames)

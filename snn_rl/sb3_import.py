@@ -1,4 +1,5 @@
-"""Reads a trained Q-network out of Stable-Baselines3: from a live model, or from a ``.zip`` without unpickling anything."""
+"""Reads a trained Q-network, ANN or spiking, out of Stable-Baselines3: from a live model, or from a ``.zip`` without
+unpickling anything."""
 
 from __future__ import annotations
 
@@ -20,9 +21,13 @@ from snn_rl.agents import Agent, check_finite
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork, UnconvertibleError
+from snn_rl.policy import SpikingPolicy
+from snn_rl.recipes import Recipe
 from snn_rl.sb3_layers import check_in_order, leaves, read_layers
 
 MAX_MEMBER = 2 << 30  # a zip member that unpacks to more than this is refused
+SPIKING = "q_net.network."  # what the tensors of our own policies begin with
+_NATURE = ("cnn.0", "cnn.2", "cnn.4", "linear.0")  # the layers of NatureCNN
 
 # What the first tensors of other algorithms' policies are called.
 _OTHERS = {
@@ -51,7 +56,8 @@ def import_policy(policy: DQNPolicy) -> QNetwork:
 
 
 def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
-    """The ANN of a Stable-Baselines3 DQN ``.zip``.
+    """The agent in a Stable-Baselines3 ``.zip``: the ANN of a DQN, or the spiking network of a
+    :class:`~snn_rl.dqn.SpikingDQN` or of a DQN with a :class:`~snn_rl.policy.SpikingPolicy`.
 
     Only the JSON text and the tensors are read (``weights_only=True``); no pickle in the file is executed. Strides are not
     in a state dict, so a feature extractor other than SB3's own has to be named.
@@ -67,38 +73,38 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
     """
     data, tensors = _read(path)
     check_finite(tensors, str(path))
-    if not any(key.startswith("q_net.q_net.") for key in tensors):
+    spiking = any(key.startswith(SPIKING) for key in tensors)
+    if not spiking and not any(key.startswith("q_net.q_net.") for key in tensors):
         other = next((name for prefix, name in _OTHERS.items() if any(k.startswith(prefix) for k in tensors)), "no DQN")
         raise UserError(f"'{path}' is an agent of another algorithm ({other}); only DQN has Q-values to convert")
     kwargs = _plain(data.get("policy_kwargs"))
     activation = str(kwargs.get("activation_fn", "ReLU"))
     if activation.rstrip("'>").rsplit(".", 1)[-1] != "ReLU":  # "<class 'torch.nn.modules.activation.ReLU'>"
         raise UnconvertibleError(f"cannot convert '{path}': its activation {activation} has no spiking counterpart")
-    linear = [key for key in tensors if key.startswith("q_net.q_net.") and key.endswith(".weight")]
-    net_arch = [tensors[key].shape[0] for key in linear[:-1]]
-    if not linear or any(tensors[key].dim() != 2 for key in linear):
-        raise UserError(f"'{path}' is damaged: its tensors are no Q-network; copy or save it anew")
+    weights = _weights(path, tensors, spiking)
     recipe = load_recipe(env_id)
-    frames, space, actions = _spaces(recipe, tensors)
-    if tensors[linear[-1]].shape[0] != actions.n:
-        raise UserError(f"'{path}' has {tensors[linear[-1]].shape[0]} actions but '{env_id}' has {actions.n}")
+    frames, space, actions = _spaces(recipe, weights[0])
+    if len(weights[-1]) != actions.n:
+        raise UserError(f"'{path}' has {len(weights[-1])} actions but '{env_id}' has {actions.n}")
+    own = {key: kwargs[key] for key in ("T", "carry", "decay", "recurrent") if key in kwargs} if spiking else {}
+    named: dict[str, Any] = {
+        "features_extractor_class": _extractor(path, tensors, kwargs, extractor),
+        "features_extractor_kwargs": _plain(kwargs.get("features_extractor_kwargs")),
+        "normalize_images": kwargs.get("normalize_images", True) not in (False, "False"),
+    }
     try:
-        policy = DQNPolicy(
-            space,
-            actions,
-            lambda _: 0.0,
-            net_arch=net_arch,
-            features_extractor_class=_extractor(path, tensors, kwargs, extractor),
-            features_extractor_kwargs=_plain(kwargs.get("features_extractor_kwargs")),
-            normalize_images=kwargs.get("normalize_images", True) not in (False, "False"),
-        )
+        extractor_layers = named["features_extractor_class"](space, **named["features_extractor_kwargs"]).parameters()
+        extracting = sum(parameter.dim() > 1 for parameter in extractor_layers)
+        named["net_arch"] = [len(weight) for weight in weights[extracting:-1]]
+        policy = (SpikingPolicy if spiking else DQNPolicy)(space, actions, lambda _: 0.0, **named, **own)
         policy.load_state_dict(tensors)
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError) as error:
         first = str(error).splitlines()[0]
         raise UserError(f"the network in '{path}' does not fit '{env_id}' with {frames} frame(s): {first}") from error
-    network = import_policy(policy)
+    network = policy.q_net.network if isinstance(policy, SpikingPolicy) else import_policy(policy)
     made = {"how": f"read from the Stable-Baselines3 file {path.name}", "num_timesteps": data.get("num_timesteps")}
-    return Agent(env_id, "ann", network, space.shape, frames, made, path=path)
+    name = f"T{network.T}" if network.T else "ann"
+    return Agent(env_id, name, network, space.shape, frames, made, path=path)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, th.Tensor]]:
@@ -126,11 +132,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, th.Tensor]]:
     return data, tensors
 
 
-def _spaces(recipe: Any, tensors: dict[str, th.Tensor]) -> tuple[int, spaces.Box, spaces.Discrete]:
+def _weights(path: Path, tensors: dict[str, th.Tensor], spiking: bool) -> list[th.Tensor]:
+    """Those of the synapses, first to last."""
+    body, head = ((), f"{SPIKING}synapses.") if spiking else ("q_net.features_extractor.", "q_net.q_net.")
+    of_head = [value for key, value in tensors.items() if key.startswith(head) and key.endswith(".weight")]
+    if not of_head or of_head[-1].dim() != 2 or any(weight.dim() < 2 for weight in of_head):
+        raise UserError(f"'{path}' is damaged: its tensors are no Q-network; copy or save it anew")
+    return [value for key, value in tensors.items() if key.startswith(body) and value.dim() > 1] + of_head
+
+
+def _spaces(recipe: Recipe, first: th.Tensor) -> tuple[int, spaces.Box, spaces.Discrete]:
     """Frames per observation, from the width of the first layer, with the spaces that the environment then has."""
     env = make_env(recipe, frames=1)
     shape = cast(tuple[int, ...], env.observation_space.shape)
-    first = next(tensor for tensor in tensors.values() if tensor.dim() > 1)
     frames, rest = divmod(first.shape[1], shape[0])
     if rest or not frames:
         wanted = "x".join(map(str, shape))
@@ -146,13 +160,14 @@ def _extractor(path: Path, tensors: dict[str, th.Tensor], kwargs: dict[str, Any]
             return cast(type[Any], getattr(importlib.import_module(module), name))
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f"--extractor {named}: {error}; write it as module:Class") from error
-    keys = [key.removeprefix("q_net.features_extractor.") for key in tensors if key.startswith("q_net.features_ex")]
-    if not keys:
-        return FlattenExtractor
-    if keys == [f"{layer}.{kind}" for layer in ("cnn.0", "cnn.2", "cnn.4", "linear.0") for kind in ("weight", "bias")]:
-        kernels = [tensors[f"q_net.features_extractor.cnn.{n}.weight"].shape[-1] for n in (0, 2, 4)]
-        if kernels == [8, 4, 3]:
-            return NatureCNN
+    if any(key.startswith(SPIKING) for key in tensors):  # the extractor was taken apart
+        standard = "features_extractor_class" not in kwargs
+    else:
+        keys = [key.removeprefix("q_net.features_extractor.") for key in tensors if key.startswith("q_net.features_ex")]
+        standard = keys in ([], [f"{layer}.{kind}" for layer in _NATURE for kind in ("weight", "bias")])
+    kernels = [value.shape[-1] for key, value in tensors.items() if key.startswith("q_net.") and value.dim() == 4]
+    if standard and kernels in ([], [8, 4, 3]):
+        return NatureCNN if kernels else FlattenExtractor
     written = kwargs.get("features_extractor_class", "a class of its own")
     raise UserError(
         f"'{path}' has a custom feature extractor ({written}), whose strides a zip does not tell without running its "

@@ -10,6 +10,8 @@ import pytest
 import torch as th
 from stable_baselines3 import DQN, PPO
 
+from snn_rl import SpikingDQN
+
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
@@ -86,6 +88,22 @@ def test_convert_prune_and_evaluate_a_strangers_zip(zips: Path, tmp_path: Path) 
     assert (result["T"], result["carry"], len(result["episodes"])) == (2, True, 2)
     assert (tmp_path / "v.mp4").stat().st_size > 1000
     complains("snn_rl.prune", "--agent", "T2", "--T", "3", "--out", "p", about="between 1 and the agent's 2", cwd=tmp_path)
+
+
+def test_evaluate_and_prune_a_spiking_dqn_from_its_zip(tmp_path: Path) -> None:
+    SpikingDQN("MlpPolicy", "CartPole-v1", T=2, seed=0, policy_kwargs={"net_arch": [8]}).save(tmp_path / "mine.zip")
+    complains("snn_rl.prune", "--agent", "mine.zip", "--T", "1", "--out", "p", about="give --env", cwd=tmp_path)
+    arguments = ["snn_rl.evaluate", "mine.zip", "--env", "CartPole-v1"]
+    complains(*arguments, "--save", about="give it one with --out", cwd=tmp_path)
+    complains(*arguments, "--out", "T2", "--episodes", "3", about="leave out --episodes", cwd=tmp_path)
+    done = call(*arguments, "--out", "run/T2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    card = json.loads((tmp_path / "run" / "T2" / "card.json").read_text())
+    assert (card["name"], card["T"], len(card["scores"]["greedy"]["spike_rate"])) == ("T2", 2, 1)
+    complains(*arguments, "--out", "run/T2", about="exists already", cwd=tmp_path)
+    done = call("snn_rl.report", "run", "--out", "report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "T2" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_an_unwritable_place_is_one_sentence(zips: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 from torch import nn
 
-from snn_rl import agents
+from snn_rl import SpikingDQN, SpikingMlpPolicy, agents
 from snn_rl.environments import make_env
 from snn_rl.errors import UserError
 from snn_rl.network import UnconvertibleError
@@ -367,3 +367,84 @@ def test_pickles_in_other_members_are_never_opened(tmp_path: Path) -> None:
         rewrite(path, member, pickle.dumps(Exploit(mark)))
     load_zip(path, "CartPole-v1")
     assert not mark.exists()
+
+
+# Spiking agents
+
+
+def spiking(env: Any = "CartPole-v1", policy: str = "MlpPolicy", **settings: Any) -> SpikingDQN:
+    return SpikingDQN(policy, env, buffer_size=100, seed=0, device="cpu", **settings)
+
+
+def assert_same_play(model: DQN, agent: agents.Agent, steps: int = 20) -> None:
+    """The same actions and membranes as the model, from rest and carried."""
+    model.observation_space.seed(0)
+    mine, theirs, start = None, None, np.ones(1, dtype=bool)
+    for _ in range(steps):
+        observation = model.observation_space.sample()[None]
+        if observation.dtype != np.uint8:
+            observation = observation.clip(-3, 3)
+        expected, theirs = model.predict(observation, theirs, start, deterministic=True)
+        action, mine = agent.predict(observation, mine, start)
+        assert np.array_equal(action, expected)
+        assert all(th.allclose(a, b) for a, b in zip(mine, theirs, strict=True))
+        start = np.zeros(1, dtype=bool)
+    assert mine[-1].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "policy_kwargs", [{}, {"net_arch": [12, 7]}, {"decay": (0.1, 0.9), "recurrent": True, "net_arch": [9]}]
+)
+@pytest.mark.parametrize("carry", [True, False])
+def test_a_spiking_dqn_plays_the_same_from_its_zip(tmp_path: Path, policy_kwargs: dict[str, Any], carry: bool) -> None:
+    model = spiking(T=2, carry=carry, policy_kwargs=policy_kwargs)
+    agent = agents.load(zipped(model, tmp_path), "CartPole-v1")
+    assert (agent.name, agent.network.T, agent.network.carry) == ("T2", 2, carry)
+    assert_same_play(model, agent)
+
+
+def test_a_spiking_cnn_plays_the_same_from_its_zip(tmp_path: Path) -> None:
+    model = spiking(VecFrameStack(make_vec_env(Pixels, 1), 4), "CnnPolicy", T=1, policy_kwargs={"net_arch": [11]})
+    agent = load_zip(zipped(model, tmp_path), PIXELS)
+    assert (agent.name, agent.frames, agent.network.layer_names[:3]) == ("T1", 4, ["conv1", "conv2", "conv3"])
+    assert agent.network.input_scale == 1 / 255
+    assert_same_play(model, agent)
+
+
+def test_a_stock_dqn_with_a_spiking_policy_is_read(tmp_path: Path) -> None:
+    model = DQN(SpikingMlpPolicy, "CartPole-v1", buffer_size=10, policy_kwargs={"T": 3, "carry": False}, device="cpu")
+    agent = load_zip(zipped(model, tmp_path), "CartPole-v1")
+    assert (agent.network.T, agent.network.carry) == (3, False)
+    assert_same_play(model, agent)
+
+
+def test_a_spiking_dqn_without_timesteps_is_an_ann(tmp_path: Path) -> None:
+    model = spiking(T=0)
+    agent = load_zip(zipped(model, tmp_path), "CartPole-v1")
+    assert (agent.name, agent.network.T) == ("ann", 0)
+    observations = th.randn(8, 4)
+    with th.no_grad():
+        assert th.equal(model.q_net(observations), agent.network(observations)[0])
+
+
+def test_a_spiking_dqn_with_a_custom_extractor_needs_its_name(tmp_path: Path) -> None:
+    kwargs = {"features_extractor_class": Tiny, "features_extractor_kwargs": {"width": 13}, "net_arch": [6]}
+    path = zipped(model := spiking(T=1, policy_kwargs=kwargs), tmp_path)
+    with pytest.raises(UserError, match=r"custom feature extractor .*--extractor module:Class"):
+        load_zip(path, "CartPole-v1")
+    assert_same_play(model, load_zip(path, "CartPole-v1", "test_sb3_import:Tiny"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("T", -1), ("T", "2"), ("T", 0), ("decay", 7), ("decay", [1]), ("decay", "x"), ("recurrent", True)]
+)
+def test_policy_arguments_that_do_not_fit_the_tensors_are_an_error(tmp_path: Path, key: str, value: Any) -> None:
+    def change(content: bytes) -> bytes:
+        data = json.loads(content)
+        data["policy_kwargs"][key] = value
+        return json.dumps(data).encode()
+
+    path = rewrite(zipped(spiking(T=2), tmp_path), "data", change)
+    with pytest.raises(UserError) as error:
+        load_zip(path, "CartPole-v1")
+    assert "\n" not in str(error.value)
