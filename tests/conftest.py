@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from snn_rl import SpikingDQN
 from snn_rl.network import QNetwork
 
 th.set_num_threads(1)
@@ -116,3 +120,31 @@ class Pixels(gym.Env[np.ndarray, int]):
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self.clock += 1
         return self._see(), 1.0, self.clock == 7, False, {}
+
+
+PIXELS = "SnnRlPixels-v0"
+
+
+@pytest.fixture
+def pixels() -> Iterator[None]:
+    """Registers :class:`Pixels` as an environment called ``PIXELS``."""
+    gym.register(PIXELS, lambda **_: Pixels())
+    yield
+    gym.registry.pop(PIXELS)
+
+
+def counts(*lengths: int, cut: bool = False) -> VecEnv:
+    """One environment per length; its observation tells which it is and how far its episode got."""
+    return DummyVecEnv([lambda n=n, e=e: Monitor(Count(n, cut, identity=float(e))) for e, n in enumerate(lengths)])
+
+
+def dqn(env: VecEnv | gym.Env[Any, Any] | None = None, **kwargs: Any) -> SpikingDQN:
+    settings = {
+        "T": 2, "learning_starts": 40, "buffer_size": 2000, "batch_size": 4, "sequence_length": 3, "burn_in": 2,
+        "target_update_interval": 20, "train_freq": 1, "seed": 0, "device": "cpu", "policy_kwargs": {"net_arch": [16]},
+    }  # fmt: skip
+    return SpikingDQN("MlpPolicy", counts(5, 7, 9) if env is None else env, **{**settings, **kwargs})
+
+
+def same(a: Any, b: Any) -> bool:
+    return all(th.allclose(x, y, atol=1e-5) for x, y in zip(a, b, strict=True))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.calibrate import balance_thresholds, initialize, standardize
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, UnconvertibleError, describe, detach, mark_neurons
-from snn_rl.sb3_layers import leaves, read_layers
+from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons
+from snn_rl.sb3_layers import read_layers
 
 
 def drive(steps: int = 6, batch: int = 3, size: int = 8) -> Tensor:
@@ -223,130 +219,6 @@ def test_negative_timesteps_are_an_error() -> None:
         QNetwork(mlp_spec(2, 2), T=-1)
 
 
-def test_a_description_is_rebuilt_as_the_same_layers() -> None:
-    modules = [
-        nn.Conv2d(2, 4, (3, 2), stride=2, padding=(1, 0), dilation=(1, 2), groups=2, bias=False),
-        nn.ReLU(),
-        nn.AvgPool2d(2, stride=1, padding=1),
-        nn.Flatten(),
-        nn.Linear(100, 2),
-    ]
-    (first, second) = QNetwork(describe(named(*modules)), T=1).synapses
-    assert [repr(layer) for layer in (*first, *second)] == [repr(m) for m in modules if not isinstance(m, nn.ReLU)]
-
-
-def named(*modules: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(f"body.{n}", module) for n, module in enumerate(modules)]
-
-
-@pytest.mark.parametrize(
-    ("bad", "why"),
-    [
-        (nn.MaxPool2d(2), "MaxPool2d"),
-        (nn.Tanh(), "Tanh"),
-        (nn.BatchNorm2d(4), "BatchNorm2d"),
-        (nn.LSTM(4, 4), "LSTM"),
-        (nn.LeakyReLU(), "LeakyReLU"),
-        (nn.Dropout(), "Dropout"),
-        (nn.AvgPool2d(2, ceil_mode=True), "ceil_mode=False"),
-        (nn.AvgPool2d(2, padding=1, count_include_pad=False), "AvgPool2d must divide"),
-        (nn.AvgPool2d(2, divisor_override=3), "AvgPool2d must divide"),
-        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), "padding_mode='zeros'"),
-        (nn.Flatten(2), "Flatten must flatten all but the batch"),
-    ],
-)
-def test_a_module_that_cannot_be_converted_is_named(bad: nn.Module, why: str) -> None:
-    with pytest.raises(UnconvertibleError, match=r"'body\.2'.*") as error:
-        describe(named(nn.Conv2d(1, 4, 3), nn.ReLU(), bad, nn.Flatten(), nn.Linear(4, 2)))
-    assert why in str(error.value)
-
-
-def test_a_subclass_of_a_convertible_module_is_not_trusted() -> None:
-    class Doubled(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            return 2 * super().forward(x)
-
-    with pytest.raises(UnconvertibleError, match="Doubled"):
-        describe(named(Doubled(2, 2)))
-
-
-@pytest.mark.parametrize(
-    ("modules", "where"),
-    [
-        ((nn.ReLU(), nn.Linear(2, 2)), "before ReLU number 1"),
-        ((nn.Linear(2, 2), nn.ReLU()), "after the last ReLU"),
-        ((nn.Linear(2, 2), nn.ReLU(), nn.Flatten(), nn.ReLU(), nn.Linear(2, 2)), "before ReLU number 2"),
-        ((nn.Flatten(),), "after the last ReLU"),
-        ((), "after the last ReLU"),
-    ],
-)
-def test_an_order_that_cannot_spike_is_an_error(modules: tuple[nn.Module, ...], where: str) -> None:
-    with pytest.raises(UnconvertibleError, match=where):
-        describe(named(*modules))
-
-
-def test_identities_are_dropped_and_relu_twice_is_relu() -> None:
-    spec = describe(named(nn.Identity(), nn.Linear(2, 3), nn.ReLU(), nn.ReLU(), nn.Linear(3, 1, bias=False)))
-    assert [layer["type"] for layer in spec] == ["Linear", "ReLU", "Linear"]
-    assert [layer["bias"] for layer in spec if layer["type"] == "Linear"] == [True, False]
-
-
-@pytest.mark.parametrize("layer", [{"type": "Sigmoid"}, {"type": "Linear", "in_features": 2, "evil": 1}])
-def test_a_spec_that_is_no_network_is_an_error(layer: dict[str, Any]) -> None:
-    with pytest.raises(UnconvertibleError, match="not a layer"):
-        QNetwork([layer, *mlp_spec(2, 2)], T=1)
-
-
-def test_an_activation_object_that_is_used_twice_counts_twice() -> None:
-    relu = nn.ReLU()
-    layers = nn.Sequential(nn.Linear(2, 3), relu, nn.Linear(3, 3), relu, nn.Linear(3, 2))
-    network = read_layers(list(leaves("body", layers)), T=0, input_scale=1.0)
-    x = th.randn(50, 2)
-    assert th.allclose(network(x)[0], layers(x), atol=1e-6)
-
-
-def test_balanced_with_many_timesteps_it_approaches_its_ann() -> None:
-    ann = QNetwork(mlp_spec(6, 16, 16, 3), T=0)
-    x = th.randn(200, 6)
-    errors = {}
-    for T in (5, 50, 400):
-        snn = QNetwork(ann.spec, T=T, carry=False)
-        snn.load_state_dict({**snn.state_dict(), **ann.state_dict()})
-        balance_thresholds(snn, x, percentile=100.0)
-        with th.no_grad():
-            errors[T] = float((snn(x)[0] - ann(x)[0]).abs().max() / ann(x)[0].abs().max())
-    assert errors[400] < 0.02
-    assert errors[400] < errors[50] / 3 < errors[5]
-
-
-def test_balancing_sets_the_percentile_and_folds_the_amplitude_into_the_next_weights() -> None:
-    network = QNetwork(mlp_spec(1, 1, 1, bias=False), T=1)
-    with th.no_grad():
-        network.synapses[0][0].weight.fill_(2.0)
-        network.synapses[1][0].weight.fill_(3.0)
-    balance_thresholds(network, th.arange(1.0, 11.0)[:, None], percentile=90.0, decay=0.75)  # currents 2, 4, ..., 20
-    assert network.lifs[0].v_th.item() == pytest.approx(18.0)
-    assert network.lifs[0].decay.item() == pytest.approx(0.75)
-    assert network.synapses[1][0].weight.item() == pytest.approx(54.0)
-    assert network(th.tensor([[10.0], [9.0]]))[0].flatten().tolist() == pytest.approx([54.0, 0.0])
-
-
-@pytest.mark.parametrize("percentile", [0.0, -5.0, 100.1, float("nan")])
-def test_a_percentile_out_of_range_is_an_error(percentile: float) -> None:
-    with pytest.raises(UserError, match="percentile"):
-        balance_thresholds(QNetwork(mlp_spec(2, 2, 2), T=1), th.zeros(4, 2), percentile)
-
-
-def test_balancing_falls_back_on_the_driven_neurons_and_refuses_a_dead_layer() -> None:
-    network = QNetwork(mlp_spec(1, 1, 1, bias=False), T=1)
-    with th.no_grad():
-        network.synapses[0][0].weight.fill_(1.0)
-    balance_thresholds(network, th.tensor([[-1.0]] * 9 + [[0.5]]), percentile=50.0)  # the median is negative
-    assert network.lifs[0].v_th.item() == pytest.approx(0.5)
-    with pytest.raises(UserError, match="layer fc1 never gets a positive current"):
-        balance_thresholds(network, th.full((5, 1), -1.0), percentile=99.0)
-
-
 def test_a_decay_per_channel_is_one_per_neuron_of_a_dense_layer() -> None:
     spec = mark_neurons(conv_spec(), decays=True)
     network = QNetwork(spec, T=2)
@@ -370,31 +242,6 @@ def test_a_decay_per_channel_needs_channels() -> None:
     conv, linear, out = conv_spec()[0], {"type": "Linear", "in_features": 1, "out_features": 1}, {"type": "Flatten"}
     with pytest.raises(UnconvertibleError, match="before their Flatten"):
         QNetwork(mark_neurons([conv, out, {"type": "ReLU"}, linear], decays=True), T=1)
-
-
-@pytest.mark.parametrize("spec", [conv_spec(), mlp_spec(3, 5, 2)], ids=["per channel", "per neuron"])
-def test_standardized_currents_have_mean_0_and_deviation_1(spec: list) -> None:
-    image = spec[0]["type"] == "Conv2d"
-    observations = th.rand(50, 1, 8, 8) if image else 7 + 0.01 * th.randn(50, 3)
-    network = QNetwork(spec, T=1)
-    standardize(network, observations, layers=1)
-    i = network.synapses[0](observations).detach()
-    axes = (0, 2, 3) if image else (0,)
-    assert th.allclose(i.mean(axes), th.zeros(i.shape[1]), atol=1e-3)
-    assert th.allclose(i.std(axes), th.ones(i.shape[1]), rtol=1e-2)
-
-
-@pytest.mark.parametrize("T", [0, 1, 3])
-def test_an_initialized_network_is_driven_everywhere_and_answers_with_the_mean_return(T: int) -> None:
-    network, observations = QNetwork(conv_spec(), T), 200 + 10 * th.rand(60, 1, 8, 8)  # a bright background
-    initialize(network, observations, -2.0)
-    record: list[Tensor] = []
-    q, _ = network.unroll(observations.unsqueeze(0), record=record)
-    for sent in record:
-        assert (sent.transpose(0, 3).flatten(1).amax(1) > 0).float().mean() > 0.8  # of the channels, of the dense neurons
-        assert 0.1 < (sent > 0).float().mean() < 0.6  # 0.5 of currents around 0 are positive, 0.16 above a threshold of 1
-    assert (q + 2).abs().max() < 0.3
-    assert q.std() > 0
 
 
 def chatty(T: int) -> QNetwork:
@@ -440,12 +287,3 @@ def test_a_recurrent_network_stepped_with_its_state_is_one_long_unroll(T: int) -
     assert all(th.allclose(a, b, atol=1e-5) for a, b in zip(state, last, strict=True))
     fresh, _ = network.unroll(observations[3:, 1:2])  # what began anew knows nothing of what was before
     assert th.allclose(fresh, whole[3:, 1:2], atol=1e-5)
-
-
-def test_what_cannot_be_standardized_is_said() -> None:
-    without_bias = QNetwork(mlp_spec(3, 5, 2, bias=False), T=1)
-    conv, linear = conv_spec()[0], {"type": "Linear", "in_features": 64, "out_features": 3}
-    flattened = QNetwork([conv, {"type": "Flatten"}, {"type": "ReLU"}, linear], T=1)
-    for network, shape in ((without_bias, (3,)), (flattened, (1, 8, 8))):
-        with pytest.raises(UnconvertibleError, match="only behind one Conv2d or Linear"):
-            standardize(network, th.rand(4, *shape))

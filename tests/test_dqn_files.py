@@ -1,0 +1,83 @@
+"""SpikingDQN saved and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from conftest import Recall, counts, dqn, same
+
+from snn_rl import SpikingDQN
+from snn_rl.replay import SequenceReplayBuffer
+
+
+def test_a_loaded_model_predicts_the_same_keeps_its_settings_and_learns_on(tmp_path: Path) -> None:
+    model = dqn(T=3, n_steps=2, double_q=False, sequence_length=4, burn_in=1, replay_buffer_kwargs={"frame_stack": 1})
+    model.learn(120)
+    model.save(tmp_path / "model")
+    env = counts(5, 7, 9)
+    again = SpikingDQN.load(tmp_path / "model", env=env, device="cpu")
+    for name in (
+        "T",
+        "carry",
+        "n_steps",
+        "double_q",
+        "sequence_length",
+        "burn_in",
+        "num_timesteps",
+        "exploration_rate",
+    ):
+        assert getattr(again, name) == getattr(model, name)
+    assert (again.policy.q_net.network.T, again.policy.q_net.network.carry) == (3, True)
+    observation, state, state_again = env.reset(), None, None
+    for _ in range(5):
+        action, state = model.predict(observation, state, deterministic=True)
+        action_again, state_again = again.predict(observation, state_again, deterministic=True)
+        assert (action == action_again).all()
+        assert same(state, state_again)
+        observation = env.step(action)[0]
+    updates = again._n_updates
+    assert isinstance(again.replay_buffer, SequenceReplayBuffer)
+    again.learn(60, reset_num_timesteps=False)
+    assert again.num_timesteps == 180
+    assert again._n_updates > updates
+
+
+def test_recurrent_layers_with_decays_of_their_own_learn_and_are_saved(tmp_path: Path) -> None:
+    kwargs = {"net_arch": [8, 8], "decay": (0.1, 0.9), "recurrent": True}
+    model = dqn(Recall(delay=2), policy_kwargs=kwargs, n_steps=1)
+    model.learn(300)
+    network, target = (q.network for q in (model.policy.q_net, model.policy.q_net_target))
+    assert all(float(synapses.weight.detach().abs().sum()) > 0 for synapses in network.recurrent.values())  # they began at 0
+    assert network.lifs[0].decay.shape == (8,)
+    polyak = dict(target.named_parameters())
+    assert {"recurrent.0.weight", "recurrent.1.weight"} <= polyak.keys()
+    model.save(tmp_path / "model.zip")
+    loaded = SpikingDQN.load(tmp_path / "model.zip", env=model.get_env())
+    observation = np.asarray(model.observation_space.sample())[None]
+    state_a = state_b = None
+    for start in (True, False, False):
+        a, state_a = model.predict(observation, state_a, np.array([start]), deterministic=True)
+        b, state_b = loaded.predict(observation, state_b, np.array([start]), deterministic=True)
+        assert a == b
+    assert state_a is not None
+    assert len(state_a) == 4  # two membranes, then the last spikes of the two layers
+    assert all(same(x, y) for x, y in zip(state_a, state_b, strict=True))
+
+
+def test_without_carry_is_saved_too(tmp_path: Path) -> None:
+    model = dqn(carry=False)
+    model.save(tmp_path / "model")
+    again = SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu")
+    assert again.carry is False
+    assert again.policy.q_net.network.carry is False
+    assert (again.sequence_length, again.burn_in) == (1, 0)
+    again.learn(60)
+
+
+def test_a_model_saved_in_the_middle_of_learning_can_be_saved_with_its_membranes_alive(tmp_path: Path) -> None:
+    model = dqn()
+    model.learn(31)
+    assert model._last_states is not None
+    model.save(tmp_path / "model")
+    assert SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu")._last_states is None

@@ -1,0 +1,95 @@
+"""Layers as text: what can be made spiking, and what is said of the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch as th
+from conftest import mlp_spec
+from torch import Tensor, nn
+
+from snn_rl.network import QNetwork, UnconvertibleError, describe
+from snn_rl.sb3_layers import leaves, read_layers
+
+
+def test_a_description_is_rebuilt_as_the_same_layers() -> None:
+    modules = [
+        nn.Conv2d(2, 4, (3, 2), stride=2, padding=(1, 0), dilation=(1, 2), groups=2, bias=False),
+        nn.ReLU(),
+        nn.AvgPool2d(2, stride=1, padding=1),
+        nn.Flatten(),
+        nn.Linear(100, 2),
+    ]
+    (first, second) = QNetwork(describe(named(*modules)), T=1).synapses
+    assert [repr(layer) for layer in (*first, *second)] == [repr(m) for m in modules if not isinstance(m, nn.ReLU)]
+
+
+def named(*modules: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(f"body.{n}", module) for n, module in enumerate(modules)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (nn.MaxPool2d(2), "MaxPool2d"),
+        (nn.Tanh(), "Tanh"),
+        (nn.BatchNorm2d(4), "BatchNorm2d"),
+        (nn.LSTM(4, 4), "LSTM"),
+        (nn.LeakyReLU(), "LeakyReLU"),
+        (nn.Dropout(), "Dropout"),
+        (nn.AvgPool2d(2, ceil_mode=True), "ceil_mode=False"),
+        (nn.AvgPool2d(2, padding=1, count_include_pad=False), "AvgPool2d must divide"),
+        (nn.AvgPool2d(2, divisor_override=3), "AvgPool2d must divide"),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), "padding_mode='zeros'"),
+        (nn.Flatten(2), "Flatten must flatten all but the batch"),
+    ],
+)
+def test_a_module_that_cannot_be_converted_is_named(bad: nn.Module, why: str) -> None:
+    with pytest.raises(UnconvertibleError, match=r"'body\.2'.*") as error:
+        describe(named(nn.Conv2d(1, 4, 3), nn.ReLU(), bad, nn.Flatten(), nn.Linear(4, 2)))
+    assert why in str(error.value)
+
+
+def test_a_subclass_of_a_convertible_module_is_not_trusted() -> None:
+    class Doubled(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    with pytest.raises(UnconvertibleError, match="Doubled"):
+        describe(named(Doubled(2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("modules", "where"),
+    [
+        ((nn.ReLU(), nn.Linear(2, 2)), "before ReLU number 1"),
+        ((nn.Linear(2, 2), nn.ReLU()), "after the last ReLU"),
+        ((nn.Linear(2, 2), nn.ReLU(), nn.Flatten(), nn.ReLU(), nn.Linear(2, 2)), "before ReLU number 2"),
+        ((nn.Flatten(),), "after the last ReLU"),
+        ((), "after the last ReLU"),
+    ],
+)
+def test_an_order_that_cannot_spike_is_an_error(modules: tuple[nn.Module, ...], where: str) -> None:
+    with pytest.raises(UnconvertibleError, match=where):
+        describe(named(*modules))
+
+
+def test_identities_are_dropped_and_relu_twice_is_relu() -> None:
+    spec = describe(named(nn.Identity(), nn.Linear(2, 3), nn.ReLU(), nn.ReLU(), nn.Linear(3, 1, bias=False)))
+    assert [layer["type"] for layer in spec] == ["Linear", "ReLU", "Linear"]
+    assert [layer["bias"] for layer in spec if layer["type"] == "Linear"] == [True, False]
+
+
+@pytest.mark.parametrize("layer", [{"type": "Sigmoid"}, {"type": "Linear", "in_features": 2, "evil": 1}])
+def test_a_spec_that_is_no_network_is_an_error(layer: dict[str, Any]) -> None:
+    with pytest.raises(UnconvertibleError, match="not a layer"):
+        QNetwork([layer, *mlp_spec(2, 2)], T=1)
+
+
+def test_an_activation_object_that_is_used_twice_counts_twice() -> None:
+    relu = nn.ReLU()
+    layers = nn.Sequential(nn.Linear(2, 3), relu, nn.Linear(3, 3), relu, nn.Linear(3, 2))
+    network = read_layers(list(leaves("body", layers)), T=0, input_scale=1.0)
+    x = th.randn(50, 2)
+    assert th.allclose(network(x)[0], layers(x), atol=1e-6)
