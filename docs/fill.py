@@ -11,9 +11,8 @@ import figures
 import numpy as np
 
 from snn_rl.environments import load_recipe
-from snn_rl.report import bootstrap
 from snn_rl.report import energy as pooled
-from snn_rl.stats import iqm, summary
+from snn_rl.stats import bootstrap, iqm, summary
 
 HERE = Path(__file__).parent
 README, MEMORY, CLAIMS = HERE.parent / "README.md", HERE / "memory.md", HERE / "claims.md"

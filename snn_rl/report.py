@@ -11,7 +11,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ RATIOS = {  # heading, and what the ANN's energy is divided by
     "ratio_first_layer_times_T": ("first layer times T", "snn_first_layer_times_T_uj"),
 }
 
-Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Returns = dict[str, dict[tuple[str, str], float]]  # training seed -> (start, episode seed) -> return
 
 
@@ -110,22 +109,6 @@ def read(folders: Iterable[Path]) -> list[Entry]:
     return list(entries.values())
 
 
-def bootstrap(groups: Sequence[NDArray[np.float64]], statistic: Statistic) -> list[float]:
-    """95 % interval of a statistic of pooled episodes: training seeds are resampled, then the episodes of each.
-
-    With one training seed this is the bootstrap over episodes of :func:`stats.interval`.
-    """
-    rng, size = np.random.default_rng(0), max(map(len, groups))
-    if len(groups) == 1:
-        samples = rng.choice(groups[0], (stats.RESAMPLES, size))
-    else:
-        table, lengths = np.array([np.resize(group, size) for group in groups]), np.array([len(group) for group in groups])
-        chosen = rng.integers(len(groups), size=(stats.RESAMPLES, len(groups), 1))
-        episode = (rng.random((stats.RESAMPLES, len(groups), size)) * lengths[chosen]).astype(np.intp)
-        samples = table[chosen, episode].reshape(stats.RESAMPLES, -1)
-    return [float(x) for x in np.quantile(statistic(samples), [0.025, 0.975])]
-
-
 def _mean(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(x.mean(-1))
 
@@ -144,7 +127,7 @@ def compare(own: Returns, ann: Returns) -> dict[str, Any] | None:
             theirs.append(np.array([[partner[key] for key in common] for partner in partners]).mean(0))
     if not ours:
         return None
-    low, high = bootstrap([a - b for a, b in zip(ours, theirs, strict=True)], _mean)
+    low, high = stats.bootstrap([a - b for a, b in zip(ours, theirs, strict=True)], _mean)
     pooled = np.concatenate(ours), np.concatenate(theirs)
     return {**stats.paired(*pooled), "low": low, "high": high, "episodes": len(pooled[0])}
 
@@ -182,7 +165,7 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                 cost["ratio_replaced"] = replaced["ann_uj"] / cost["snn_uj"]
             rate = {layer: float(np.mean([r[layer] for r in rates])) for layer in rates[0]} if rates else None
             summary = stats.summary(np.concatenate(groups))
-            summary["ci95"] = bootstrap(groups, stats.iqm)
+            summary["ci95"] = stats.bootstrap(groups, stats.iqm)
             rows.append(
                 {
                     "env": entry.env,
@@ -192,7 +175,7 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                     "frames": entry.frames,
                     "carry": scores[0].get("carry", entry.carry) if scores else entry.carry,
                     "protocol": protocol,
-                    "return": {**summary, "mean_ci95": bootstrap(groups, _mean)},
+                    "return": {**summary, "mean_ci95": stats.bootstrap(groups, _mean)},
                     "episodes": sum(map(len, groups)),
                     "training_seeds": len(groups),
                     "ann": like.name if partner and like is not None else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -37,6 +39,24 @@ def interval(values: ArrayLike, seed: int = 0, level: float = 0.95) -> tuple[flo
     samples = np.random.default_rng(seed).choice(x, (RESAMPLES, len(x)))
     low, high = np.quantile(iqm(samples), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def bootstrap(
+    groups: Sequence[NDArray[np.float64]], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> list[float]:
+    """95 % interval of a statistic of pooled episodes: training seeds are resampled, then the episodes of each.
+
+    With one training seed this is the bootstrap over episodes of :func:`interval`.
+    """
+    rng, size = np.random.default_rng(0), max(map(len, groups))
+    if len(groups) == 1:
+        samples = rng.choice(groups[0], (RESAMPLES, size))
+    else:
+        table, lengths = np.array([np.resize(group, size) for group in groups]), np.array([len(group) for group in groups])
+        chosen = rng.integers(len(groups), size=(RESAMPLES, len(groups), 1))
+        episode = (rng.random((RESAMPLES, len(groups), size)) * lengths[chosen]).astype(np.intp)
+        samples = table[chosen, episode].reshape(RESAMPLES, -1)
+    return [float(x) for x in np.quantile(statistic(samples), [0.025, 0.975])]
 
 
 def paired(a: ArrayLike, b: ArrayLike, seed: int = 0) -> dict[str, float]:

@@ -18,13 +18,13 @@ from conftest import PIXELS, Pixels
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from test_sb3_import import assert_same_q, dqn, rewrite, tensors, zipped
-
-pytestmark = pytest.mark.usefixtures("pixels")
 from torch import nn
 
 from snn_rl.errors import UserError
 from snn_rl.network import UnconvertibleError
 from snn_rl.sb3_import import load_zip
+
+pytestmark = pytest.mark.usefixtures("pixels")
 
 
 def test_another_activation_is_an_error(tmp_path: Path) -> None:

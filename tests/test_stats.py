@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from snn_rl.stats import interval, iqm, paired, summary
+from snn_rl.stats import bootstrap, interval, iqm, paired, summary
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:
@@ -79,3 +79,11 @@ def test_no_statistic_of_nothing_or_of_nonsense(statistic, values) -> None:
 def test_paired_needs_the_same_episodes() -> None:
     with pytest.raises(ValueError, match="got 2 and 3"):
         paired([1, 2], [1, 2, 3])
+
+
+def test_the_interval_over_training_seeds_is_wider_than_over_episodes_that_depend_on_them() -> None:
+    groups = [np.full(50, 0.0), np.full(50, 10.0), np.full(50, 20.0)]  # each seed always gets the same return
+    low, high = bootstrap(groups, lambda x: np.asarray(x.mean(-1)))
+    assert (low, high) == (0.0, 20.0)  # the same seed three times has probability 1/27 > 2.5 %
+    episodes = bootstrap([np.concatenate(groups)], lambda x: np.asarray(x.mean(-1)))
+    assert episodes[1] - episodes[0] < 5
