@@ -44,8 +44,10 @@ EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "retu
 class Agent:
     """A network with what is known about it.
 
-    ``made`` says how: command, seed, what it was made from, versions. ``scores`` maps a protocol to its evaluation
-    (the object that ``evaluate --json`` writes, without its episodes).
+    ``made`` says how: command, seed, what it was made from, versions, and how training went: ``curve``, what the learner said
+    of itself over the work done (``return``: mean of its last 100 episodes; ``loss``: mean of 50 gradient steps), and
+    ``selection``, the mean returns of the evaluations by which the network was chosen. ``scores`` maps a protocol to its
+    evaluation (the object that ``evaluate --json`` writes, without its episodes).
     """
 
     env: str

@@ -118,7 +118,7 @@ class Distiller:
                     log.add_scalar("train/loss", float(np.mean(losses)), done)
                     for name, rate in self.spike_rates().items():
                         log.add_scalar(f"snn/spike_rate/{name}", rate, done)
-                going = keeper.update(done, loss=f"{np.mean(losses):.3f}")
+                going = keeper.update(done, loss=float(np.mean(losses)))
         self.venv.close()
 
     def spike_rates(self) -> dict[str, float]:

@@ -20,6 +20,7 @@ from snn_rl.files import whole
 from snn_rl.network import QNetwork
 
 CHECKPOINT_SECONDS = 60.0
+CURVE_POINTS = 100  # of a training's curve
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a large replay buffer is written less often
 
 Weights = dict[str, Tensor]
@@ -68,6 +69,7 @@ class Keeper:
         self.identity = identity or {}
         self.done = 0
         self.evaluations: list[list[float]] = []  # [work done, mean return]
+        self.curve: dict[str, list[list[float]]] = {}  # what the learner says of itself -> [work done, value]
         self.best: Weights | None = None
         self.best_return = float("-inf")
         self._bar = tqdm(
@@ -114,7 +116,7 @@ class Keeper:
                         "resume with the same options, or remove it to start anew"
                     )
             self.network.load_state_dict(saved["network"])
-            self.done, self.evaluations = saved["done"], saved["evaluations"]
+            self.done, self.evaluations, self.curve = saved["done"], saved["evaluations"], saved.get("curve", {})
             self.best, self.best_return = saved["best"], saved["best_return"]
             self._before = saved["seconds"]
             self.restore(saved["state"])
@@ -130,12 +132,20 @@ class Keeper:
         """Time spent on this training, in all processes that worked on it."""
         return self._before + time.monotonic() - self._begun
 
-    def update(self, done: int, **shown: str) -> bool:
-        """Notes that ``done`` units of work are done; returns False when it is time to stop."""
+    def update(self, done: int, **shown: float) -> bool:
+        """Notes that ``done`` units of work are done; returns False when it is time to stop.
+
+        Args:
+            done: so far.
+            shown: how the learner finds itself doing, for the bar and for the training's curve.
+        """
+        if done * CURVE_POINTS // self.total > self.done * CURVE_POINTS // self.total:
+            for name, value in shown.items():
+                self.curve.setdefault(name, []).append([done, float(f"{value:.4g}")])
         self._bar.update(done - self.done)
         self.done = done
         if shown:
-            self._bar.set_postfix(shown, refresh=False)
+            self._bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()}, refresh=False)
         stop = done >= self.total
         if len(self.evaluations) < len(self.points) and done >= self.points[len(self.evaluations)]:
             stop = self._evaluate() or stop
@@ -169,6 +179,7 @@ class Keeper:
             "done": self.done,
             "seconds": self.seconds,
             "evaluations": self.evaluations,
+            "curve": self.curve,
             "best": self.best,
             "best_return": self.best_return,
             "state": self.state(),

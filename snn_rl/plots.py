@@ -1,4 +1,4 @@
-"""The plots: reward, energy and spike rates against T, from ``report.summarise``; a membrane beside what is hidden."""
+"""The plots: reward, energy and spike rates against T, from ``report.summarise``; how learning went; what membranes hold."""
 
 from __future__ import annotations
 
@@ -107,6 +107,24 @@ def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Fig
         rates = [row["spike_rate"].get(layer, np.nan) for layer in layers]
         axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={row['T']} {row['kind']}")
     axes.set_xticks(range(len(layers)), layers)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def learning(curves: dict[str, dict[str, Any]], title: str) -> Figure:
+    """How learning from reward went: mean return of the games that were learnt from, and of the evaluations.
+
+    Args:
+        curves: by agent, then by training seed: ``training`` and ``selection``, lists of ``(environment steps, return)``.
+        title: of the figure.
+    """
+    figure, axes = panel(title, "environment steps", "mean return")
+    for n, (name, seeds) in enumerate(curves.items()):
+        for k, curve in enumerate(seeds.values()):
+            colour = COLOURS[n % len(COLOURS)]
+            axes.plot(*zip(*curve["training"], strict=True), color=colour, linewidth=1.2, label=None if k else name)
+            label = None if k else f"{name}, selection"
+            axes.plot(*zip(*curve["selection"], strict=True), "o", color=colour, markersize=5, label=label)
     figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
     return figure
 

@@ -144,6 +144,7 @@ def prune_stage(
         "work": f"{keeper.done:,} {'gradient' if unit == 'update' else 'environment'} steps",
         "seconds": round(keeper.seconds, 1),
         "selection": keeper.evaluations,
+        "curve": keeper.curve,
         "command": agents.command(),
         "versions": agents.versions(),
     }

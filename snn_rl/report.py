@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from snn_rl import stats
 from snn_rl.errors import UserError
 from snn_rl.files import whole
-from snn_rl.plots import draw
+from snn_rl.plots import draw, learning
 
 CARD, EPISODES = "card.json", "episodes.csv"
 ZEROED = ", membrane zeroed"
@@ -45,6 +45,7 @@ class Entry:
     T: int
     frames: int
     carry: bool
+    curves: dict[str, Any] = field(default_factory=dict)  # training seed -> how learning from reward went
     scores: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     returns: dict[str, Returns] = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
 
@@ -88,6 +89,8 @@ def read(folders: Iterable[Path]) -> list[Entry]:
                 )
             key = (card["env"], card["name"], card["T"], card["frames"], bool(card["T"] and card["carry"]))
             entry = entries.setdefault(key, Entry(*key))
+            if "return" in (curve := card["made"].get("curve", {})):
+                entry.curves[str(card["made"]["seed"])] = {"training": curve["return"], "selection": card["made"]["selection"]}
             for protocol, score in card["scores"].items():
                 if not any(row["protocol"] == protocol for row in rows):
                     raise UserError(f"'{folder}' has a score for '{protocol}' without its episodes; run evaluate --save again")
@@ -247,6 +250,8 @@ def write(entries: Sequence[Entry], out: Path) -> list[Path]:
         folder = out / env.replace("/", "-") if len(environments) > 1 else out
         rows = summarise([entry for entry in entries if entry.env == env])
         plots, files = draw(rows), {}
+        if curves := {entry.name: entry.curves for entry in entries if entry.env == env and entry.curves}:
+            plots["learning.png"] = learning(curves, env)
         for name, figure in plots.items():
             figure.savefig(buffer := io.BytesIO())
             files[name] = buffer.getvalue()

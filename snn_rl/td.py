@@ -84,7 +84,7 @@ class _Watch(BaseCallback):
 
     def _on_step(self) -> bool:
         returns = [float(info["r"]) for info in self.model.ep_info_buffer or ()]
-        shown = {"return": f"{sum(returns) / len(returns):.1f}"} if returns else {}
+        shown = {"return": sum(returns) / len(returns)} if returns else {}
         return self.keeper.update(self.num_timesteps, **shown)
 
 

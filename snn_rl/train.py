@@ -56,6 +56,7 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
         "work": keeper.done,
         "seconds": round(keeper.seconds, 1),
         "selection": keeper.evaluations,
+        "curve": keeper.curve,
         "command": agents.command(),
         "versions": agents.versions(),
     }

@@ -21,6 +21,7 @@ def net() -> QNetwork:
 def make(path: Path, network: QNetwork, values: list[float], **kwargs: Any) -> Keeper:
     scores = iter(values)
     settings: dict[str, Any] = {
+        "total": 6,
         "unit": "step",
         "description": "test",
         "points": [2, 4, 6],
@@ -30,7 +31,7 @@ def make(path: Path, network: QNetwork, values: list[float], **kwargs: Any) -> K
         "identity": {"seed": 0},
         "show": False,
     }
-    return Keeper(path, network, 6, **(settings | kwargs))
+    return Keeper(path, network, **(settings | kwargs))
 
 
 def fill(network: QNetwork, value: float) -> None:
@@ -50,6 +51,17 @@ def test_the_best_evaluated_network_is_kept_and_of_equals_the_later(tmp_path: Pa
     keeper.finish()
     assert next(network.parameters()).max() == 6
     assert keeper.evaluations == [[2, 5.0], [4, 9.0], [6, 9.0]]
+
+
+def test_the_curve_has_a_hundred_points_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    for begin, end in ((0, 500), (500, 1000)):
+        with make(tmp_path / "c", net(), [], total=1000, points=[]) as keeper:
+            assert keeper.resume() == (begin > 0)
+            for done in range(begin + 1, end + 1):
+                keeper.update(done, loss=done / 3)
+            keeper.save()
+    assert [done for done, _ in keeper.curve["loss"]] == list(range(10, 1001, 10))
+    assert keeper.curve["loss"][0] == [10, 3.333]
 
 
 def test_training_stops_early_at_the_wanted_return(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_the_ann_is_trained_from_nothing_and_its_card_says_how(ann: Agent, tmp_p
     card = json.loads((tmp_path / "ann" / "card.json").read_text())
     assert (card["T"], card["env"], card["made"]["seed"], card["made"]["work"]) == (0, "CartPole-v1", 0, 300)
     assert len(card["made"]["selection"]) == 2
+    assert card["made"]["curve"]["return"][-1][0] == 300
     assert list((tmp_path / "tensorboard" / "ann").glob("events*"))
 
 

@@ -202,6 +202,18 @@ def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_repla
     assert "replaced" not in report.table(like)
 
 
+def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:
+    folder = agent(tmp_path / "run", "T1-td", 1, {"greedy": [3.0]})
+    assert not any("learning" in path.name for path in report.write(report.read([folder]), tmp_path / "without"))
+    card = json.loads((folder / "card.json").read_text())
+    card["made"] = {"seed": 0, "curve": {"return": [[10, 1.0], [20, 2.5]]}, "selection": [[20, 3.0]]}
+    (folder / "card.json").write_text(json.dumps(card))
+    (entry,) = report.read([folder])
+    assert entry.curves == {"0": {"training": [[10, 1.0], [20, 2.5]], "selection": [[20, 3.0]]}}
+    assert tmp_path / "with" / "learning.png" in report.write([entry], tmp_path / "with")
+    assert "![learning.png](learning.png)" in (tmp_path / "with" / "report.md").read_text()
+
+
 def test_energy_is_the_mean_over_agents_layer_by_layer_too() -> None:
     scores = [{"energy": {**SNN_ENERGY, "snn_uj": uj, "acs_by_layer": {"fc2": acs}}} for uj, acs in ((4.0, 10.0), (6.0, 30.0))]
     assert report.energy(scores) == {**report.energy(scores), "snn_uj": 5.0, "ratio": 2.0, "acs_by_layer": {"fc2": 20.0}}
