@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +112,23 @@ def lstm(path: Path) -> dict[str, Any]:
     }
 
 
+def numbers(values: Iterable[int]) -> str:
+    """``1 or 3``."""
+    return " or ".join(map(str, sorted(set(values))))
+
+
 def section(rows: list[dict[str, Any]]) -> str:
     """The table of one environment under a line that says how it was measured."""
     greedy = [row for row in rows if row["protocol"].startswith("greedy")]
-    seeds = sorted({row["training_seeds"] for row in greedy})
-    played = sorted({row["episodes"] // row["training_seeds"] for row in greedy})
-    frames = sorted({row["frames"] for row in rows})
-    said = [f"{' or '.join(map(str, seeds))} training seed{'s' * (seeds != [1])}"]
-    said += [f"{' or '.join(map(str, played))} episodes per agent and seed", f"frames: {' or '.join(map(str, frames))}"]
-    return f"**{rows[0]['env']}** ({', '.join(said)}, greedy)\n\n{table(rows)}"
+    noisy = [row for row in rows if row not in greedy]
+    seeds = numbers(row["training_seeds"] for row in greedy)
+    said = (
+        f"{seeds} training seed{'s' * (seeds != '1')}, frames: {numbers(row['frames'] for row in rows)}; per agent and seed "
+    )
+    said += f"{numbers(row['episodes'] // row['training_seeds'] for row in greedy)} greedy episodes"
+    if noisy:
+        said += f", {numbers(row['episodes'] // row['training_seeds'] for row in noisy)} with random or sticky actions"
+    return f"**{rows[0]['env']}** ({said})\n\n{table(rows)}"
 
 
 def experiment(path: Path) -> str:
