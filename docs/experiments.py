@@ -4,7 +4,8 @@
 
 Each value is trained with each seed, the same number of gradient steps whatever it is, in runs/experiments (an interrupted
 experiment goes on there; trainings with the recipe's own value are shared by experiments of the same setting). Each agent
-then plays the episodes that every agent plays, what it was converted from too. All is written to docs/results/ENV/NAME.json.
+then plays the episodes that every agent plays, what it was converted from too. All is written to docs/results/ENV/NAME.json;
+what is there already, of the same setting, is kept and not trained again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from snn_rl import agents
 from snn_rl.console import run
 from snn_rl.convert import convert
 from snn_rl.environments import load_recipe
+from snn_rl.errors import UserError
 from snn_rl.evaluate import describe, evaluate
 from snn_rl.files import write_json
 from snn_rl.prune import prune_stage
@@ -31,12 +33,13 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is varied. ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T."""
+    """What is varied. ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; None
+    for those of the recipe's stages (where there is one stage only, it has them all)."""
 
     env: str
     key: str
     values: tuple[Any, ...]
-    steps: int
+    steps: int | None
     frames: int | None = None
     T: int = 1
     objective: str = "distill"
@@ -45,7 +48,7 @@ class Experiment:
 
 EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
-    "stages": Experiment("PongNoFrameskip-v4", "start", (1, 5), 4_000, frames=4),
+    "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), None, frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
     "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 9_000, frames=1),
     "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.1, 0.2, 0.4), 9_000, frames=1),
@@ -56,21 +59,28 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     """One training and its score; what is finished is only read."""
     recipe = load_recipe(experiment.env, experiment.frames)
     own = getattr(recipe.prune, experiment.key) == value
-    setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps}"
+    setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps or 'recipe'}"
     folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
     record = folder / "result.json"
     if record.is_file():
         return {experiment.key: value, **json.loads(record.read_text())}
     changed = dataclasses.replace(recipe.prune, **{experiment.key: value})
     stages = range(max(changed.start, experiment.T), experiment.T - 1, -1)
-    steps = experiment.steps // len(stages)
-    changed = dataclasses.replace(changed, gradient_steps=(steps,))
+    if experiment.steps is not None:
+        changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
+    elif len(stages) == 1:
+        changed = dataclasses.replace(changed, gradient_steps=(sum(changed.gradient_steps),))
+    steps = changed.gradient_steps[0]
     played = recipe.train.learning_starts + steps * recipe.td.train_freq  # environment steps of as many gradient steps of td
     recipe = dataclasses.replace(recipe, prune=changed, td=dataclasses.replace(recipe.td, timesteps=played))
     ann = agents.load(f"{recipe.ann_env}/ann")
     fewer = f"-frames{recipe.frames}" if recipe.frames != ann.frames else ""
-    agent = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames)
-    agent.name = f"converted-T{stages[0]}{fewer}"
+    name = f"converted-T{stages[0]}{fewer}"
+    if not (folder / name).exists():
+        agent = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames)
+        agent.name = name
+        agents.save(agent, folder / name, half=recipe.half)
+    agent = agents.load(folder / name)
     converted, seconds = evaluate(agent, recipe)["return"], 0.0
     for T in stages:
         agent = prune_stage(
@@ -89,11 +99,20 @@ def main(argv: list[str] | None = None) -> int:
     """``python docs/experiments.py NAME``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=EXPERIMENTS)
-    name = parser.parse_args(argv).name
-    experiment = EXPERIMENTS[name]
-    results = [train(experiment, value, seed) for seed in experiment.seeds for value in experiment.values]
-    out = RESULTS / experiment.env / f"{name}.json"
-    write_json({"experiment": dataclasses.asdict(experiment), "results": results}, out)
+    parser.add_argument("--seeds", type=int, nargs="+", help="only these (default: all of the experiment)")
+    args = parser.parse_args(argv)
+    experiment = EXPERIMENTS[args.name]
+    out = RESULTS / experiment.env / f"{args.name}.json"
+    setting = json.loads(json.dumps(dataclasses.asdict(experiment)))
+    known = json.loads(out.read_text()) if out.exists() else {"experiment": setting, "results": []}
+    if known["experiment"] != setting:
+        raise UserError(f"'{out}' is of another setting; remove it to measure anew")
+    found = {(one["training_seed"], one[experiment.key]): one for one in known["results"]}
+    for seed in args.seeds or experiment.seeds:
+        for value in experiment.values:
+            if (seed, value) not in found:
+                found[seed, value] = train(experiment, value, seed)
+                write_json({"experiment": setting, "results": [found[key] for key in sorted(found)]}, out)
     print(out)
     return 0
 
