@@ -132,12 +132,13 @@ def section(rows: list[dict[str, Any]]) -> str:
 
 
 def experiment(path: Path) -> str:
-    """Table and figure of what docs/experiments.py wrote: a line for each value of the key that was varied."""
+    """Table and figure of what docs/experiments.py wrote: a line for each value of the key that was varied. *converted* is
+    what training began with."""
     record = json.loads(path.read_text())
     setting = record["experiment"]
     key, image = setting["key"], path.with_suffix(".png")
     figures.draw(record).savefig(image)
-    lines = []
+    lines, begun = [], all("converted" in one for one in record["results"])
     for value in setting["values"]:
         trained = figures.runs(record, value)
         groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
@@ -145,13 +146,15 @@ def experiment(path: Path) -> str:
         lines.append(
             [
                 f"{value:g}",
-                ", ".join(f"{group.mean():.1f}" for group in groups),
+                *([", ".join(f"{one['converted']['mean']:.2f}" for one in trained)] if begun else []),
+                ", ".join(f"{group.mean():.2f}" for group in groups),
                 f"{iqm(np.concatenate(groups)):.2f} [{low:.2f}, {high:.2f}]",
                 f"{np.mean([np.mean(list(one['spike_rate'].values())) for one in trained]):.3f}",
                 f"{pooled(trained)['ratio']:.2f}",
             ]
         )
-    rows = markdown([f"`{key}`", "mean return of each training", "IQM [95 %]", "spikes", "all"], lines, 1)
+    head = [f"`{key}`", *["converted"] * begun, "mean return of each training", "IQM [95 %]", "spikes", "all"]
+    rows = markdown(head, lines, 1)
     return f"{rows}\n\n![Mean return of each training]({image.relative_to(HERE)})"
 
 
