@@ -122,7 +122,12 @@ def learning(curves: dict[str, dict[str, Any]], title: str) -> Figure:
     for n, (name, seeds) in enumerate(curves.items()):
         for k, curve in enumerate(seeds.values()):
             colour = COLOURS[n % len(COLOURS)]
-            axes.plot(*zip(*curve["training"], strict=True), color=colour, linewidth=1.2, label=None if k else name)
+            axes.plot(
+                *zip(*curve["training"], strict=True),
+                color=colour,
+                linewidth=1.2,
+                label=None if k else f"{name}, last 100 games",
+            )
             label = None if k else f"{name}, selection"
             axes.plot(*zip(*curve["selection"], strict=True), "o", color=colour, markersize=5, label=label)
     figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)

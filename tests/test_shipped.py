@@ -20,6 +20,7 @@ def test_the_catalogue_holds_the_promised_agents() -> None:
     for env, names in {
         "CartPole-v1": chain,
         "PongNoFrameskip-v4": chain | {"T1-frames1"},
+        "FreewayNoFrameskip-v4": {"ann", "T1"},
         "CartPoleNoVel-v1": hidden,
         "CartPoleFlicker-v1": hidden,
     }.items():
