@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import signal
 import time
@@ -141,6 +142,8 @@ class Keeper:
         """
         if done * CURVE_POINTS // self.total > self.done * CURVE_POINTS // self.total:
             for name, value in shown.items():
+                if not math.isfinite(value):  # a card holds none; what became of the network, its loading will say
+                    continue
                 self.curve.setdefault(name, []).append([done, float(f"{value:.4g}")])
         self._bar.update(done - self.done)
         self.done = done

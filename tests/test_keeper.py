@@ -64,6 +64,13 @@ def test_the_curve_has_a_hundred_points_and_goes_on_after_an_interruption(tmp_pa
     assert keeper.curve["loss"][0] == [10, 3.333]
 
 
+def test_a_curve_holds_only_numbers(tmp_path: Path) -> None:
+    with make(tmp_path / "c", net(), [], points=[]) as keeper:
+        keeper.update(1, loss=float("nan"))
+        keeper.update(2, loss=1.0)
+    assert keeper.curve == {"loss": [[2, 1.0]]}
+
+
 def test_training_stops_early_at_the_wanted_return(tmp_path: Path) -> None:
     with make(tmp_path / "c", net(), [5.0], stop_at=5.0) as keeper:
         assert keeper.update(1)
