@@ -44,7 +44,7 @@ def check_writable(path: Path) -> None:
 def check_new(folder: Path) -> None:
     """Raises UserError if an output folder exists, OSError if it cannot be written: before the work, not after it."""
     if folder.exists():
-        raise UserError(f"'{folder}' exists already; choose another --out, remove it, or add --resume if it is such a run")
+        raise UserError(f"'{folder}' exists already; choose another --out or remove it")
     check_writable(folder)
 
 
@@ -62,6 +62,8 @@ def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:
     """
     written = out / SETTINGS
     if not resume:
+        if (out / SETTINGS).is_file():
+            raise UserError(f"'{out}' exists already; add --resume to go on with that run, choose another --out or remove it")
         check_new(out)
         out.mkdir(parents=True)
     elif written.is_file():

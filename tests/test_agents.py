@@ -269,3 +269,12 @@ def test_an_agent_predicts_by_sb3s_contract() -> None:
     agent = agents.load("CartPole-v1/T1")
     mean, _ = evaluate_policy(agent, make_vec_env("CartPole-v1", 2, seed=0), n_eval_episodes=2)
     assert mean == 500
+
+
+def test_only_a_run_that_could_be_resumed_is_offered_to_be(tmp_path: Path) -> None:
+    files.begin_run(tmp_path / "run", {"seed": 0}, resume=False)
+    with pytest.raises(UserError, match="add --resume"):
+        files.begin_run(tmp_path / "run", {"seed": 0}, resume=False)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match=r"exists already; choose another --out or remove it$"):
+        files.begin_run(tmp_path / "other", {"seed": 0}, resume=False)
