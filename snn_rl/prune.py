@@ -115,7 +115,16 @@ def prune_stage(
         learner = Distiller(network, teacher.network.to(device), venv, recipe.prune, agent.frames, number, full)
     else:
         total, unit = recipe.td.timesteps, "step"
-        model = td.build(recipe, T, seed=seed, frames=agent.frames, carry=network.carry, device=device, initial=network)
+        model = td.build(
+            recipe,
+            T,
+            seed=seed,
+            frames=agent.frames,
+            carry=network.carry,
+            device=device,
+            initial=network,
+            trained="conversion" not in agent.made,  # what a conversion gives has not been trained
+        )
         learner = td.TDLearner(model)
         network = learner.network
     count = (recipe.prune if teacher else recipe.td).evaluations

@@ -29,7 +29,7 @@ class TrainRecipe:
     n_envs: int = 1
     net_arch: tuple[int, ...] = (256, 256)
     learning_rate: float = 1e-3
-    data_init: bool = False  # the network begins with currents and Q-values to fit the first random play
+    data_init: bool = False  # training by reward begins with currents and Q-values that fit the first random play
     adam_eps: float = 1e-8  # added to the root of Adam's second moments: where gradients are small, steps are small too
     cool_down: float = 0.0  # last part of training, in which the learning rate falls linearly to 0
     buffer_size: int = 50_000
@@ -89,6 +89,7 @@ class TDRecipe:
 
     timesteps: int = 100_000
     learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
+    adam_eps: float = 1e-8  # see [train]; a spiking network's gradients are smaller than its ANN's
     batch_size: int = 32  # sequences
     sequence_length: int = 12
     burn_in: int = 4

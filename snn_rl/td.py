@@ -26,12 +26,25 @@ def falling(rate: float, part: float) -> Callable[[float], float]:
 
 
 def build(
-    recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool, device: th.device, initial: QNetwork | None = None
+    recipe: Recipe,
+    T: int,
+    *,
+    seed: int,
+    frames: int,
+    carry: bool,
+    device: th.device,
+    initial: QNetwork | None = None,
+    trained: bool = False,
 ) -> SpikingDQN:
-    """A learner for an environment, with the recipe's numbers; ``initial`` gives the weights to start from."""
+    """A learner for an environment, with the recipe's numbers.
+
+    ``initial`` gives the weights to start from. Unless it is ``trained`` to play already, learning begins with random play,
+    and where the recipe says ``data_init`` the network is fitted to that.
+    """
     settings, spiking = recipe.train, recipe.td
     rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
     train_freq = spiking.train_freq if T else settings.train_freq
+    adam_eps = spiking.adam_eps if T else settings.adam_eps
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     image = len(venv.observation_space.shape or ()) == 3
     model = SpikingDQN(
@@ -42,7 +55,7 @@ def build(
         sequence_length=spiking.sequence_length,
         burn_in=spiking.burn_in,
         n_steps=settings.n_steps,
-        data_init=settings.data_init and initial is None,
+        data_init=settings.data_init and not trained,
         learning_rate=falling(rate, part),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
@@ -52,13 +65,13 @@ def build(
         gradient_steps=settings.gradient_steps * max(settings.n_envs // train_freq, 1),
         target_update_interval=settings.target_update_interval,
         tau=settings.tau,
-        exploration_initial_eps=1.0 if initial is None else settings.exploration_final_eps,
+        exploration_initial_eps=settings.exploration_final_eps if trained else 1.0,
         exploration_fraction=settings.exploration_fraction,
         exploration_final_eps=settings.exploration_final_eps,
         max_grad_norm=settings.max_grad_norm,
         bfloat16=image,
         policy_kwargs={
-            "optimizer_kwargs": {"fused": True, "eps": settings.adam_eps},
+            "optimizer_kwargs": {"fused": True, "eps": adam_eps},
             **({} if image else {"net_arch": list(settings.net_arch)}),
         },
         replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
@@ -70,7 +83,7 @@ def build(
             q_net.network = QNetwork(initial.spec, T, initial.input_scale, carry).to(device)
             q_net.network.load_state_dict(initial.state_dict())
         model.policy.optimizer = th.optim.Adam(
-            model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], eps=settings.adam_eps, fused=True
+            model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], eps=adam_eps, fused=True
         )
     return model
 

@@ -69,6 +69,8 @@ def test_standardized_currents_have_mean_0_and_deviation_1(spec: list) -> None:
 @pytest.mark.parametrize("T", [0, 1, 3])
 def test_an_initialized_network_is_driven_everywhere_and_answers_with_the_mean_return(T: int) -> None:
     network, observations = QNetwork(conv_spec(), T), 200 + 10 * th.rand(60, 1, 8, 8)  # a bright background
+    for lif in network.lifs:
+        lif.set(v_th=5.0)  # as a conversion may leave it
     initialize(network, observations, -2.0)
     record: list[Tensor] = []
     q, _ = network.unroll(observations.unsqueeze(0), record=record)

@@ -63,18 +63,37 @@ def test_a_learning_rate_stays_and_then_falls_to_zero() -> None:
 
 def test_the_learner_follows_its_recipe(recipe: Recipe) -> None:
     settings = dataclasses.replace(recipe.train, tau=0.5, cool_down=0.5, n_envs=2, adam_eps=1e-4)
-    changed = dataclasses.replace(recipe, train=settings)
+    changed = dataclasses.replace(recipe, train=settings, td=dataclasses.replace(recipe.td, adam_eps=1e-6))
     model = td.build(changed, 0, seed=0, frames=1, carry=False, device=CPU)
     assert (model.tau, model.lr_schedule(0.25)) == (0.5, settings.learning_rate / 2)
     assert model.policy.optimizer.param_groups[0]["eps"] == 1e-4
     again = td.build(
         changed, 1, seed=0, frames=1, carry=True, device=CPU, initial=QNetwork(model.policy.q_net.network.spec, 1)
     )
-    assert again.policy.optimizer.param_groups[0]["eps"] == 1e-4
+    assert again.policy.optimizer.param_groups[0]["eps"] == 1e-6  # the ANN's is too large for a spiking network's gradients
     spiking = changed.td
     assert (again.batch_size, again.sequence_length, again.burn_in) == (8, spiking.sequence_length, spiking.burn_in)
     assert again.lr_schedule(0.5) == spiking.learning_rate / 2
     assert (again.train_freq.frequency, again.gradient_steps) == (2, 1)  # in each of 2 environments: every 4 steps
+
+
+@pytest.mark.parametrize(("trained", "epsilon"), [(False, 1.0), (True, 0.02)])
+def test_what_cannot_play_yet_begins_learning_from_reward_with_random_play(
+    trained: bool, epsilon: float, ann: Agent, recipe: Recipe
+) -> None:
+    settings = dataclasses.replace(recipe.train, data_init=True, exploration_final_eps=0.02)
+    initial = QNetwork(ann.network.spec, 1)
+    model = td.build(
+        dataclasses.replace(recipe, train=settings),
+        1,
+        seed=0,
+        frames=1,
+        carry=True,
+        device=CPU,
+        initial=initial,
+        trained=trained,
+    )
+    assert (model.data_init, model.exploration_initial_eps) == (not trained, epsilon)
 
 
 def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Recipe) -> None:
