@@ -3,9 +3,10 @@
     python docs/experiments.py burn-in
 
 Each value is trained with each seed, the same number of gradient steps whatever it is, in runs/experiments (an interrupted
-experiment goes on there; trainings with the recipe's own value are shared by experiments of the same setting). Each agent
-then plays the episodes that every agent plays, what it was converted from too. All is written to docs/results/ENV/NAME.json;
-what is there already, of the same setting, is kept and not trained again.
+experiment goes on there; trainings with the recipe's own value are shared by experiments of the same setting, and where
+these are the trainings behind a shipped agent, its episodes are read instead). Each agent then plays the episodes that every
+agent plays, what it was converted from too. All is written to docs/results/ENV/NAME.json; what is there already, of the same
+setting, is kept and not trained again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from snn_rl.errors import UserError
 from snn_rl.evaluate import describe, evaluate
 from snn_rl.files import write_json
 from snn_rl.prune import prune_stage
+from snn_rl.recipes import Recipe
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -55,10 +57,33 @@ EXPERIMENTS = {
 }
 
 
+def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any] | None:
+    """The score of a training by the recipe as it is, if it is in the catalogue. Spikes and energy are those of the shipped
+    seed, and missing for the others."""
+    stages = range(max(recipe.prune.start, experiment.T), experiment.T - 1, -1)
+    steps = [recipe.prune.gradient_steps[min(T, len(recipe.prune.gradient_steps)) - 1] for T in stages]
+    frames = load_recipe(experiment.env).frames
+    name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "")
+    if experiment.objective != recipe.prune.objective or experiment.steps not in (None, sum(steps)):
+        return None
+    if name not in agents.shipped():
+        return None
+    agent = agents.load(name)
+    played = [row for row in agent.episodes if (row["training_seed"], row["protocol"]) == (str(seed), "greedy")]
+    if not played:
+        return None
+    read = {"start": lambda text: int(text) if text else None, "seed": int, "return": float, "length": int}
+    episodes = [{key: parse(row[key]) for key, parse in read.items()} for row in played]
+    score = agent.scores["greedy"] if agent.made["seed"] == seed else {"agent": agent.label}
+    return {**score, "training_seed": seed, "shipped": True, "episodes": episodes}
+
+
 def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     """One training and its score; what is finished is only read."""
     recipe = load_recipe(experiment.env, experiment.frames)
     own = getattr(recipe.prune, experiment.key) == value
+    if own and (known := shipped(experiment, recipe, seed)):
+        return {experiment.key: value, **known}
     setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps or 'recipe'}"
     folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
     record = folder / "result.json"

@@ -36,12 +36,13 @@ def by_value(record: dict[str, Any]) -> Figure:
 
 
 def by_energy(record: dict[str, Any]) -> Figure:
-    """Mean return against energy per decision: one point for each training, a line through the means of each value."""
+    """Mean return against energy per decision: one point for each training whose energy was kept, a line through the means
+    of each value."""
     setting = record["experiment"]
     figure, plot = panel(f"{setting['env']}, T={setting['T']}", "energy per decision (uJ)", "mean return of each training")
     middle = []
     for n, value in enumerate(setting["values"]):
-        points = np.array([(run["energy"]["snn_uj"], mean_return(run)) for run in runs(record, value)])
+        points = np.array([(run["energy"]["snn_uj"], mean_return(run)) for run in runs(record, value) if "energy" in run])
         plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{setting['key']} = {value:g}")
         middle.append(points.mean(0))
     plot.plot(*np.array(middle).T, color="#999999", linewidth=1, zorder=2)

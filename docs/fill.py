@@ -133,23 +133,24 @@ def section(rows: list[dict[str, Any]]) -> str:
 
 def experiment(path: Path) -> str:
     """Table and figure of what docs/experiments.py wrote: a line for each value of the key that was varied. *converted* is
-    what training began with."""
+    what training began with; like spikes and energy it is not known of all shipped agents' trainings."""
     record = json.loads(path.read_text())
     setting = record["experiment"]
     key, image = setting["key"], path.with_suffix(".png")
     figures.draw(record).savefig(image)
-    lines, begun = [], all("converted" in one for one in record["results"])
+    lines, begun = [], any("converted" in one for one in record["results"])
     for value in setting["values"]:
         trained = figures.runs(record, value)
         groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
         low, high = bootstrap(groups, iqm)
+        before = ", ".join(f"{one['converted']['mean']:.2f}" for one in trained if "converted" in one)
         lines.append(
             [
                 f"{value:g}",
-                *([", ".join(f"{one['converted']['mean']:.2f}" for one in trained)] if begun else []),
+                *[before or "-"] * begun,
                 ", ".join(f"{group.mean():.2f}" for group in groups),
                 f"{iqm(np.concatenate(groups)):.2f} [{low:.2f}, {high:.2f}]",
-                f"{np.mean([np.mean(list(one['spike_rate'].values())) for one in trained]):.3f}",
+                f"{np.mean([np.mean(list(one['spike_rate'].values())) for one in trained if 'spike_rate' in one]):.3f}",
                 f"{pooled(trained)['ratio']:.2f}",
             ]
         )
