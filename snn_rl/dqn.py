@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch as th
@@ -45,13 +45,15 @@ class SpikingDQN(DQN):
         n_steps: of the returns.
         data_init: before the first update, fit the untrained network to what the first play held: its currents to the
             observations and its Q-values to the mean return (see :func:`~snn_rl.calibrate.initialize`).
+        warm_up_eps: probability of a random action before ``learning_starts``; 1 as in DQN, less where the network can
+            play already.
         batch_size: sequences per gradient step.
         bfloat16: compute products in bfloat16 where the processor has it.
         kwargs: DQN's other arguments.
 
     Raises:
-        UserError: if ``sequence_length`` or ``n_steps`` is below 1 or ``burn_in`` below 0, or the replay buffer does not
-            fit into memory.
+        UserError: if ``sequence_length`` or ``n_steps`` is below 1 or ``burn_in`` below 0, the replay buffer does not fit
+            into memory or holds no sequence of that length, or it is of a class that holds no sequences.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -73,6 +75,7 @@ class SpikingDQN(DQN):
         double_q: bool = True,
         n_steps: int = 1,
         data_init: bool = False,
+        warm_up_eps: float = 1.0,
         buffer_size: int = 100_000,
         bfloat16: bool = False,
         policy_kwargs: dict[str, Any] | None = None,
@@ -84,12 +87,15 @@ class SpikingDQN(DQN):
             raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
         if {"T", "carry"} & (policy_kwargs or {}).keys():
             raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
+        replay_buffer_class = replay_buffer_class or SequenceReplayBuffer
+        if not issubclass(replay_buffer_class, SequenceReplayBuffer):
+            raise UserError(f"{replay_buffer_class.__name__} holds no sequences: leave replay_buffer_class out")
         super().__init__(
             policy,
             env,
             buffer_size=buffer_size,
             policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry},
-            replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
+            replay_buffer_class=replay_buffer_class,
             _init_setup_model=False,
             **kwargs,
         )
@@ -98,21 +104,49 @@ class SpikingDQN(DQN):
         self.sequence_length = 1 if stateless else sequence_length
         self.burn_in = 0 if stateless else burn_in
         self.double_q, self.n_steps, self.data_init, self.bfloat16 = double_q, n_steps, data_init, bfloat16
+        self.warm_up_eps = warm_up_eps
+        self.normalizes_observations = False  # told to those who read the saved file: the statistics are not in it
         self._last_states: State | None = None
         if _init_setup_model:
             self._setup_model()
 
     def _setup_model(self) -> None:
         n_steps, self.n_steps = self.n_steps, 1  # the parent would look for its own n-step buffer
-        if self.env is not None and "frame_stack" not in self.replay_buffer_kwargs:
-            stacked = unwrap_vec_wrapper(self.env, VecFrameStack)
-            if stacked is not None:
-                self.replay_buffer_kwargs["frame_stack"] = stacked.stacked_obs.n_stack
-        self.replay_buffer_kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
+        kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
+        stacked = None if self.env is None else unwrap_vec_wrapper(self.env, VecFrameStack)
+        if stacked is not None:
+            kwargs.setdefault("frame_stack", stacked.stacked_obs.n_stack)
+        self.replay_buffer_kwargs = kwargs
         super()._setup_model()
         self.n_steps = n_steps
+        buffer = self.replay_buffer
+        needed = self._window + buffer.frame_stack - 1  # a full ring has lost the frames before its oldest slot
+        if buffer.buffer_size < needed:
+            raise UserError(
+                f"a buffer_size of {self.buffer_size:,} is {buffer.buffer_size:,} steps in each of {self.n_envs} environments "
+                f"and a sequence takes {needed}; use a buffer_size of at least {needed * self.n_envs:,}"
+            )
         self._rng = np.random.default_rng(self.seed)
         self._last_states = None
+
+    @property
+    def _window(self) -> int:
+        """Slots of a sequence with all that its last return needs."""
+        return self.burn_in + self.sequence_length + self.n_steps
+
+    @classmethod
+    def load(cls, path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Stable-Baselines3's.
+
+        Raises:
+            UserError: for T or carry, which belong to the saved network.
+        """
+        if {"T", "carry"} & kwargs.keys():
+            raise UserError(
+                "T and carry belong to the saved network and cannot be changed by load(): for fewer timesteps use "
+                "python -m snn_rl.prune, to zero the membranes in play python -m snn_rl.evaluate --no-carry"
+            )
+        return super().load(path, *args, **kwargs)
 
     def _explore(self, q: Tensor, epsilon: float) -> NDArray[np.int64]:
         """Epsilon-greedy actions, one coin per environment."""
@@ -145,7 +179,7 @@ class SpikingDQN(DQN):
         observation = cast(NDArray[Any], self._last_obs)
         q, self._last_states, _ = self.policy.advance(observation, self._last_states, self._last_episode_starts)
         warm_up = self.num_timesteps < learning_starts
-        action = self._explore(q, self.exploration_initial_eps if warm_up else self.exploration_rate)
+        action = self._explore(q, self.warm_up_eps if warm_up else self.exploration_rate)
         return action, action
 
     def _store_transition(
@@ -183,6 +217,8 @@ class SpikingDQN(DQN):
         if reset_num_timesteps or self._last_obs is None:  # the parent resets the environments
             self._last_states = None
             self.replay_buffer.begin()
+        normalize = self._vec_normalize_env
+        self.normalizes_observations = normalize is not None and normalize.norm_obs
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
@@ -194,14 +230,13 @@ class SpikingDQN(DQN):
         """``gradient_steps`` updates from ``batch_size`` sequences each."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        length = self.burn_in + self.sequence_length + self.n_steps
-        if not self.replay_buffer.windows(length).any():
+        if not self.replay_buffer.windows(self._window).any():
             return  # not enough play yet, as after loading a model without its replay buffer
         if self.data_init and not self._n_updates:
             self._initialize()
         losses = []
         for _ in range(gradient_steps):
-            batch = self._normalized(self.replay_buffer.sample_sequences(batch_size, length))
+            batch = self._normalized(self.replay_buffer.sample_sequences(batch_size, self._window))
             spikes: list[Tensor] = []
             with mixed_precision(self.device, self.bfloat16):
                 loss = self._td_loss(batch, spikes)

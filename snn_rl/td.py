@@ -45,6 +45,7 @@ def build(
     rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
     train_freq = spiking.train_freq if T else settings.train_freq
     adam_eps = spiking.adam_eps if T else settings.adam_eps
+    eps = settings.exploration_final_eps if trained else 1.0
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     image = len(venv.observation_space.shape or ()) == 3
     model = SpikingDQN(
@@ -65,7 +66,8 @@ def build(
         gradient_steps=settings.gradient_steps * max(settings.n_envs // train_freq, 1),
         target_update_interval=settings.target_update_interval,
         tau=settings.tau,
-        exploration_initial_eps=settings.exploration_final_eps if trained else 1.0,
+        exploration_initial_eps=eps,
+        warm_up_eps=eps,
         exploration_fraction=settings.exploration_fraction,
         exploration_final_eps=settings.exploration_final_eps,
         max_grad_norm=settings.max_grad_norm,

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch as th
 from conftest import counts, dqn, same
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from snn_rl import SpikingDQN
+from snn_rl.errors import UserError
 
 
 class Spy:
@@ -75,7 +77,7 @@ def test_membranes_advance_whether_the_action_is_random_or_not(epsilon: float) -
 
 
 def test_each_environment_has_a_coin_of_its_own() -> None:
-    model = dqn(counts(*[5] * 400), target_update_interval=1000)
+    model = dqn(counts(*[5] * 400), buffer_size=2400, target_update_interval=1000)
     model.exploration_rate = 0.5
     observation = np.tile(np.float32([0.3, 0.2]), (400, 1))  # the greedy action is the same everywhere
     greedy, _ = model.predict(observation, deterministic=True)
@@ -206,3 +208,31 @@ def test_evaluation_in_the_midst_of_learning_leaves_no_trace_in_it() -> None:
     assert any(float(v.abs().sum()) > 0 for v in alone._last_states)
     assert same(alone._last_states, watched._last_states)
     assert same(alone.q_net.state_dict().values(), watched.q_net.state_dict().values())
+
+
+def test_the_warm_up_is_random_unless_it_shall_not_be() -> None:
+    for warm_up, shares in ((1.0, (0.3, 0.7)), (0.0, (0.0, 0.0))):
+        model = dqn(counts(5), learning_starts=10_000, exploration_initial_eps=0.05, warm_up_eps=warm_up)
+        readout = model.policy.q_net.network.synapses[-1][0]
+        with th.no_grad():
+            readout.weight.zero_()
+            readout.bias.copy_(th.tensor([1.0, 0.0]))  # the network always chooses action 0
+        model.learn(200)
+        assert shares[0] <= model.replay_buffer.action[0, :200].mean() <= shares[1]
+
+
+def test_a_buffer_that_holds_no_sequence_is_an_error() -> None:
+    dqn(counts(5, 7), buffer_size=12)  # 2 burnt in + 3 learnt + 1 for the return, in each of 2 environments
+    with pytest.raises(UserError, match=r"buffer_size of 11 is 5 steps in each of 2 environments.* at least 12"):
+        dqn(counts(5, 7), buffer_size=11)
+
+
+def test_arguments_are_left_as_they_were_given() -> None:
+    kwargs = {"verbose": 0}
+    dqn(VecFrameStack(counts(5), 2), replay_buffer_kwargs=kwargs)
+    assert kwargs == {"verbose": 0}
+
+
+def test_a_replay_buffer_without_sequences_is_an_error() -> None:
+    with pytest.raises(UserError, match="ReplayBuffer holds no sequences"):
+        dqn(replay_buffer_class=ReplayBuffer)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from conftest import Recall, counts, dqn, same
 
 from snn_rl import SpikingDQN
+from snn_rl.errors import UserError
 from snn_rl.replay import SequenceReplayBuffer
 
 
@@ -81,3 +84,11 @@ def test_a_model_saved_in_the_middle_of_learning_can_be_saved_with_its_membranes
     assert model._last_states is not None
     model.save(tmp_path / "model")
     assert SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu")._last_states is None
+
+
+@pytest.mark.parametrize("change", [{"T": 1}, {"carry": False}])
+def test_what_belongs_to_the_saved_network_is_not_changed_while_loading(tmp_path: Path, change: dict[str, Any]) -> None:
+    dqn().save(tmp_path / "model")
+    with pytest.raises(UserError, match="belong to the saved network"):
+        SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu", **change)
+    assert SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu", gamma=0.5).gamma == 0.5

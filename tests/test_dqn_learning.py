@@ -174,16 +174,6 @@ def test_t_is_not_lost_among_the_policys_arguments() -> None:
         SpikingDQN("MlpPolicy", counts(5), 1e-3)  # SB3's third argument is no T
 
 
-def test_a_network_that_is_given_explores_as_told_from_the_first_step() -> None:
-    model = dqn(counts(5), learning_starts=1000, exploration_initial_eps=0.0, exploration_final_eps=0.0)
-    with th.no_grad():
-        last = model.q_net.network.synapses[-1][0]
-        last.weight.zero_()
-        last.bias.copy_(th.tensor([0.0, 1.0]))
-    model.learn(30)
-    assert model.replay_buffer.action[0, :30].tolist() == [1] * 30
-
-
 @pytest.mark.parametrize(("cut", "value"), [(True, 1 / (1 - 0.9)), (False, 1 / (1 - 0.9 * 0.8))])
 def test_with_data_init_learning_begins_near_the_mean_return(cut: bool, value: float) -> None:
     """Each step gives 1. Ended for good after 5 steps, so that 4 of 5 steps go on, or only cut off, so that all do."""
