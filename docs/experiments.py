@@ -53,7 +53,7 @@ EXPERIMENTS = {
     "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), None, frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
     "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 9_000, frames=1),
-    "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.1, 0.2, 0.4), 9_000, frames=1),
+    "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.2, 0.4), 9_000, frames=1),
 }
 
 
