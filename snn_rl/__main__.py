@@ -14,6 +14,7 @@ STAGES = {
     "prune": "a spiking agent to fewer timesteps",
     "evaluate": "an agent: reward, spikes, energy, video",
     "report": "tables and plots of runs and agents",
+    "memory": "what an agent's membranes remember",
 }
 
 

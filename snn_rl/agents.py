@@ -75,15 +75,25 @@ class Agent:
         """Greedy actions and the membranes after them: Stable-Baselines3's contract, so ``evaluate_policy`` takes an agent.
 
         Args:
-            observation: one per environment, ``(n_envs, *observation_shape)``: unscaled, images with channels first.
+            observation: one, or one per environment, ``(n_envs, *observation_shape)``: unscaled, images with channels first.
             state: what the previous call returned; None for rest.
             episode_start: ``(n_envs,)``, true where an episode begins.
             deterministic: without effect.
+
+        Raises:
+            UserError: if the observations have another shape than the agent's, or the state is for another number of them.
         """
-        starts = None if episode_start is None else th.as_tensor(episode_start, dtype=th.bool)
+        seen, one = th.as_tensor(observation), np.ndim(observation) == len(self.observation_shape)
+        seen = seen[None] if one else seen
+        if seen.shape[1:] != self.observation_shape:
+            raise UserError(f"{self.label} takes observations of shape {self.observation_shape}, got {tuple(seen.shape[1:])}")
+        if state is not None and any(len(v) != len(seen) for v in state):
+            raise UserError(f"the state is for {len(state[0])} environments but {len(seen)} observations were given")
+        starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool)
         with th.no_grad():
-            q, state = self.network(th.as_tensor(observation), state, starts)
-        return q.argmax(1).numpy(), state
+            q, state = self.network(seen, state, starts)
+        action = q.argmax(1).numpy()
+        return (action[0] if one else action), state
 
 
 def versions() -> dict[str, str]:
@@ -188,13 +198,15 @@ def fingerprint(network: QNetwork) -> str:
     return digest.hexdigest()[:16]
 
 
-def load(where: str | Path, env: str | None = None) -> Agent:
+def load(where: str | Path, env: str | None = None, extractor: str | None = None) -> Agent:
     """Loads an agent.
 
     Args:
         where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1``, or the ``.zip`` of a
             Stable-Baselines3 DQN or a ``SpikingDQN`` (which is read without unpickling anything).
-        env: Gymnasium id of the environment; needed for a zip, for a folder its own if None.
+        env: Gymnasium id of the environment; needed for a zip, for a folder its own if None. In another environment than its
+            own an agent has no scores, and no folder to store them in.
+        extractor: ``module:Class`` of a zip's custom feature extractor, imported from the user's own code.
 
     Raises:
         UserError: if it is not there, damaged, not a DQN, or holds weights that are not finite.
@@ -205,7 +217,9 @@ def load(where: str | Path, env: str | None = None) -> Agent:
 
         if env is None:
             raise UserError(f"an SB3 zip does not say its environment; give --env for '{path}'")
-        return load_zip(path, env)
+        return load_zip(path, env, extractor)
+    if extractor is not None:
+        raise UserError(f"--extractor is for an SB3 zip; '{where}' is none")
     folder = path if path.is_dir() else data_folder("agents") / path
     if not (folder / CARD).is_file():
         raise UserError(_not_found(str(where), path))
@@ -235,7 +249,7 @@ def load(where: str | Path, env: str | None = None) -> Agent:
         raise UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew") from error
     check_finite(network.state_dict(), str(folder))
     if env is not None and env != agent.env:
-        agent = Agent(**{**vars(agent), "env": env})
+        agent = Agent(**{**vars(agent), "env": env, "scores": {}, "episodes": [], "path": None})
     return agent
 
 

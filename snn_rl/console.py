@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import errno
+import importlib
 import signal
 import sys
 import traceback
@@ -14,6 +15,9 @@ from typing import NoReturn
 from snn_rl.errors import UserError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
+
+ENV_HELP = "Gymnasium id, or MODULE:ID where a module of yours registers it"
+EXTRACTOR_HELP = "custom feature extractor of the zip, from your code"
 
 Main = Callable[[Sequence[str] | None], int]
 
@@ -43,6 +47,17 @@ def _keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that it takes
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 64 << 20)
+
+
+def environment(text: str) -> str:
+    """An argparse type: the id of an environment. As in ``gymnasium.make``, what stands before a colon is imported first."""
+    module, _, name = text.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise argparse.ArgumentTypeError(f"cannot import '{module}' of '{text}': {error}") from error
+    return name
 
 
 def seed(text: str) -> int:

@@ -18,14 +18,13 @@ from torch import Tensor
 from snn_rl import agents
 from snn_rl.agents import Agent
 from snn_rl.calibrate import balance_thresholds, standardize
-from snn_rl.console import frame_count, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, frame_count, run, seed
 from snn_rl.environments import load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
 from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons
 from snn_rl.recipes import Recipe
 from snn_rl.rollout import stream
-from snn_rl.sb3_import import load_zip
 
 PLAY_ENVS = 8
 PLAY_EPSILON = 0.05
@@ -215,12 +214,7 @@ def load_ann(path: str, recipe: Recipe | None, extractor: str | None = None) -> 
     Raises:
         UserError: if it is spiking or plays something else, besides what loading raises.
     """
-    env = recipe.ann_env if recipe else None
-    if extractor is not None:
-        if env is None:
-            raise UserError("--extractor is for an SB3 zip and needs --env")
-        return load_zip(Path(path), env, extractor)
-    agent = agents.load(path, env) if path.endswith(".zip") else agents.load(path)
+    agent = agents.load(path, recipe.ann_env if recipe and path.endswith(".zip") else None, extractor)
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env):
         raise UserError(f"'{path}' plays {agent.env}, not {recipe.ann_env}")
     if agent.network.T:
@@ -236,10 +230,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="example: python -m snn_rl.convert --ann my_dqn.zip --env CartPole-v1 --T 5 --out runs/cartpole-T5",
     )
     parser.add_argument("--ann", required=True, help="agent folder, shipped name, or SB3 DQN zip")
-    parser.add_argument("--env", help="Gymnasium id; needed for a zip")
+    parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
     parser.add_argument("--T", type=int, default=5, help="timesteps per decision (default 5)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new agent")
-    parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
     parser.add_argument(
         "--frames", type=frame_count, help="frames that the new agent sees, at most the ANN's (default: as many)"
     )

@@ -39,6 +39,9 @@ def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     default = Recipe(env_id, is_default=True)
     recipe = dataclasses.replace(default, **IMAGE_DEFAULTS) if images else default
     print(f"{env_id} has no recipe: using defaults for {'images' if images else 'vectors'}, {recipe.frames} frame(s)")
+    sticky = spec(env_id).kwargs.get("repeat_action_probability")
+    if recipe.atari and sticky:
+        print(f"{env_id} stands for sticky actions of {sticky:g}: training is without, evaluate --sticky {sticky:g} with them")
     return recipe
 
 
@@ -85,7 +88,7 @@ def make_env(
         raise UserError(f"--frames must be at least 1, got {frames}")
     if not 0 <= sticky < 1:
         raise UserError(f"--sticky must lie in [0, 1), got {sticky}")
-    kwargs: dict[str, Any] = {"render_mode": render_mode}
+    kwargs: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}  # not every constructor has it
     if recipe.atari:  # one emulator frame per step and no stickiness of its own: the wrapper below adds both
         kwargs |= {"frameskip": 1, "repeat_action_probability": 0.0}
     try:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from snn_rl import agents
 from snn_rl.agents import Agent
-from snn_rl.console import run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, run, seed
 from snn_rl.energy import Meter
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
@@ -122,11 +122,13 @@ def _check(agent: Agent, args: argparse.Namespace) -> None:
         if path is not None:
             check_writable(path)
     if args.save and (agent.path is None or not agent.path.is_dir()):
-        raise UserError("--save stores the result in an agent's folder; this agent has none: give it one with --out")
-    if args.save and args.env is not None:
-        raise UserError("--save stores the score of the agent's own environment: leave out --env")
+        raise UserError(
+            "--save stores the result in an agent's folder; this agent has none for its environment: give it one with --out"
+        )
     if (args.save or args.out) and (args.episodes is not None or args.seed):
         raise UserError("--save and --out store scores by the recipe's protocol: leave out --episodes and --seed")
+    if args.no_carry and not agent.network.T:
+        raise UserError(f"'{args.agent}' is an ANN and has no membranes to zero; leave out --no-carry")
     if args.out is not None:
         check_new(args.out)
 
@@ -141,7 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "agent", help="agent folder, shipped name such as PongNoFrameskip-v4/T1, or zip of an SB3 DQN or a SpikingDQN"
     )
-    parser.add_argument("--env", help="Gymnasium id; needed for a zip")
+    parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
     parser.add_argument("--episodes", type=int, help="default: the recipe's (greedy Atari: all 30 starts); noisy: 100")
     parser.add_argument("--epsilon", type=float, default=0.0, help="probability of a random action")
     parser.add_argument("--sticky", type=float, default=0.0, help="probability that an action is repeated")
@@ -154,13 +157,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    agent = agents.load(args.agent, args.env)
+    agent = agents.load(args.agent, args.env, args.extractor)
     recipe = load_recipe(agent.env, agent.frames)
     agent.network.to(agents.device(args.device))
+    _check(agent, args)
     trained_carry = agent.network.carry
     if args.no_carry:
         agent.network.carry = False
-    _check(agent, args)
     if args.out is not None:
         agent.name = args.out.name
     result = evaluate(
@@ -182,6 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             agents.save(agent, args.out)
         else:
             agents.save_scores(agent)
+        agent.network.carry = trained_carry and not args.no_carry  # as it played, for the video
         print(f"stored in {agent.path}")
     if args.json is not None:
         write_json(result, args.json)

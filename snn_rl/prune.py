@@ -13,7 +13,7 @@ import torch as th
 
 from snn_rl import agents, td
 from snn_rl.agents import Agent
-from snn_rl.console import penalty, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, penalty, run, seed
 from snn_rl.convert import load_ann, sees_more
 from snn_rl.distill import Distiller
 from snn_rl.environments import load_recipe, make_vec_env
@@ -181,11 +181,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="example: python -m snn_rl.prune --agent runs/pong/converted-T5 --T 1 --ann runs/pong/ann --out runs/pruned",
     )
     parser.add_argument("--agent", required=True, help="spiking agent: folder, shipped name, or SpikingDQN zip")
-    parser.add_argument("--env", help="Gymnasium id; needed for a zip")
+    parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
     parser.add_argument("--T", type=int, required=True, help="timesteps per decision to end with")
     parser.add_argument("--out", type=Path, required=True, help="folder of the stages T<n>")
     parser.add_argument("--ann", help="teacher: agent folder, shipped name, or SB3 DQN zip")
-    parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=f"{EXTRACTOR_HELP} (of --ann and --agent)")
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: distill where there is --ann, else td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0)
@@ -193,11 +193,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    agent = agents.load(args.agent, args.env)
+    zips = [path for path in (args.agent, args.ann or "") if path.endswith(".zip")]
+    if args.extractor is not None and not zips:
+        raise UserError("--extractor is for an SB3 zip; neither --agent nor --ann is one")
+    agent = agents.load(args.agent, args.env, args.extractor if args.agent in zips else None)
     if not 1 <= args.T <= agent.network.T:
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T or 'T; it is an ANN, convert it first'}")
     recipe = load_recipe(agent.env, agent.frames)
-    ann = load_ann(args.ann, recipe, args.extractor) if args.ann else None
+    ann = load_ann(args.ann, recipe, args.extractor if args.ann in zips else None) if args.ann else None
     same = ann is None or (ann.observation_shape, ann.frames) == (agent.observation_shape, agent.frames)
     if ann is not None and not same and not sees_more(ann, recipe, agent.frames):
         raise UserError(f"'{args.ann}' sees other observations than '{args.agent}'; give the ANN it was converted from")

@@ -209,7 +209,7 @@ def spec(env_id: str) -> Any:
         known = [*recipe_names(), *gym.registry]
         nearest = difflib.get_close_matches(env_id, known, 1, cutoff=0.4)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"environments with a recipe: {', '.join(recipe_names())}"
-        raise UserError(f"unknown environment '{env_id}'; {hint}") from error
+        raise UserError(f"unknown environment '{env_id}'; {hint}; one of your own is given as --env MODULE:ID") from error
 
 
 IMAGE_DEFAULTS: dict[str, Any] = {

@@ -68,8 +68,8 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
         extractor: ``module:Class`` of a custom feature extractor, imported from the user's own code.
 
     Raises:
-        UserError: for a file that is missing, truncated, hostile or of another algorithm, or that does not fit the
-            environment.
+        UserError: for a file that is missing, truncated, hostile or of another algorithm, that does not fit the
+            environment, or of a SpikingDQN that learnt under VecNormalize. (Of a stock DQN nothing in the zip tells.)
     """
     data, tensors = _read(path)
     check_finite(tensors, str(path))
@@ -81,6 +81,11 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
     activation = str(kwargs.get("activation_fn", "ReLU"))
     if activation.rstrip("'>").rsplit(".", 1)[-1] != "ReLU":  # "<class 'torch.nn.modules.activation.ReLU'>"
         raise UnconvertibleError(f"cannot convert '{path}': its activation {activation} has no spiking counterpart")
+    if data.get("normalizes_observations") is True:
+        raise UserError(
+            f"'{path}' was trained under VecNormalize, whose statistics are not in the zip: without them the agent does not "
+            "see what it learnt from; train it with norm_obs=False, or with the normalisation inside the environment"
+        )
     weights = _weights(path, tensors, spiking)
     recipe = load_recipe(env_id)
     frames, space, actions = _spaces(recipe, weights[0])
@@ -103,6 +108,8 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
         raise UserError(f"the network in '{path}' does not fit '{env_id}' with {frames} frame(s): {first}") from error
     network = policy.q_net.network if isinstance(policy, SpikingPolicy) else import_policy(policy)
     made = {"how": f"read from the Stable-Baselines3 file {path.name}", "num_timesteps": data.get("num_timesteps")}
+    if type(data.get("seed")) is int:
+        made["seed"] = data["seed"]
     name = f"T{network.T}" if network.T else "ann"
     return Agent(env_id, name, network, space.shape, frames, made, path=path)
 

@@ -12,7 +12,7 @@ import torch as th
 
 from snn_rl import agents, td
 from snn_rl.agents import Agent
-from snn_rl.console import frame_count, penalty, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, frame_count, penalty, run, seed
 from snn_rl.convert import convert, load_ann
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
@@ -159,6 +159,25 @@ def _budget(recipe: Recipe, total_timesteps: int | None) -> Recipe:
     )
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuses numbers out of range, and options that would do nothing."""
+    if args.T < 0:
+        raise UserError(f"--T must be at least 1, or 0 for the ANN alone, got {args.T}")
+    if args.total_timesteps is not None and args.total_timesteps < 1:
+        raise UserError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
+    if args.T == 0:
+        spiking = {
+            "--spike-penalty": args.spike_penalty is not None,
+            "--objective": args.objective is not None,
+            "--no-carry": args.no_carry,
+            "--ablate": args.ablate,
+        }
+        for option in (option for option, given in spiking.items() if given):
+            raise UserError(f"{option} is for spiking agents; leave it out with --T 0")
+    if args.extractor is not None and not (args.ann or "").endswith(".zip"):
+        raise UserError("--extractor is for an SB3 zip; give one with --ann")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.train``."""
     parser = argparse.ArgumentParser(
@@ -166,13 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Trains a spiking agent: ANN, conversion, temporal pruning down to T, evaluation, report.",
         epilog="example: python -m snn_rl.train --env PongNoFrameskip-v4 --T 1",
     )
-    parser.add_argument("--env", required=True, help="Gymnasium id")
+    parser.add_argument("--env", type=environment, required=True, help=ENV_HELP)
     parser.add_argument("--T", type=int, default=1, help="timesteps per decision to end with; 0 trains the ANN alone")
     parser.add_argument(
         "--ann",
         help="shipped, scratch, or the path of an agent or SB3 zip (default: shipped if there is one; scratch with --T 0)",
     )
-    parser.add_argument("--extractor", metavar="MODULE:CLASS", help="custom feature extractor of the zip, from your code")
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
     parser.add_argument("--objective", choices=OBJECTIVES, help="of pruning; default: the recipe's")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0)
@@ -189,12 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    if args.T < 0:
-        raise UserError(f"--T must be at least 1, or 0 for the ANN alone, got {args.T}")
-    if args.total_timesteps is not None and args.total_timesteps < 1:
-        raise UserError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
-    if args.T == 0 and args.spike_penalty is not None:
-        raise UserError("--spike-penalty is for spiking agents; leave it out with --T 0")
+    _check(args)
     recipe = load_recipe(args.env)
     wanted, usual = args.frames, recipe.frames
     if wanted is None and args.T and not args.no_carry:
@@ -206,6 +220,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = agents.device(args.device)
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
     given = _given_ann(args.ann, recipe, args.T, wanted, args.extractor)
+    if args.total_timesteps is not None and given and (args.objective or recipe.prune.objective) != "td":
+        raise UserError("--total-timesteps is for training by reward: leave it out, or add --ann scratch or --objective td")
     frames = wanted or (given.frames if given else recipe.frames)
     if args.T and recipe.teacher and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")

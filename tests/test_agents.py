@@ -225,8 +225,12 @@ def test_a_zip_needs_its_environment() -> None:
         agents.load("model.zip")
 
 
-def test_an_agent_can_be_tried_in_another_environment(folder: Path) -> None:
-    assert agents.load(folder, "Acrobot-v1").env == "Acrobot-v1"
+def test_in_another_environment_an_agent_has_no_scores_and_no_folder(folder: Path) -> None:
+    agent = agents.load(folder, "CartPole-v0")
+    assert (agent.env, agent.scores, agent.episodes, agent.path) == ("CartPole-v0", {}, [], None)
+    own = agents.load(folder, "CartPole-v1")
+    assert own.scores
+    assert own.path == folder
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
@@ -278,3 +282,14 @@ def test_only_a_run_that_could_be_resumed_is_offered_to_be(tmp_path: Path) -> No
     (tmp_path / "other").mkdir()
     with pytest.raises(UserError, match=r"exists already; choose another --out or remove it$"):
         files.begin_run(tmp_path / "other", {"seed": 0}, resume=False)
+
+
+def test_an_agent_takes_one_observation_too_and_refuses_what_does_not_fit() -> None:
+    agent = make()
+    batch = th.randn(3, 1, 8, 8).numpy()
+    actions, state = agent.predict(batch)
+    assert agent.predict(batch[1])[0] == actions[1]
+    with pytest.raises(UserError, match=r"takes observations of shape \(1, 8, 8\), got \(1, 8, 9\)"):
+        agent.predict(th.randn(3, 1, 8, 9).numpy())
+    with pytest.raises(UserError, match="state is for 3 environments but 1"):
+        agent.predict(batch[:1], state)

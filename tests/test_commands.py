@@ -43,7 +43,7 @@ def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("stage", ["train", "convert", "prune", "evaluate", "report"])
+@pytest.mark.parametrize("stage", ["train", "convert", "prune", "evaluate", "report", "memory"])
 def test_help_has_an_example(stage: str) -> None:
     done = call(f"snn_rl.{stage}", "--help")
     assert done.returncode == 0
@@ -58,6 +58,15 @@ def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
     complains("snn_rl.train", "--env", "Pendulum-v1", "--out", out, about="needs Discrete actions")
     complains("snn_rl.train", "--env", "CartPole-v1", "--frames", "0", "--out", out, about="at least 1 frame")
     complains("snn_rl.train", "--env", "CartPole-v1", "--spike-penalty", "nan", "--out", out, about="finite number from 0 on")
+    for options, about in {
+        ("--T", "0", "--no-carry"): "--no-carry is for spiking agents",
+        ("--T", "0", "--ablate"): "--ablate is for spiking agents",
+        ("--T", "1", "-n", "10"): "--total-timesteps is for training by reward",
+        ("--T", "1", "--extractor", "a:B"): "--extractor is for an SB3 zip",
+        ("--T", "1", "--ann", "nothing"): "no agent 'nothing'",
+    }.items():
+        complains("snn_rl.train", "--env", "CartPole-v1", *options, "--out", out, about=about)
+    complains("snn_rl.evaluate", "CartPole-v1/ann", "--no-carry", about="has no membranes to zero")
     dqn = str(zips / "dqn.zip")
     complains("snn_rl.convert", "--ann", dqn, "--env", "CartPole-v1", "--T", "0", "--out", out, about="--T must be at least 1")
     assert not (tmp_path / "out").exists()
@@ -104,6 +113,42 @@ def test_evaluate_and_prune_a_spiking_dqn_from_its_zip(tmp_path: Path) -> None:
     done = call("snn_rl.report", "run", "--out", "report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "T2" in (tmp_path / "report" / "report.md").read_text()
+
+
+OWN = """
+import gymnasium as gym
+from gymnasium.envs.classic_control import CartPoleEnv
+from stable_baselines3.common.torch_layers import FlattenExtractor
+
+class Plain(CartPoleEnv):
+    def __init__(self):
+        super().__init__()
+
+class Extractor(FlattenExtractor):
+    pass
+
+gym.register("Mine-v0", Plain, max_episode_steps=20)
+"""
+
+
+def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    make = "from own import Extractor\nfrom snn_rl import SpikingDQN\n"
+    make += "kwargs = {'net_arch': [4], 'features_extractor_class': Extractor}\n"
+    make += "SpikingDQN('MlpPolicy', 'Mine-v0', seed=5, policy_kwargs=kwargs).save('mine.zip')"
+    subprocess.run([sys.executable, "-c", make], cwd=tmp_path, env=ENVIRONMENT, check=True)
+    complains("snn_rl.evaluate", "mine.zip", "--env", "Mine-v0", about="--env MODULE:ID", cwd=tmp_path)
+    complains("snn_rl.evaluate", "mine.zip", "--env", "absent:Mine-v0", about="cannot import 'absent'", cwd=tmp_path)
+    arguments = ["snn_rl.evaluate", "mine.zip", "--env", "own:Mine-v0"]
+    complains(*arguments, about="--extractor", cwd=tmp_path)
+    done = call(*arguments, "--extractor", "own:Extractor", "--out", "run/T1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "T1" / "card.json").read_text())["env"] == "Mine-v0"
+    done = call("snn_rl.evaluate", "run/T1", "--env", "own:Mine-v0", "--save", "--no-carry", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {"greedy", "greedy, membrane zeroed"} == json.loads((tmp_path / "run" / "T1" / "card.json").read_text())[
+        "scores"
+    ].keys()
 
 
 def test_an_unwritable_place_is_one_sentence(zips: Path, tmp_path: Path) -> None:

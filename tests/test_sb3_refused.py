@@ -17,9 +17,11 @@ import torch as th
 from conftest import PIXELS, Pixels
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 from test_sb3_import import assert_same_q, dqn, rewrite, tensors, zipped
 from torch import nn
 
+from snn_rl import SpikingDQN
 from snn_rl.errors import UserError
 from snn_rl.network import UnconvertibleError
 from snn_rl.sb3_import import load_zip
@@ -190,3 +192,16 @@ def test_pickles_in_other_members_are_never_opened(tmp_path: Path) -> None:
         rewrite(path, member, pickle.dumps(Exploit(mark)))
     load_zip(path, "CartPole-v1")
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("norm_obs", [True, False])
+def test_a_spiking_dqn_that_saw_normalised_observations_is_refused(tmp_path: Path, norm_obs: bool) -> None:
+    env = VecNormalize(make_vec_env("CartPole-v1"), norm_obs=norm_obs)
+    model = SpikingDQN("MlpPolicy", env, learning_starts=20, buffer_size=500, seed=3, policy_kwargs={"net_arch": [4]})
+    model.learn(30)
+    model.save(tmp_path / "model.zip")
+    if norm_obs:
+        with pytest.raises(UserError, match="trained under VecNormalize"):
+            load_zip(tmp_path / "model.zip", "CartPole-v1")
+    else:
+        assert load_zip(tmp_path / "model.zip", "CartPole-v1").made["seed"] == 3

@@ -82,8 +82,10 @@ def test_a_teacher_from_nothing_sees_all_and_keeps_to_the_budget(tmp_path: Path)
 
 def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> None:
     two = tmp_path / "two"
-    common = ["--env", "CartPole-v1", "-n", "200", "--device", "cpu"]
-    assert train.main([*common, "--T", "0", "--frames", "2", "--out", str(two)]) == 0  # more than the shipped ANN sees
+    common = ["--env", "CartPole-v1", "--device", "cpu"]
+    assert (
+        train.main([*common, "-n", "200", "--T", "0", "--frames", "2", "--out", str(two)]) == 0
+    )  # more than the shipped ANN sees
     out = tmp_path / "one"
     assert train.main([*common, "--T", "5", "--frames", "1", "--ann", str(two / "ann-frames2"), "--out", str(out)]) == 0
     assert agents.load(out / "ann").observation_shape == (8,)
@@ -95,8 +97,8 @@ def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> No
 
 def test_a_recipe_may_say_how_many_frames_spiking_agents_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two, tiny_recipe = tmp_path / "two", train.load_recipe
-    common = ["--env", "CartPole-v1", "-n", "200", "--device", "cpu"]
-    assert train.main([*common, "--T", "0", "--frames", "2", "--out", str(two)]) == 0
+    common = ["--env", "CartPole-v1", "--device", "cpu"]
+    assert train.main([*common, "-n", "200", "--T", "0", "--frames", "2", "--out", str(two)]) == 0
     assert agents.load(two / "ann-frames2").name == "ann-frames2"  # it is not the one that others are compared with
 
     def recipe(env_id: str, frames: int | None = None) -> Recipe:
@@ -107,7 +109,7 @@ def test_a_recipe_may_say_how_many_frames_spiking_agents_see(tmp_path: Path, mon
         command = [*common, "--T", "5", "--ann", str(two / "ann-frames2"), "--out", str(tmp_path / name), *options]
         assert train.main(command) == 0
         assert {agents.load(card.parent).frames for card in (tmp_path / name).glob("T5*/card.json")} == {seen}
-    assert train.main([*common, "--T", "0", "--out", str(tmp_path / "ann")]) == 0
+    assert train.main([*common, "-n", "200", "--T", "0", "--out", str(tmp_path / "ann")]) == 0
     assert agents.load(tmp_path / "ann" / "ann").frames == 2
 
 
