@@ -21,15 +21,13 @@ def mean_return(run: dict[str, Any]) -> float:
 
 
 def by_value(record: dict[str, Any]) -> Figure:
-    """Mean return of each training (dots), of all (lines), and of what training began with (rings), for each value."""
+    """Mean return of each training (dots) and of all (lines), for each value."""
     setting = record["experiment"]
     figure, plot = panel(f"{setting['env']}, T={setting['T']}", setting["key"], "mean return of each training")
     for x, value in enumerate(setting["values"]):
         returns = [mean_return(run) for run in runs(record, value)]
         plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3)
         plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2)
-        begun = [run["converted"]["mean"] for run in runs(record, value) if "converted" in run]
-        plot.scatter([x] * len(begun), begun, edgecolor=COLOURS[0], facecolor="none")
     plot.set_xticks(range(len(setting["values"])), [f"{value:g}" for value in setting["values"]])
     plot.margins(x=0.15)
     return figure

@@ -156,8 +156,7 @@ def experiment(path: Path) -> str:
         )
     head = [f"`{key}`", *["converted"] * begun, "mean return of each training", "IQM [95 %]", "spikes", "all"]
     rows = markdown(head, lines, 1)
-    caption = "Mean return of each training" + " (rings: of the conversion that it began with)" * begun
-    return f"{rows}\n\n![{caption}]({image.relative_to(HERE)})"
+    return f"{rows}\n\n![Mean return of each training]({image.relative_to(HERE)})"
 
 
 def fill(path: Path, name: str, parts: list[str]) -> None:

@@ -233,6 +233,6 @@ IMAGE_DEFAULTS: dict[str, Any] = {
         eval_episodes=10,
     ),
     "prune": PruneRecipe(learning_rate=3e-4, eval_episodes=10),
-    "td": TDRecipe(timesteps=1_000_000),
+    "td": TDRecipe(timesteps=1_000_000, learning_rate=3e-4, adam_eps=1e-6),
     "evaluate": EvaluateRecipe(episodes=ATARI_STARTS),
 }

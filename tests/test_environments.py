@@ -281,3 +281,10 @@ def test_a_pair_of_decays_is_two_numbers(tmp_path: Path) -> None:
     path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 0.2, 0.3]\n')
     with pytest.raises(UserError, match="a pair of numbers"):
         read_recipe(path)
+
+
+def test_an_id_that_stands_for_sticky_actions_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    load_recipe("ALE/Pong-v5")
+    assert "stands for sticky actions of 0.25" in capsys.readouterr().out
+    load_recipe("BreakoutNoFrameskip-v4")
+    assert "sticky" not in capsys.readouterr().out
