@@ -15,6 +15,11 @@ def runs(record: dict[str, Any], value: Any) -> list[dict[str, Any]]:
     return [one for one in record["results"] if one[record["experiment"]["key"]] == value]
 
 
+def measured(record: dict[str, Any]) -> list[Any]:
+    """The values of the key of which there is a training: an experiment may not be finished."""
+    return [value for value in record["experiment"]["values"] if runs(record, value)]
+
+
 def mean_return(run: dict[str, Any]) -> float:
     """Of one training's agent."""
     return float(np.mean([episode["return"] for episode in run["episodes"]]))
@@ -24,11 +29,11 @@ def by_value(record: dict[str, Any]) -> Figure:
     """Mean return of each training (dots) and of all (lines), for each value."""
     setting = record["experiment"]
     figure, plot = panel(f"{setting['env']}, T={setting['T']}", setting["key"], "mean return of each training")
-    for x, value in enumerate(setting["values"]):
+    for x, value in enumerate(measured(record)):
         returns = [mean_return(run) for run in runs(record, value)]
         plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3)
         plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2)
-    plot.set_xticks(range(len(setting["values"])), [f"{value:g}" for value in setting["values"]])
+    plot.set_xticks(range(len(measured(record))), [f"{value:g}" for value in measured(record)])
     plot.margins(x=0.15)
     return figure
 
@@ -39,7 +44,7 @@ def by_energy(record: dict[str, Any]) -> Figure:
     setting = record["experiment"]
     figure, plot = panel(f"{setting['env']}, T={setting['T']}", "energy per decision (uJ)", "mean return of each training")
     middle = []
-    for n, value in enumerate(setting["values"]):
+    for n, value in enumerate(measured(record)):
         points = np.array([(run["energy"]["snn_uj"], mean_return(run)) for run in runs(record, value) if "energy" in run])
         plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{setting['key']} = {value:g}")
         middle.append(points.mean(0))

@@ -139,7 +139,7 @@ def experiment(path: Path) -> str:
     key, image = setting["key"], path.with_suffix(".png")
     figures.draw(record).savefig(image)
     lines, begun = [], any("converted" in one for one in record["results"])
-    for value in setting["values"]:
+    for value in figures.measured(record):
         trained = figures.runs(record, value)
         groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
         low, high = bootstrap(groups, iqm)
