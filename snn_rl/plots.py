@@ -74,7 +74,7 @@ def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], 
         axes.errorbar(T, mean, error, fmt=style, color=colour, capsize=3, linewidth=1.8, markersize=6, label=kind)
     axes.set_xticks(range(1, max(row["T"] for row in snns) + 1))
     axes.set_xlim(0.6, max(row["T"] for row in snns) + 0.6)
-    figure.legend(frameon=False, loc="outside lower center", ncols=4)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)  # more would not fit beside each other
     return figure
 
 
