@@ -285,17 +285,3 @@ def _not_found(where: str, path: Path) -> str:
 def source(agent: Agent) -> dict[str, Any]:
     """What a card says of the agent that another one was made from."""
     return {"name": agent.label, "how": agent.made.get("how"), "weights": fingerprint(agent.network)}
-
-
-def device(name: str) -> th.device:
-    """The device of a ``--device`` option; ``auto`` is the GPU where there is one.
-
-    Raises:
-        UserError: if there is no such device.
-    """
-    try:
-        chosen = th.device(("cuda" if th.cuda.is_available() else "cpu") if name == "auto" else name)
-        th.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: not available here; use cpu or auto") from error
-    return chosen

@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import torch as th
+
 from snn_rl.errors import UserError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
@@ -82,6 +84,16 @@ def penalty(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"a penalty must be a finite number from 0 on, got {text}")
     return value
+
+
+def device(text: str) -> th.device:
+    """An argparse type: a device that is there; ``auto`` is the GPU where there is one."""
+    try:
+        chosen = th.device(("cuda" if th.cuda.is_available() else "cpu") if text == "auto" else text)
+        th.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"{text} is not available here; use cpu or auto") from error
+    return chosen
 
 
 def _judge(error: BaseException) -> tuple[int, str]:

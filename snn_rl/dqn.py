@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch as th
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from snn_rl.calibrate import initialize
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, State, detach, mixed_precision
+from snn_rl.network import State, mixed_precision
 from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
-from snn_rl.replay import Returns, SequenceReplayBuffer, Sequences, n_step_returns
+from snn_rl.replay import SequenceReplayBuffer, Sequences, n_step_returns
+from snn_rl.td_loss import td_loss
 
 SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
 INIT_WINDOWS = 1_000  # of the first play, to which ``data_init`` fits the network
@@ -239,7 +239,7 @@ class SpikingDQN(DQN):
             batch = self._normalized(self.replay_buffer.sample_sequences(batch_size, self._window))
             spikes: list[Tensor] = []
             with mixed_precision(self.device, self.bfloat16):
-                loss = self._td_loss(batch, spikes)
+                loss = self._loss(batch, spikes)
             self.policy.optimizer.zero_grad()
             loss.backward()
             th.nn.utils.clip_grad_norm_(self.policy.q_net.parameters(), self.max_grad_norm)
@@ -274,45 +274,18 @@ class SpikingDQN(DQN):
             rewards=th.as_tensor(rewards, dtype=th.float32, device=self.device),
         )
 
-    def _td_loss(self, batch: Sequences, spikes: list[Tensor]) -> Tensor:
-        """Huber loss of the TD errors of the learnt slots (scalar)."""
-        begin, length = self.burn_in, self.sequence_length
-        learnt = slice(begin, begin + length)
-        returns = n_step_returns(batch, begin, length, self.n_steps, self.gamma)
-        online, target = self.policy.q_net.network, self.policy.q_net_target.network
-        if self.carry and self.T:
-            q_all, next_online, next_target = self._q_carried(online, target, batch, returns, spikes)
-        else:  # nothing is remembered: only the slots that are needed
-            q_all, _ = online.unroll(batch.observations[learnt], record=spikes)
-            columns = th.arange(q_all.shape[1], device=q_all.device)
-            following = batch.observations[returns.bootstrap, columns]
-            with th.no_grad():
-                next_target, _ = target.unroll(following)
-                next_online = online.unroll(following)[0] if self.double_q else next_target
-        with th.no_grad():
-            best = (next_online if self.double_q else next_target).argmax(-1, keepdim=True)
-            value = next_target.gather(-1, best).squeeze(-1).float()
-            goal = returns.reward + returns.discount * value
-        q = q_all.gather(-1, batch.actions[learnt].unsqueeze(-1)).squeeze(-1).float()
-        acted = batch.acted[learnt]
-        return F.smooth_l1_loss(q[acted], goal[acted])
-
-    def _q_carried(
-        self, online: QNetwork, target: QNetwork, batch: Sequences, returns: Returns, spikes: list[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Q of the learnt slots, and of the slots to bootstrap from, each network with its own membranes."""
-        begin, length = self.burn_in, self.sequence_length
-        observations, starts = batch.observations, batch.starts
-        state: State | None = None
-        with th.no_grad():
-            q_target, _ = target.unroll(observations, None, starts)
-            if begin:
-                _, state = online.unroll(observations[:begin], None, starts[:begin])
-                state = detach(state)
-        q, _ = online.unroll(observations[begin:], state, starts[begin:], spikes)
-        columns = th.arange(q.shape[1], device=q.device)
-        next_online = q.detach()[returns.bootstrap - begin, columns]
-        return q[:length], next_online, q_target[returns.bootstrap, columns]
+    def _loss(self, batch: Sequences, record: list[Tensor] | None = None) -> Tensor:
+        return td_loss(
+            self.policy.q_net.network,
+            self.policy.q_net_target.network,
+            batch,
+            burn_in=self.burn_in,
+            length=self.sequence_length,
+            n_steps=self.n_steps,
+            gamma=self.gamma,
+            double_q=self.double_q,
+            record=record,
+        )
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_last_states"]

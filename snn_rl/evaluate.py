@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from snn_rl import agents
 from snn_rl.agents import Agent
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, run, seed
 from snn_rl.energy import Meter
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
@@ -154,12 +154,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
     parser.add_argument("--out", type=Path, help="make the agent a folder here, with this score: for reports")
     parser.add_argument("--video", type=Path, help="record the first episode here, as .mp4")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     agent = agents.load(args.agent, args.env, args.extractor)
     recipe = load_recipe(agent.env, agent.frames)
-    agent.network.to(agents.device(args.device))
+    agent.network.to(args.device)
     _check(agent, args)
     trained_carry = agent.network.carry
     if args.no_carry:

@@ -13,7 +13,7 @@ import torch as th
 
 from snn_rl import agents, td
 from snn_rl.agents import Agent
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, penalty, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, penalty, run, seed
 from snn_rl.convert import load_ann, sees_more
 from snn_rl.distill import Distiller
 from snn_rl.environments import load_recipe, make_vec_env
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     zips = [path for path in (args.agent, args.ann or "") if path.endswith(".zip")]
@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "seed": args.seed,
     }
     begin_run(args.out, settings, args.resume)
-    prune(agent, ann, recipe, args.T, args.out, objective=objective, seed=args.seed, device=agents.device(args.device))
+    prune(agent, ann, recipe, args.T, args.out, objective=objective, seed=args.seed, device=args.device)
     return 0
 
 

@@ -12,7 +12,7 @@ import torch as th
 
 from snn_rl import agents, td
 from snn_rl.agents import Agent
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, frame_count, penalty, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, frame_count, penalty, run, seed
 from snn_rl.convert import convert, load_ann
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
@@ -102,7 +102,7 @@ def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False)
         agents.save_scores(agent)
 
 
-def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path, device: th.device) -> list[Agent]:
+def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path) -> list[Agent]:
     """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between.
 
     Agents that see fewer frames than their ANN, that were trained without carrying, or by another objective than the
@@ -121,7 +121,9 @@ def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, 
         return agent
 
     def stage(agent: Agent, T: int, name: str) -> Agent:
-        agent = prune_stage(agent, ann, recipe, T, out / f"{name}{taught}", objective=objective, seed=args.seed, device=device)
+        agent = prune_stage(
+            agent, ann, recipe, T, out / f"{name}{taught}", objective=objective, seed=args.seed, device=args.device
+        )
         print(f"{agent.name} took {agent.made['seconds']:.0f} s")
         return agent
 
@@ -197,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--device", type=device, default="auto", help="cpu, cuda or auto")
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument(
         "--frames",
@@ -217,7 +219,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = load_recipe(args.env, wanted)
     recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
     make_env(recipe, frames=wanted).close()  # what cannot be built is said before anything is written
-    device = agents.device(args.device)
     out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
     given = _given_ann(args.ann, recipe, args.T, wanted, args.extractor)
     if args.total_timesteps is not None and given and (args.objective or recipe.prune.objective) != "td":
@@ -232,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             of_ann = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
             seen = max(frames, of_ann.frames)
         name = "ann" if args.T or seen == usual else f"ann-frames{seen}"
-        ann = train_ann(of_ann, out / name, frames=seen, seed=args.seed, device=device)
+        ann = train_ann(of_ann, out / name, frames=seen, seed=args.seed, device=args.device)
     elif (out / "ann" / agents.CARD).is_file():
         ann = agents.load(out / "ann")
     else:
@@ -240,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         agents.save(ann, out / "ann", half=recipe.half)  # scored as stored
     made = [ann]
     if args.T:
-        made += _spiking(ann, recipe, frames, args, out, device)
+        made += _spiking(ann, recipe, frames, args, out)
     for agent in made:  # after all training, so that nothing waits for it
         own = recipe if (agent.env, agent.frames) == (recipe.id, frames) else load_recipe(agent.env, agent.frames)
         _score(agent, own, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)

@@ -233,14 +233,6 @@ def test_in_another_environment_an_agent_has_no_scores_and_no_folder(folder: Pat
     assert own.path == folder
 
 
-def test_a_device_that_is_not_there_is_an_error() -> None:
-    assert agents.device("cpu").type == "cpu"
-    assert agents.device("auto").type in ("cpu", "cuda")
-    for name in ("tpu", "cuda:99"):
-        with pytest.raises(UserError, match=f"--device {name}: not available"):
-            agents.device(name)
-
-
 @pytest.mark.parametrize("failing", [1, 2, 3])
 def test_an_interrupt_while_replacing_leaves_an_agent(folder: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
     calls: list[Any] = []

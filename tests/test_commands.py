@@ -1,5 +1,6 @@
 """The commands as a user types them: help, bad input in one sentence, exit codes, nothing lost."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import torch as th
 from stable_baselines3 import DQN, PPO
 
-from snn_rl import SpikingDQN
+from snn_rl import SpikingDQN, console
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -155,6 +156,14 @@ def test_an_unwritable_place_is_one_sentence(zips: Path, tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     out = str(tmp_path / "file" / "out")
     complains("snn_rl.train", "--env", "CartPole-v1", "--out", out, about="file", code=1)
+
+
+def test_a_device_that_is_not_there_is_an_error() -> None:
+    assert console.device("cpu").type == "cpu"
+    assert console.device("auto").type in ("cpu", "cuda")
+    for name in ("tpu", "cuda:99"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"{name} is not available"):
+            console.device(name)
 
 
 def test_an_unknown_stage_is_one_sentence() -> None:

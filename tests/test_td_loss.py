@@ -67,10 +67,10 @@ def test_the_loss_learns_only_what_was_done_and_bootstraps_by_hand() -> None:
     fill(model.q_net_target.network, [[0, 0], [0, 0]], [10.0, 3.0])  # target: action 0 is worth more
     batch = sequences([0.25, 0.0], [0, 0], [1, 1])
     # Q(s, 0) = 1. Double: 0.25 + 0.5 * 3 = 1.75, error 0.75. Plain: 0.25 + 0.5 * 10 = 5.25, error 4.25.
-    assert model._td_loss(batch, []).item() == pytest.approx(0.5 * 0.75**2)
+    assert model._loss(batch).item() == pytest.approx(0.5 * 0.75**2)
     model.double_q = False
-    assert model._td_loss(batch, []).item() == pytest.approx(4.25 - 0.5)
-    assert model._td_loss(batch._replace(terminated=th.tensor([[True], [False]])), []).item() == pytest.approx(
+    assert model._loss(batch).item() == pytest.approx(4.25 - 0.5)
+    assert model._loss(batch._replace(terminated=th.tensor([[True], [False]]))).item() == pytest.approx(
         0.5 * 0.75**2  # nothing but the reward: 0.25 - 1
     )
 
@@ -120,7 +120,7 @@ def test_the_carried_loss_is_a_loop_of_single_decisions_each_network_with_its_ow
             goal += factor * target[at, b, best].item()
             error = abs(online[slot, b, batch.actions[slot, b]].item() - goal)
             errors.append(0.5 * error**2 if error < 1 else error - 0.5)
-    assert model._td_loss(batch, []).item() == pytest.approx(np.mean(errors), rel=1e-4)
+    assert model._loss(batch).item() == pytest.approx(np.mean(errors), rel=1e-4)
 
 
 def test_burn_in_brings_the_membranes_in_but_is_not_learnt() -> None:
@@ -129,15 +129,15 @@ def test_burn_in_brings_the_membranes_in_but_is_not_learnt() -> None:
     observations = th.randn(L, 8, 2)
     nothing = th.zeros(L, 8, dtype=th.bool)
     batch = Sequences(observations, nothing, ~nothing, th.zeros(L, 8, dtype=th.int64), th.zeros(L, 8), nothing, None)
-    loss = model._td_loss(batch, [])
+    loss = model._loss(batch)
     other_rewards = batch.rewards.clone()
     other_rewards[:2] = 100
-    assert model._td_loss(batch._replace(rewards=other_rewards), []).item() == loss.item()
+    assert model._loss(batch._replace(rewards=other_rewards)).item() == loss.item()
     other = observations.clone()
     other[:2] = 5 * th.randn(2, 8, 2)
-    assert model._td_loss(batch._replace(observations=other), []).item() != loss.item()
+    assert model._loss(batch._replace(observations=other)).item() != loss.item()
     seen = observations.clone().requires_grad_()
-    model._td_loss(batch._replace(observations=seen), []).backward()
+    model._loss(batch._replace(observations=seen)).backward()
     assert seen.grad is not None
     assert bool((seen.grad[:2] == 0).all())
     assert bool((seen.grad[2:4] != 0).any())
