@@ -167,7 +167,7 @@ def convert(
     if ann.network.T:
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
     network = ann.network.cpu()
-    hidden = ann.env != recipe.id
+    hidden = ann.env != recipe.id and not recipe.flicker  # components; a frame that flickers is there now and then
     if hidden and ann.frames > 1:
         raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
     if sees_more(ann, recipe, frames):

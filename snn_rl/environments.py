@@ -18,7 +18,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl.errors import UserError
-from snn_rl.partial import LastFrames
+from snn_rl.partial import PartialFrames
 from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, data_folder, read_recipe, spec
 
 
@@ -109,7 +109,7 @@ def make_env(
         raise UserError(f"'{recipe.id}' has observations {box}; they must be a vector or an image (height, width, channels)")
     stacked = max(frames, full_frames or 0)
     env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"))
-    return env if stacked == frames else LastFrames(env, frames, stacked)
+    return PartialFrames(env, frames, stacked, recipe.flicker) if stacked > frames or recipe.flicker else env
 
 
 def make_vec_env(

@@ -74,6 +74,7 @@ HIDDEN: dict[str, tuple[tuple[str, ...], Reader]] = {
     "CartPoleNoVel-v1": (("cart velocity", "pole angular velocity"), _cartpole),
     "CartPoleFlicker-v1": (("cart velocity", "pole angular velocity"), _cartpole),
     "PongNoFrameskip-v4": (("ball velocity, horizontal", "ball velocity, vertical"), _pong),
+    "PongFlickerNoFrameskip-v4": (("ball velocity, horizontal", "ball velocity, vertical"), _pong),
 }
 """Of each environment the hidden quantities' names, and what reads them: given the environment, the last info and what it
 returned second at the step before."""

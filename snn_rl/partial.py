@@ -2,6 +2,8 @@
 
 ``gymnasium.make("snn_rl.partial:CartPoleNoVel-v1")`` is CartPole without velocities (as in sb3-contrib's test of recurrent
 agents), ``CartPoleFlicker-v1`` one whose observation is zeroed with probability 0.5 (Hausknecht & Stone 2015).
+``PongFlickerNoFrameskip-v4`` is the emulator of Pong under a name of its own: what hides its frames stands behind the
+preprocessing, in ``environments.make_env``.
 
 Whatever is hidden stays in ``info["full_observation"]``: a teacher may see it, the agent never does.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import ale_py
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
@@ -54,23 +57,43 @@ class PartialObservation(gym.Wrapper[Observation, int, Observation, int]):
         return shown, reward, terminated, truncated, info
 
 
-class LastFrames(gym.Wrapper[Observation, int, Observation, int]):
-    """Shows the newest ``frames`` of a stack of ``stacked`` (stacked along the first axis)."""
+class PartialFrames(gym.Wrapper[Observation, int, Observation, int]):
+    """Shows the newest ``frames`` of a stack of ``stacked`` (stacked along the first axis), and each frame perhaps not at all.
 
-    def __init__(self, env: gym.Env[Observation, int], frames: int, stacked: int) -> None:
+    Args:
+        env: an environment whose observations are such stacks.
+        frames: that are shown.
+        stacked: that there are.
+        flicker: probability with which a frame is all zeros, as long as it is in the stack.
+    """
+
+    def __init__(self, env: gym.Env[Observation, int], frames: int, stacked: int, flicker: float = 0.0) -> None:
         super().__init__(env)
         box = cast(spaces.Box, env.observation_space)
+        self.frames, self.flicker = frames, flicker
         self.hidden = box.shape[0] // stacked * (stacked - frames)
         low, high = box.low[self.hidden :], box.high[self.hidden :]
-        self.observation_space = spaces.Box(low, high, dtype=cast(Any, box.dtype))
+        self.observation_space = spaces.Box(np.minimum(low, 0), np.maximum(high, 0), dtype=cast(Any, box.dtype))
+        self._rng = np.random.default_rng()
+        self._shown = [True] * frames
+
+    def _see(self, full: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        seen = full[self.hidden :]
+        if self.flicker:
+            self._shown = [*self._shown[1:], bool(self._rng.random() >= self.flicker)]
+            stack = seen.reshape(self.frames, -1) * np.array(self._shown, dtype=seen.dtype)[:, None]
+            seen = stack.reshape(seen.shape)
+        return seen, {**info, FULL: full}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        full, info = self.env.reset(seed=seed, options=options)
-        return full[self.hidden :], {**info, FULL: full}
+        if seed is not None:
+            self._rng = np.random.default_rng([seed, 1])  # as in PartialObservation
+        return self._see(*self.env.reset(seed=seed, options=options))
 
     def step(self, action: int) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
         full, reward, terminated, truncated, info = self.env.step(action)
-        return full[self.hidden :], reward, terminated, truncated, {**info, FULL: full}
+        seen, info = self._see(full, info)
+        return seen, reward, terminated, truncated, info
 
 
 def cartpole(observed: Sequence[int] | None = None, flicker: float = 0.0, **kwargs: Any) -> gym.Env[Observation, int]:
@@ -81,3 +104,9 @@ def cartpole(observed: Sequence[int] | None = None, flicker: float = 0.0, **kwar
 
 gym.register("CartPoleNoVel-v1", "snn_rl.partial:cartpole", kwargs={"observed": (0, 2)}, max_episode_steps=500)
 gym.register("CartPoleFlicker-v1", "snn_rl.partial:cartpole", kwargs={"flicker": 0.5}, max_episode_steps=500)
+
+gym.register_envs(ale_py)  # so that nobody has to know that Atari ids appear only after this import
+_pong = gym.spec("PongNoFrameskip-v4")
+gym.register(
+    "PongFlickerNoFrameskip-v4", _pong.entry_point, max_episode_steps=_pong.max_episode_steps, kwargs=dict(_pong.kwargs)
+)

@@ -90,9 +90,10 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
     dense = {row["energy"]["ann_uj"]: _frames(row["frames"]) for row in snns}
     for (uj, seen), line in zip(sorted(dense.items(), reverse=True), ("-", ":", "-."), strict=False):
         axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=f"ANN, dense{', ' + seen if len(dense) > 1 else ''}")
-    for row in anns:
-        if "ann_effective_uj" in row["energy"]:
-            axes.axhline(row["energy"]["ann_effective_uj"], color=ANN, linestyle="--", label="ANN, non-zero only")
+    sparse = {row["energy"]["ann_effective_uj"]: row["agent"] for row in anns if "ann_effective_uj" in row["energy"]}
+    for n, (uj, name) in enumerate(sorted(sparse.items(), reverse=True)):
+        label = f"{name.upper() if len(sparse) > 1 else 'ANN'}, non-zero only"
+        axes.axhline(uj, color=ANN, linestyle=(0, (4 - n % 3, 2 + n)), label=label)
     axes.set_xticks(range(len(snns)), ["\n".join([str(row["T"]), *row["kind"].split(", ")]) for row in snns])
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
     return figure

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import ale_py
 import gymnasium as gym
 
 from snn_rl import partial
 from snn_rl.errors import UserError
 
-gym.register_envs(ale_py)  # so that nobody has to know that Atari ids appear only after this import
 gym.register_envs(partial)
 
 ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
@@ -111,6 +109,7 @@ class Recipe:
     id: str
     frames: int = 1
     spiking_frames: int = 0  # that spiking agents with memory see where nothing else is asked for; 0: as many as their ANN
+    flicker: float = 0.0  # probability with which the agent does not see a frame
     teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
     half: bool = False  # store weights in half precision; an agent is scored as stored
     train: TrainRecipe = field(default_factory=TrainRecipe)

@@ -200,7 +200,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--device", type=device, default="auto", help="cpu, cuda or auto")
-    parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
+    parser.add_argument(
+        "--no-carry",
+        action="store_true",
+        help="the membranes start from rest at every decision; without memory an agent sees as many frames as its ANN, "
+        "unless --frames says otherwise",
+    )
     parser.add_argument(
         "--frames",
         type=frame_count,
@@ -214,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = load_recipe(args.env)
     wanted, usual = args.frames, recipe.frames
     if wanted is None and args.T and not args.no_carry:
-        wanted = recipe.spiking_frames or None
+        wanted = recipe.spiking_frames or None  # without memory one frame would be too few
     if wanted and not recipe.is_default:
         recipe = load_recipe(args.env, wanted)
     recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
@@ -224,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.total_timesteps is not None and given and (args.objective or recipe.prune.objective) != "td":
         raise UserError("--total-timesteps is for training by reward: leave it out, or add --ann scratch or --objective td")
     frames = wanted or (given.frames if given else recipe.frames)
-    if args.T and recipe.teacher and max(frames, given.frames if given else 1) > 1:
+    if args.T and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
     begin_run(out, _settings(args, recipe, frames), args.resume)
     if given is None:

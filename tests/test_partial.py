@@ -1,6 +1,7 @@
 """Tasks that hide something: what the agent sees, what its teacher sees, and what is left of the teacher's first layer."""
 
-from itertools import islice
+import dataclasses
+from itertools import islice, pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import mlp_spec
 from snn_rl import agents
 from snn_rl.agents import Agent
 from snn_rl.convert import convert, narrow, record_play
-from snn_rl.environments import load_recipe, make_env, make_vec_env
+from snn_rl.environments import begin, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork, UnconvertibleError
 from snn_rl.partial import FULL
@@ -69,6 +70,52 @@ def test_a_teacher_of_more_frames_sees_them_and_the_agent_the_newest() -> None:
     before = observation
     observation, *_, info = env.step(0)
     assert info[FULL].tolist() == [0.0] * 4 + before.tolist() + observation.tolist()
+
+
+def test_a_hidden_frame_stays_hidden_while_it_is_in_the_stack_and_repeats_with_its_seed() -> None:
+    recipe = dataclasses.replace(load_recipe("CartPole-v1"), flicker=0.5)
+
+    def shown(frames: int) -> list[list[bool]]:
+        env, out = make_env(recipe, frames=frames, full_frames=4), []
+        observation, info = env.reset(seed=7)
+        for step in range(400):
+            stack, full = observation.reshape(frames, 4), info[FULL].reshape(4, 4)[4 - frames :]
+            out.append([bool(frame.any()) for frame in stack])
+            assert all(
+                (frame == (truth if seen else 0)).all() for frame, truth, seen in zip(stack, full, out[-1], strict=True)
+            )
+            observation, _, terminated, _, info = env.step(step % 2)
+            if terminated:
+                break
+        return out
+
+    one, three = shown(1), shown(3)
+    assert one == shown(1)
+    assert [stack[-1] for stack in three] == [stack[0] for stack in one]
+    assert all(now[:2] == before[1:] for before, now in pairwise(three))
+    assert {True, False} == {stack[0] for stack in one}
+
+
+def test_flickering_pong_hides_half_of_the_frames_and_its_teacher_sees_four() -> None:
+    recipe = load_recipe("PongFlickerNoFrameskip-v4")
+    env = make_env(recipe, full_frames=4)
+    observation, info = begin(env, seed=3, start=5)
+    plain, _ = begin(make_env(load_recipe("PongNoFrameskip-v4")), seed=3, start=5)
+    assert info[FULL].tolist() == plain.tolist()
+    seen = []
+    for step in range(200):
+        observation, *_, info = env.step(step % 6)
+        seen.append(bool(observation.any()))
+        assert observation.shape == (1, 84, 84)
+        assert (observation == info[FULL][-1:] * seen[-1]).all()
+    assert 0.35 < np.mean(seen) < 0.65
+    ann = agents.load("PongNoFrameskip-v4/ann")
+    agent = convert(
+        ann, dataclasses.replace(recipe, convert=dataclasses.replace(recipe.convert, observations=80)), 1, frames=1
+    )
+    assert (agent.env, agent.observation_shape) == ("PongFlickerNoFrameskip-v4", (1, 84, 84))
+    summed = ann.network.synapses[0][0].weight.sum(1, keepdim=True)
+    assert th.allclose(agent.network.synapses[0][0].weight, summed, atol=1e-5)
 
 
 @pytest.mark.parametrize("env_id", ["CartPoleNoVel-v1", "CartPoleFlicker-v1"])
