@@ -11,7 +11,7 @@ import figures
 import numpy as np
 
 from snn_rl.environments import load_recipe
-from snn_rl.report import energy as pooled
+from snn_rl.pooling import energy as pooled
 from snn_rl.stats import bootstrap, iqm, summary
 
 HERE = Path(__file__).parent

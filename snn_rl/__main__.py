@@ -31,6 +31,8 @@ def main() -> NoReturn:
         print(f"snn_rl: unknown stage '{stage}'; choose from {', '.join(STAGES)}", file=sys.stderr)
         sys.exit(2)
     sys.argv[0] = f"snn-rl {stage}"
+    if "" not in sys.path:  # modules of one's own are found as with python -m
+        sys.path.insert(0, "")
     run(lambda argv: int(importlib.import_module(f"snn_rl.{stage}").main(argv)))
 
 

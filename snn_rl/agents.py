@@ -67,7 +67,7 @@ class Agent:
 
     def predict(
         self,
-        observation: NDArray[Any],
+        observation: NDArray[Any] | tuple[Any, Any],
         state: State | None = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = True,
@@ -83,6 +83,8 @@ class Agent:
         Raises:
             UserError: if the observations have another shape than the agent's, or the state is for another number of them.
         """
+        if isinstance(observation, tuple):
+            raise UserError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
         seen, one = th.as_tensor(observation), np.ndim(observation) == len(self.observation_shape)
         seen = seen[None] if one else seen
         if seen.shape[1:] != self.observation_shape:
@@ -90,6 +92,8 @@ class Agent:
         if state is not None and any(len(v) != len(seen) for v in state):
             raise UserError(f"the state is for {len(state[0])} environments but {len(seen)} observations were given")
         starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool)
+        if starts is not None and len(starts) != len(seen):
+            raise UserError(f"episode_start is for {len(starts)} environments but {len(seen)} observations were given")
         with th.no_grad():
             q, state = self.network(seen, state, starts)
         action = q.argmax(1).numpy()

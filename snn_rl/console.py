@@ -90,6 +90,8 @@ def device(text: str) -> th.device:
     """An argparse type: a device that is there; ``auto`` is the GPU where there is one."""
     try:
         chosen = th.device(("cuda" if th.cuda.is_available() else "cpu") if text == "auto" else text)
+        if chosen.type not in ("cpu", "cuda"):
+            raise RuntimeError(text)
         th.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise argparse.ArgumentTypeError(f"{text} is not available here; use cpu or auto") from error

@@ -110,7 +110,7 @@ class Distiller:
             self.temperature = self.recipe.temperature * action_gap(labels)
         losses: deque[float] = deque(maxlen=LOG_INTERVAL)
         with SummaryWriter(str(log_folder)) as log:
-            going = keeper.done < keeper.total
+            going = keeper.going
             while going:
                 losses.append(self.update(keeper.done / keeper.total))
                 done = keeper.done + 1

@@ -8,6 +8,7 @@ Stable-Baselines3's ``VecFrameStack``.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
@@ -18,6 +19,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl.errors import UserError
+from snn_rl.files import folder_name
 from snn_rl.partial import PartialFrames
 from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, data_folder, read_recipe, spec
 
@@ -25,16 +27,24 @@ from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, data_folder, read_recipe, spe
 def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     """The recipe of an environment, or the defaults where it has none (``is_default`` says so).
 
-    ``envs/<id>.frames<k>.toml``, where there is one, says what is different for agents that see ``frames`` = k frames.
+    It is ``envs/<id>.toml`` in the current folder, else the package's. ``envs/<id>.frames<k>.toml`` beside it, where there is
+    one, says what is different for agents that see ``frames`` = k frames.
 
     Raises:
-        UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key.
+        UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key or the id
+            of another environment.
     """
     spec(env_id)
-    path = data_folder("envs") / f"{env_id.replace('/', '-')}.toml"
-    if path.is_file():
-        fewer = path.with_name(f"{path.stem}.frames{frames}.toml")
-        return read_recipe(path, *[fewer] * fewer.is_file())
+    own, shipped = Path("envs"), data_folder("envs")
+    for path in (folder / f"{folder_name(env_id)}.toml" for folder in (own, shipped)):
+        if path.is_file():
+            fewer = path.with_name(f"{path.stem}.frames{frames}.toml")
+            recipe = read_recipe(path, *[fewer] * fewer.is_file())
+            if recipe.id != env_id:
+                raise UserError(f"{path}: id is '{recipe.id}', but a file of that name is for '{env_id}'")
+            if path.parent.resolve() != shipped.resolve():
+                print(f"recipe: {path}")
+            return recipe
     images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
     default = Recipe(env_id, is_default=True)
     recipe = dataclasses.replace(default, **IMAGE_DEFAULTS) if images else default
@@ -107,6 +117,11 @@ def make_env(
     image = isinstance(box, spaces.Box) and len(box.shape) == 3 and box.dtype == np.uint8
     if not image and not (isinstance(box, spaces.Box) and len(box.shape) == 1):
         raise UserError(f"'{recipe.id}' has observations {box}; they must be a vector or an image (height, width, channels)")
+    if image and box.shape and box.shape[0] < min(box.shape[1:]):
+        raise UserError(
+            f"'{recipe.id}' has images {box.shape} with their channels first; they must be (height, width, channels), so "
+            "leave out its transposing wrapper: channels are brought forward here"
+        )
     stacked = max(frames, full_frames or 0)
     env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"))
     return PartialFrames(env, frames, stacked, recipe.flicker) if stacked > frames or recipe.flicker else env

@@ -107,7 +107,7 @@ def describe(result: dict[str, Any]) -> str:
     if result["T"]:
         rates = ", ".join(f"{name} {rate:.3f}" for name, rate in result["spike_rate"].items())
         text += f"; spikes per neuron and timestep {rates}; "
-        text += f"{energy['snn_uj']:.3g} uJ per decision, {energy['ratio']:.2f} times less than the ANN's"
+        text += f"{energy['snn_uj']:.3g} uJ per decision, {energy['ratio']:.2f} times less than the dense ANN of its shape"
     return text + ("" if result["T"] else f"; {energy['ann_uj']:.3g} uJ per decision")
 
 
@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=args.seed,
         progress=True,
     )
-    if recipe.atari and not args.epsilon and not args.sticky and len(result["episodes"]) > ATARI_STARTS:
+    if recipe.atari and not recipe.flicker and not args.epsilon and not args.sticky and len(result["episodes"]) > ATARI_STARTS:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))
     if args.save or args.out is not None:

@@ -14,6 +14,11 @@ from snn_rl.errors import UserError
 SETTINGS = "settings.json"
 
 
+def folder_name(env_id: str) -> str:
+    """The id of an environment as the name of a folder or a file: ``ALE-Pong-v5``."""
+    return env_id.replace("/", "-")
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` to write to; it takes the place of ``path`` once all went well.
@@ -32,13 +37,22 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Raises OSError if a file could not be written at ``path``: before the work, not after it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Raises OSError if a file could not be written at ``path``: before the work, not after it.
+
+    Raises:
+        UserError: if a file stands where a folder is needed.
+        OSError: of ``path``, for any other reason.
+    """
+    in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
+    if in_the_way is not None:
+        raise UserError(f"'{in_the_way}' is a file, no folder that '{path}' could be written to; choose another place")
     probe = path.with_name(f".{path.name}.probe-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
-    finally:
-        probe.unlink(missing_ok=True)
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def check_new(folder: Path) -> None:
@@ -76,4 +90,6 @@ def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:
                 raise UserError(f"'{out}' was begun with {key} = {before.get(key)!r}, not {value!r}; use the same options")
     elif out.exists() and any(out.iterdir()):
         raise UserError(f"'{out}' is no run that could be resumed; choose another --out")
+    else:
+        print(f"nothing to resume in '{out}': a new run begins there")
     write_json(settings, written)

@@ -129,6 +129,11 @@ class Keeper:
         return True
 
     @property
+    def going(self) -> bool:
+        """Whether there is work left: not where it is all done, nor where an evaluation reached what was wanted."""
+        return self.done < self.total and (self.stop_at is None or self.best_return < self.stop_at)
+
+    @property
     def seconds(self) -> float:
         """Time spent on this training, in all processes that worked on it."""
         return self._before + time.monotonic() - self._begun

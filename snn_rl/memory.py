@@ -42,6 +42,7 @@ PONG_NO_BALL = 0  # the ball's vertical position while none is in play
 MOST_STEPS = 1_500  # of each third of the episodes; more are thinned out evenly
 SPANS = (0, 1, 2, 4, 8, 16, 40)  # environment steps that the membranes had to settle
 MOST_WINDOWS = 500
+CHUNK = 50  # of them at a time
 
 
 @dataclass
@@ -188,10 +189,13 @@ def settling(agent: Agent, traces: Sequence[Trace]) -> dict[str, float]:
     played = np.array([one.greedy[t] for one, t in ends])
     shares = {}
     for n in SPANS:
-        windows = np.stack([one.observations[t - n : t + 1] for one, t in ends], 1)
-        with th.no_grad():
-            q, _ = agent.network.unroll(th.as_tensor(windows).unflatten(-1, agent.observation_shape))
-        shares[str(n)] = float((q[-1].argmax(-1).numpy() == played).mean())
+        same = 0
+        for some in range(0, len(ends), CHUNK):  # all at once would take gigabytes where observations are images
+            windows = np.stack([one.observations[t - n : t + 1] for one, t in ends[some : some + CHUNK]], 1)
+            with th.no_grad():
+                q, _ = agent.network.unroll(th.as_tensor(windows).unflatten(-1, agent.observation_shape))
+            same += int((q[-1].argmax(-1).numpy() == played[some : some + CHUNK]).sum())
+        shares[str(n)] = same / len(ends)
     return shares
 
 

@@ -135,6 +135,8 @@ class SpikingPolicy(DQNPolicy):
         start = None
         if episode_start is not None:
             start = th.as_tensor(np.atleast_1d(episode_start), device=obs.device, dtype=th.bool)
+            if len(start) != len(obs):
+                raise UserError(f"episode_start is for {len(start)} environments but {len(obs)} observations were given")
         if state is not None and any(len(v) != len(obs) for v in state):
             raise UserError(f"the state is for {len(state[0])} environments but {len(obs)} observations were given")
         with th.no_grad():

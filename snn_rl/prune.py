@@ -27,6 +27,7 @@ from snn_rl.rollout import make_envs, play, starts
 OBJECTIVES = ("distill", "td")
 SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
 SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
+TEACHERLESS = "the objective 'distill' needs the ANN: give --ann, or use --objective td"
 PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
 
 
@@ -94,7 +95,7 @@ def prune_stage(
     if not agent.network.T:
         raise UserError(f"'{agent.label}' is an ANN; convert it first")
     if objective == "distill" and ann is None:
-        raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
+        raise UserError(TEACHERLESS)
     teacher = ann if objective == "distill" else None
     parents = {"from": agents.source(agent), "teacher": None if teacher is None else agents.source(teacher)}
     weight = recipe.prune.spike_penalty if teacher is not None else 0.0
@@ -145,7 +146,7 @@ def prune_stage(
         learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
     keeper.finish()
     made = {
-        "how": f"temporal pruning from {agent.name}, objective {objective}",
+        "how": f"{'temporal pruning' if T < agent.network.T else 'trained'} from {agent.name}, objective {objective}",
         **parents,
         "objective": objective,
         "spike_penalty": weight,
@@ -197,14 +198,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.extractor is not None and not zips:
         raise UserError("--extractor is for an SB3 zip; neither --agent nor --ann is one")
     agent = agents.load(args.agent, args.env, args.extractor if args.agent in zips else None)
+    if not agent.network.T:
+        raise UserError(f"'{args.agent}' is an ANN; convert it first")
     if not 1 <= args.T <= agent.network.T:
-        raise UserError(f"--T must lie between 1 and the agent's {agent.network.T or 'T; it is an ANN, convert it first'}")
+        raise UserError(f"--T must lie between 1 and the agent's {agent.network.T}, got {args.T}")
     recipe = load_recipe(agent.env, agent.frames)
     ann = load_ann(args.ann, recipe, args.extractor if args.ann in zips else None) if args.ann else None
     same = ann is None or (ann.observation_shape, ann.frames) == (agent.observation_shape, agent.frames)
     if ann is not None and not same and not sees_more(ann, recipe, agent.frames):
         raise UserError(f"'{args.ann}' sees other observations than '{args.agent}'; give the ANN it was converted from")
     objective = args.objective or ("distill" if ann else "td")
+    if objective == "distill" and ann is None:
+        raise UserError(TEACHERLESS)
     recipe = with_penalty(recipe, args.spike_penalty, objective)
     settings = {
         "env": agent.env,

@@ -184,13 +184,21 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
         elif wanted.startswith("float") and type(value) in (int, float):
             value = float(value)
         elif wanted not in ("int", "str", "bool") or type(value).__name__ != wanted:
-            raise UserError(f"{where}: '{key}' must be {wanted}, got {value!r}")
+            raise UserError(f"{where}: '{key}' must be {_WORDS.get(wanted, wanted)}, got {value!r}")
         values[key] = value
     if "id" in fields and "id" not in values:
         raise UserError(f"{where}: 'id' is missing; give the Gymnasium id of the environment")
     return kind(**values)
 
 
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "float | None": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "tuple[int, ...]": "a list of whole numbers",
+}
 _SECTIONS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (TrainRecipe, ConvertRecipe, PruneRecipe, TDRecipe, EvaluateRecipe)
 }
@@ -208,6 +216,8 @@ def spec(env_id: str) -> Any:
         known = [*recipe_names(), *gym.registry]
         nearest = difflib.get_close_matches(env_id, known, 1, cutoff=0.4)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"environments with a recipe: {', '.join(recipe_names())}"
+        if env_id in known:  # a recipe without its environment
+            hint = "it has a recipe, but no module that registers it was named"
         raise UserError(f"unknown environment '{env_id}'; {hint}; one of your own is given as --env MODULE:ID") from error
 
 

@@ -78,8 +78,8 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
         other = next((name for prefix, name in _OTHERS.items() if any(k.startswith(prefix) for k in tensors)), "no DQN")
         raise UserError(f"'{path}' is an agent of another algorithm ({other}); only DQN has Q-values to convert")
     kwargs = _plain(data.get("policy_kwargs"))
-    activation = str(kwargs.get("activation_fn", "ReLU"))
-    if activation.rstrip("'>").rsplit(".", 1)[-1] != "ReLU":  # "<class 'torch.nn.modules.activation.ReLU'>"
+    activation = str(kwargs.get("activation_fn", "ReLU")).rstrip("'>").rsplit(".", 1)[-1]
+    if activation != "ReLU":  # was written "<class 'torch.nn.modules.activation.ReLU'>"
         raise UnconvertibleError(f"cannot convert '{path}': its activation {activation} has no spiking counterpart")
     if data.get("normalizes_observations") is True:
         raise UserError(

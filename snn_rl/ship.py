@@ -14,6 +14,7 @@ from snn_rl.agents import Agent
 from snn_rl.console import run
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
+from snn_rl.files import folder_name
 from snn_rl.recipes import data_folder
 
 
@@ -21,6 +22,8 @@ def median_run(runs: Sequence[dict[str, Agent]]) -> int:
     """Index of the run whose agent of lowest T (an ANN where there is no other) has the median mean return, of an even
     number the lower one."""
     last = min(runs[0].values(), key=lambda agent: agent.network.T or float("inf")).name
+    if unscored := [agent.path for found in runs for agent in found.values() if "greedy" not in agent.scores]:
+        raise UserError(f"'{unscored[0]}' has no greedy score; finish its run first (--resume)")
     order = sorted(range(len(runs)), key=lambda n: (runs[n][last].scores["greedy"]["return"]["mean"], n))
     return order[(len(order) - 1) // 2]
 
@@ -47,19 +50,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if absent := set(args.only or ()) - set(runs[0]):
         raise UserError(f"no such agent in the runs: {', '.join(sorted(absent))}; they hold {', '.join(runs[0])}")
     shipped = runs[median_run(runs)]
-    known = {name: agents.fingerprint(agents.load(name).network) for name in agents.shipped()}
+    known = set(agents.shipped())
     for name, agent in shipped.items():
-        if name not in (args.only or shipped) or known.get(agent.label) == agents.fingerprint(agent.network):
+        if name not in (args.only or shipped):
             continue
-        seeds = [found[name].episodes[0]["training_seed"] for found in runs]
+        place = f"{folder_name(agent.env)}/{name}"
         rows = [row for found in runs for row in found[name].episodes]
         agent.episodes = list({tuple(row.items()): row for row in rows}.values())  # one ANN in all runs is one ANN
+        if place in known:
+            before = agents.load(place)
+            if agents.fingerprint(before.network) == agents.fingerprint(agent.network):
+                new = [row for row in agent.episodes if row not in before.episodes]
+                if not new:
+                    print(f"{place} is there already")
+                    continue
+                agent.episodes = before.episodes + new  # what was measured there later stays
+                agent.scores = {**before.scores, **agent.scores}
         agent.made["training_seeds"] = {
             "shipped": agent.made.get("seed"),
-            "all": seeds,
+            "all": list(dict.fromkeys(row["training_seed"] for row in agent.episodes)),
             "chosen by": "median return of the lowest T",
         }
-        folder = data_folder("agents") / agent.env / name
+        folder = data_folder("agents") / place
         agents.save(agent, folder, half=load_recipe(agent.env, agent.frames).half, replace=True)
         print(f"wrote {folder}")
     return 0

@@ -10,13 +10,16 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from snn_rl.dqn import SpikingDQN
 from snn_rl.environments import make_vec_env
+from snn_rl.errors import UserError
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
 from snn_rl.recipes import Recipe
 
+NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
 RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "next_age")
 
 
@@ -40,6 +43,9 @@ def build(
 
     ``initial`` gives the weights to start from. Unless it is ``trained`` to play already, learning begins with random play,
     and where the recipe says ``data_init`` the network is fitted to that.
+
+    Raises:
+        UserError: for images that are too small for NatureCNN, where there is no ``initial``.
     """
     settings, spiking = recipe.train, recipe.td
     rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
@@ -47,7 +53,13 @@ def build(
     adam_eps = spiking.adam_eps if T else settings.adam_eps
     eps = settings.exploration_final_eps if trained else 1.0
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
-    image = len(venv.observation_space.shape or ()) == 3
+    shape = venv.observation_space.shape or ()
+    image = len(shape) == 3
+    if image and initial is None and min(shape[1:]) < NATURE_PIXELS:
+        raise UserError(
+            f"'{recipe.id}' has images of {shape[1]}x{shape[2]} pixels and NatureCNN, which is trained from nothing, needs "
+            f"{NATURE_PIXELS}x{NATURE_PIXELS}: train a DQN with a feature extractor of your own and give its zip with --ann"
+        )
     model = SpikingDQN(
         "CnnPolicy" if image else "MlpPolicy",
         venv,
@@ -75,6 +87,7 @@ def build(
         policy_kwargs={
             "optimizer_kwargs": {"fused": True, "eps": adam_eps},
             **({} if image else {"net_arch": list(settings.net_arch)}),
+            **({} if initial is None else {"features_extractor_class": FlattenExtractor, "net_arch": []}),  # replaced below
         },
         replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
         seed=seed,
@@ -122,7 +135,7 @@ class TDLearner:
         """Learns; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
         model = self.model
         model.set_logger(configure(os.fspath(log_folder), ["tensorboard"]))
-        if keeper.done < keeper.total:
+        if keeper.going:
             model.num_timesteps = keeper.done
             model.learn(keeper.total - keeper.done, callback=_Watch(keeper), reset_num_timesteps=False, log_interval=10)
         model.logger.close()

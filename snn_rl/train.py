@@ -17,7 +17,7 @@ from snn_rl.convert import convert, load_ann
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, describe, evaluate
-from snn_rl.files import begin_run
+from snn_rl.files import begin_run, folder_name
 from snn_rl.keeper import Keeper
 from snn_rl.prune import OBJECTIVES, PENALTY_HELP, prune_stage, selector, with_penalty
 from snn_rl.recipes import Recipe
@@ -70,10 +70,12 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
 def _given_ann(choice: str | None, recipe: Recipe, T: int, frames: int | None, extractor: str | None) -> Agent | None:
     """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing. ``frames``: of the agent
     that it shall teach, None for as many as it sees itself."""
-    shipped = f"{recipe.ann_env}/ann"
+    shipped = f"{folder_name(recipe.ann_env)}/ann"
     if choice is None:
-        choice = "shipped" if T and shipped in agents.shipped() and agents.load(shipped).frames >= (frames or 1) else "scratch"
-        print(f"ANN: {choice}")
+        there = agents.load(shipped) if T and shipped in agents.shipped() else None
+        choice = "shipped" if there and there.frames >= (frames or 1) else "scratch"
+        why = f" ({shipped} sees only {there.frames} frame(s))" if there and choice == "scratch" else ""
+        print(f"ANN: {choice}{why}")
     if choice == "scratch":
         return None
     if choice == "shipped" and shipped not in agents.shipped():
@@ -203,28 +205,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-carry",
         action="store_true",
-        help="the membranes start from rest at every decision; without memory an agent sees as many frames as its ANN, "
-        "unless --frames says otherwise",
+        help="the membranes start from rest at every decision",
     )
     parser.add_argument(
         "--frames",
         type=frame_count,
         help="frames that the agent sees (default: the recipe's spiking_frames, else its ANN's; from nothing the recipe's)",
     )
-    parser.add_argument("--total-timesteps", "-n", type=int, help="environment steps of training by reward (ANN, td)")
+    parser.add_argument(
+        "--total-timesteps", "-n", type=int, help="environment steps of each training by reward (the ANN; each stage of td)"
+    )
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     _check(args)
     recipe = load_recipe(args.env)
     wanted, usual = args.frames, recipe.frames
-    if wanted is None and args.T and not args.no_carry:
-        wanted = recipe.spiking_frames or None  # without memory one frame would be too few
+    if wanted is None and args.T:
+        wanted = recipe.spiking_frames or None
     if wanted and not recipe.is_default:
         recipe = load_recipe(args.env, wanted)
     recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
     make_env(recipe, frames=wanted).close()  # what cannot be built is said before anything is written
-    out = args.out or Path("runs") / f"{args.env.replace('/', '-')}-T{args.T}-seed{args.seed}"
+    out = args.out or Path("runs") / f"{folder_name(args.env)}-T{args.T}-seed{args.seed}"
     given = _given_ann(args.ann, recipe, args.T, wanted, args.extractor)
     if args.total_timesteps is not None and given and (args.objective or recipe.prune.objective) != "td":
         raise UserError("--total-timesteps is for training by reward: leave it out, or add --ann scratch or --objective td")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTransposeImage
 
+from snn_rl import td
 from snn_rl.environments import begin, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.recipes import ATARI_STARTS, Recipe, read_recipe, recipe_names
@@ -104,15 +106,15 @@ def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
             r"recipe.toml \[train\]: unknown key 'learning_rat'; did you mean",
         ),
         ('id = "CartPole-v1"\nis_default = true', "unknown key 'is_default'"),
-        ('id = "CartPole-v1"\nframes = "4"', "'frames' must be int, got '4'"),
-        ('id = "CartPole-v1"\nframes = 4.0', "'frames' must be int, got 4.0"),
-        ('id = "CartPole-v1"\nframes = true', "'frames' must be int, got True"),
-        ('id = "CartPole-v1"\nhalf = 1', "'half' must be bool, got 1"),
-        ('id = "CartPole-v1"\n[train]\nlearning_rate = "1e-3"', "'learning_rate' must be float"),
-        ('id = "CartPole-v1"\n[train]\nnet_arch = [64, 0.5]', "'net_arch' must be tuple"),
-        ('id = "CartPole-v1"\n[train]\nnet_arch = 64', "'net_arch' must be tuple"),
+        ('id = "CartPole-v1"\nframes = "4"', "'frames' must be a whole number, got '4'"),
+        ('id = "CartPole-v1"\nframes = 4.0', "'frames' must be a whole number, got 4.0"),
+        ('id = "CartPole-v1"\nframes = true', "'frames' must be a whole number, got True"),
+        ('id = "CartPole-v1"\nhalf = 1', "'half' must be true or false, got 1"),
+        ('id = "CartPole-v1"\n[train]\nlearning_rate = "1e-3"', "'learning_rate' must be a number"),
+        ('id = "CartPole-v1"\n[train]\nnet_arch = [64, 0.5]', "'net_arch' must be a list of whole numbers"),
+        ('id = "CartPole-v1"\n[train]\nnet_arch = 64', "'net_arch' must be a list of whole numbers"),
         ('id = "CartPole-v1"\ntrain = 3', r"'train' must be a table, written \[train\]"),
-        ("id = 3", "'id' must be str, got 3"),
+        ("id = 3", "'id' must be a text, got 3"),
         ("frames = 4", "'id' is missing"),
         ("id = ", "recipe.toml is not valid TOML"),
     ],
@@ -272,6 +274,38 @@ def test_agents_of_other_frames_may_have_a_recipe_of_their_own() -> None:
     assert four == load_recipe("PongNoFrameskip-v4")
     assert load_recipe("CartPole-v1", 7) == load_recipe("CartPole-v1")
     assert not any("frames" in name for name in recipe_names())
+
+
+def test_a_recipe_in_the_current_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "CartPole-v1.toml").write_text('id = "CartPole-v1"\nframes = 3\n')
+    assert load_recipe("CartPole-v1").frames == 3
+    (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "own:Acrobot-v1"\n')
+    with pytest.raises(UserError, match="id is 'own:Acrobot-v1', but a file of that name is for 'Acrobot-v1'"):
+        load_recipe("Acrobot-v1")
+
+
+class Image(gym.Env[np.ndarray, int]):
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
+        self.action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+
+gym.register("Small-v0", lambda: Image((20, 20, 1)))
+gym.register("ChannelFirst-v0", lambda: Image((3, 84, 84)))
+
+
+def test_images_that_no_network_here_can_see_are_an_error() -> None:
+    with pytest.raises(UserError, match="channels first"):
+        make_env(Recipe("ChannelFirst-v0"))
+    assert make_env(Recipe("Small-v0"), frames=2).observation_space.shape == (2, 20, 20)
+    with pytest.raises(UserError, match="20x20 pixels and NatureCNN, which is trained from nothing, needs 36x36"):
+        td.build(Recipe("Small-v0"), 0, seed=0, frames=1, carry=False, device=th.device("cpu"))
 
 
 def test_a_pair_of_decays_is_two_numbers(tmp_path: Path) -> None:

@@ -77,6 +77,17 @@ def test_training_stops_early_at_the_wanted_return(tmp_path: Path) -> None:
         assert not keeper.update(2)
 
 
+def test_what_stopped_early_has_no_work_left_after_an_interruption(tmp_path: Path) -> None:
+    with make(tmp_path / "c", net(), [5.0, 9.0], stop_at=9.0) as keeper:
+        assert keeper.update(2)
+        assert not keeper.update(4)
+        keeper.save()
+    with make(tmp_path / "c", net(), [], stop_at=9.0) as keeper:
+        assert keeper.going
+        keeper.resume()
+        assert not keeper.going
+
+
 def test_an_interrupt_writes_a_checkpoint_from_which_everything_goes_on(tmp_path: Path) -> None:
     network = net()
     with make(tmp_path / "c", network, [5.0]) as keeper:

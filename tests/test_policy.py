@@ -113,6 +113,11 @@ def test_a_state_of_another_number_of_environments_is_an_error(policy: SpikingPo
         policy.predict(seen(policy, 3), policy.initial_state(2))
 
 
+def test_episode_starts_of_another_number_of_environments_are_an_error(policy: SpikingPolicy) -> None:
+    with pytest.raises(UserError, match="episode_start is for 3 environments but 2"):
+        policy.predict(np.zeros((2, *policy.observation_space.shape), np.float32), None, np.ones(3, dtype=bool))
+
+
 def test_without_carry_the_state_changes_nothing() -> None:
     policy = mlp(carry=False)
     first, second = seen(policy, 2, 3)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from snn_rl import report, stats
+from snn_rl import pooling, report, stats
 from snn_rl.errors import UserError
 
 SNN_ENERGY = {  # 10 of the ANN against 1 + 2 + 0.5 + 0.5, by T = 2
@@ -37,7 +37,7 @@ def agent(
     T: int,
     returns: dict[str, list[float]],
     *,
-    training_seed: int = 0,
+    training_seed: int | None = 0,
     env: str = "CartPole-v1",
     energy: dict[str, Any] | None = None,
     measured: bool = True,
@@ -62,7 +62,7 @@ def agent(
 
 
 def rows(*folders: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    found = report.summarise(report.read(folder for where in folders for folder in report.find(str(where))))
+    found = pooling.summarise(pooling.read(folder for where in folders for folder in pooling.find(str(where))))
     return {(row["agent"], row["protocol"]): row for row in found}
 
 
@@ -76,6 +76,33 @@ def test_the_mean_is_over_all_episodes_of_all_training_seeds(tmp_path: Path) -> 
     assert (row["episodes"], row["training_seeds"]) == (6, 3)
     low, high = row["return"]["mean_ci95"]
     assert 1.0 <= low < 4.0 < high <= 7.0
+
+
+def test_what_is_not_the_same_training_is_not_pooled(tmp_path: Path) -> None:
+    def changed(folder: Path, **made: Any) -> Path:
+        card = json.loads((folder / "card.json").read_text())
+        (folder / "card.json").write_text(json.dumps({**card, "made": made}))
+        return folder
+
+    folders = [
+        agent(tmp_path / "one", "ann", 0, {"greedy": [10.0]}),
+        agent(tmp_path / "one", "T1", 1, {"greedy": [1.0]}),
+        agent(tmp_path / "more", "T1", 1, {"greedy": [3.0]}, training_seed=1),
+        agent(tmp_path / "two", "ann", 0, {"greedy": [20.0]}),
+        agent(tmp_path / "two", "T1", 1, {"greedy": [2.0]}),  # the same training seed, another result
+        changed(agent(tmp_path / "td", "T1", 1, {"greedy": [4.0]}, training_seed=2), objective="td"),
+        agent(tmp_path / "a" / "td", "T1", 1, {"greedy": [5.0]}, training_seed=1),
+    ]
+    found = {row["agent"]: row for row in pooling.summarise(pooling.read(folders))}
+    assert {name: row["return"]["mean"] for name, row in found.items()} == {
+        "ann": 10.0, "ann (two)": 20.0, "T1": 2.0, "T1 (two)": 3.5, "T1 (td)": 4.0
+    }  # fmt: skip
+    assert found["T1"]["minus_ann"]["mean"] == -8.0  # beside each agent stands its own ANN
+    assert found["T1 (two)"]["ann"] == "ann (two)"
+    unknown = [agent(tmp_path / run, "T2", 2, {"greedy": [1.0]}, training_seed=None) for run in ("x", "y")]
+    other = agent(tmp_path / "z", "T2", 2, {"greedy": [2.0]}, training_seed=None)
+    labels = [(entry.label, len(entry.folders)) for entry in pooling.read([*unknown, other])]
+    assert labels == [("T2", 2), ("T2 (z)", 1)]
 
 
 def test_one_training_seed_has_the_interval_over_its_episodes(tmp_path: Path) -> None:
@@ -103,11 +130,11 @@ def test_the_partner_of_a_zeroed_membrane_is_the_same_ann(tmp_path: Path) -> Non
 
 
 def test_a_training_seed_is_compared_with_its_own_ann() -> None:
-    ann: report.Returns = {"0": {("", "0"): 10.0}, "1": {("", "0"): 20.0}}
-    own: report.Returns = {"0": {("", "0"): 11.0}, "1": {("", "0"): 23.0}}
-    assert (report.compare(own, ann) or {})["mean"] == 2.0  # (11 - 10, 23 - 20)
-    other: report.Returns = {"7": {("", "0"): 11.0}}
-    assert (report.compare(other, ann) or {})["mean"] == -4.0  # 11 - (10 + 20) / 2
+    ann: pooling.Returns = {"0": {("", "0"): 10.0}, "1": {("", "0"): 20.0}}
+    own: pooling.Returns = {"0": {("", "0"): 11.0}, "1": {("", "0"): 23.0}}
+    assert (pooling.compare(own, ann) or {})["mean"] == 2.0  # (11 - 10, 23 - 20)
+    other: pooling.Returns = {"7": {("", "0"): 11.0}}
+    assert (pooling.compare(other, ann) or {})["mean"] == -4.0  # 11 - (10 + 20) / 2
 
 
 def test_energy_of_several_agents_is_their_mean_and_its_ratio(tmp_path: Path) -> None:
@@ -166,9 +193,6 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged"):
         report.main([str(damaged), *out])
     one = agent(tmp_path / "one", "T1", 1, {"greedy": [1.0]})
-    two = agent(tmp_path / "two", "T1", 1, {"greedy": [2.0]})  # the same training seed, another result
-    with pytest.raises(UserError, match="contradicts"):
-        report.main([str(one), str(two), *out])
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write the report"):
@@ -189,26 +213,26 @@ def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_repla
         agent(tmp_path, "ann", 0, {"greedy": [1.0]}, energy=four, frames=4),
         agent(tmp_path, "T1", 1, {"greedy": [1.0]}),
     ]
-    rows = report.summarise(report.read(folders))
+    rows = pooling.summarise(pooling.read(folders))
     assert rows[1]["energy"]["ratio"] == pytest.approx(2.5)
     assert rows[1]["energy"]["ratio_replaced"] == pytest.approx(14 / 4)
     assert report.table(rows).splitlines()[0].endswith("| replaced ANN / this |")
     assert report.table(rows).splitlines()[2].endswith("| - |")
     blind = agent(tmp_path, "ann-frames1", 0, {"greedy": [-21.0]}, energy={"ann_uj": 10.0})  # trained on as little: a control
-    row = report.summarise(report.read([blind, *folders]))[-1]
+    row = pooling.summarise(pooling.read([blind, *folders]))[-1]
     assert (row["ann"], row["minus_ann"]["mean"], row["energy"]["ratio_replaced"]) == ("ann", 0.0, pytest.approx(14 / 4))
-    like = report.summarise(report.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
+    like = pooling.summarise(pooling.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
     assert "ratio_replaced" not in like[1]["energy"]
     assert "replaced" not in report.table(like)
 
 
 def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:
     folder = agent(tmp_path / "run", "T1-td", 1, {"greedy": [3.0]})
-    assert not any("learning" in path.name for path in report.write(report.read([folder]), tmp_path / "without"))
+    assert not any("learning" in path.name for path in report.write(pooling.read([folder]), tmp_path / "without"))
     card = json.loads((folder / "card.json").read_text())
     card["made"] = {"seed": 0, "curve": {"return": [[10, 1.0], [20, 2.5]]}, "selection": [[20, 3.0]]}
     (folder / "card.json").write_text(json.dumps(card))
-    (entry,) = report.read([folder])
+    (entry,) = pooling.read([folder])
     assert entry.curves == {"0": {"training": [[10, 1.0], [20, 2.5]], "selection": [[20, 3.0]]}}
     assert tmp_path / "with" / "learning.png" in report.write([entry], tmp_path / "with")
     assert "![learning.png](learning.png)" in (tmp_path / "with" / "report.md").read_text()
@@ -216,4 +240,4 @@ def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:
 
 def test_energy_is_the_mean_over_agents_layer_by_layer_too() -> None:
     scores = [{"energy": {**SNN_ENERGY, "snn_uj": uj, "acs_by_layer": {"fc2": acs}}} for uj, acs in ((4.0, 10.0), (6.0, 30.0))]
-    assert report.energy(scores) == {**report.energy(scores), "snn_uj": 5.0, "ratio": 2.0, "acs_by_layer": {"fc2": 20.0}}
+    assert pooling.energy(scores) == {**pooling.energy(scores), "snn_uj": 5.0, "ratio": 2.0, "acs_by_layer": {"fc2": 20.0}}

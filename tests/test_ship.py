@@ -17,9 +17,9 @@ SPEC = [
 ]
 
 
-def _run(folder: Path, seed: int, returns: dict[str, float]) -> Path:
+def _run(folder: Path, seed: int, returns: dict[str, float], env: str = "CartPole-v1") -> Path:
     for name, value in returns.items():
-        agent = Agent("CartPole-v1", name, QNetwork(SPEC, int(name[1:]) if name != "ann" else 0), (4,), made={"seed": seed})
+        agent = Agent(env, name, QNetwork(SPEC, int(name[1:]) if name != "ann" else 0), (4,), made={"seed": seed})
         agent.scores = {"greedy": {"return": {"mean": value}}}
         row = {"training_seed": seed, "protocol": "greedy", "episode": 0, "start": "", "seed": 0, "return": value, "length": 9}
         agent.episodes = [row]
@@ -57,6 +57,38 @@ def test_what_is_there_already_and_what_was_not_asked_for_stays(tmp_path: Path, 
     assert ship.main([str(run), "--only", "ann", "T1"]) == 0
     assert sorted(card.parent.name for card in catalogue.glob("*/*/card.json")) == ["T1", "ann"]
     assert (catalogue / "CartPole-v1" / "ann" / agents.CARD).read_bytes() == before
+
+
+def test_more_seeds_are_added_and_what_was_measured_later_stays(tmp_path: Path, catalogue: Path) -> None:
+    runs = [str(_run(tmp_path / f"run{seed}", seed, {"T1": value})) for seed, value in enumerate((2.0, 1.0, 3.0))]
+    assert ship.main(runs[:1]) == 0
+    there = agents.load(catalogue / "CartPole-v1" / "T1")
+    there.scores["sticky 0.25"] = {"return": {"mean": 1.5}}
+    there.episodes.append({**there.episodes[0], "protocol": "sticky 0.25"})
+    agents.save_scores(there)
+    assert ship.main(runs) == 0
+    agent = agents.load(catalogue / "CartPole-v1" / "T1")
+    assert agent.made["training_seeds"]["all"] == ["0", "1", "2"]
+    assert [(row["training_seed"], row["protocol"]) for row in agent.episodes] == [
+        ("0", "greedy"), ("0", "sticky 0.25"), ("1", "greedy"), ("2", "greedy")
+    ]  # fmt: skip
+    assert set(agent.scores) == {"greedy", "sticky 0.25"}
+
+
+def test_an_id_with_a_slash_is_shipped_where_it_is_found(tmp_path: Path, catalogue: Path) -> None:
+    run = _run(tmp_path / "run", 0, {"T1": 1.0}, env="ALE/Pong-v5")
+    assert ship.main([str(run)]) == 0
+    assert agents.shipped() == ["ALE-Pong-v5/T1"]
+    assert agents.load("ALE-Pong-v5/T1").env == "ALE/Pong-v5"
+
+
+def test_a_run_that_was_not_scored_is_refused(tmp_path: Path, catalogue: Path) -> None:
+    run = _run(tmp_path / "run", 0, {"T1": 1.0})
+    agent = agents.load(run / "T1")
+    agent.scores = {}
+    agents.save_scores(agent)
+    with pytest.raises(UserError, match="no greedy score"):
+        ship.main([str(run)])
 
 
 def test_runs_that_do_not_match_are_refused(tmp_path: Path, catalogue: Path) -> None:
