@@ -81,15 +81,17 @@ def spike_rates(rows: list[dict[str, Any]]) -> str:
     return markdown(["agent", *layers, "mean of the layers"], lines, 1)
 
 
-def savings(rows: list[dict[str, Any]]) -> str:
-    """How many times less energy than an ANN's, by each way of counting; also against an ANN that sees more."""
+def savings(rows: list[dict[str, Any]], skipping: float) -> str:
+    """How many times less energy than an ANN's, by each way of counting; also against one that sees more, dense and where each
+    multiplication by zero is left out (``skipping`` uJ)."""
     keys = {"ratio": "all", "ratio_synaptic": "synapses", "ratio_first_layer_times_T": "layer 1 x T"}
     keys["ratio_replaced"] = "all, against the ANN of four frames"
     lines = []
     for row in rows:
         cost = {"ratio_replaced": row["energy"]["ratio"], **row["energy"]}  # who sees four frames replaces that ANN anyway
-        lines.append([row["agent"], f"{cost['snn_uj']:.3g}", *(f"{cost[key]:.2f}" for key in keys)])
-    return markdown(["agent", "uJ", *keys.values()], lines, 1)
+        cells = [f"{cost[key]:.2f}" for key in keys] + [f"{skipping / cost['snn_uj']:.2f}"]
+        lines.append([row["agent"], f"{cost['snn_uj']:.3g}", *cells])
+    return markdown(["agent", "uJ", *keys.values(), "all, against that ANN skipping its zeros"], lines, 1)
 
 
 def lstm(path: Path) -> dict[str, Any]:
@@ -108,8 +110,29 @@ def lstm(path: Path) -> dict[str, Any]:
         "mean_spike_rate": None,
         "energy": {},
         "training_seeds": len(groups),
+        "agents_measured": len(groups),
         "episodes": sum(map(len, groups)),
     }
+
+
+def read_outs(records: list[dict[str, Any]]) -> str:
+    """R^2 of all linear read-outs that ``snn_rl.memory`` made, one line for each hidden quantity: carried / zeroed."""
+    found_in = [found for record in records for found in record["r_squared"].values()]
+    layers = sorted({layer for found in found_in for layer in found} - {"observation"})
+    lines = []
+    for record in records:
+        for quantity, found in record["r_squared"].items():
+            pairs = [found.get(layer) for layer in layers]
+            cells = [f"{pair['carried']:.2f} / {pair['zeroed']:.2f}" if pair else "-" for pair in pairs]
+            lines.append([record["agent"], quantity, f"{found['observation']['alone']:.2f}", *cells])
+    return markdown(["agent", "hidden", "observation alone", *layers], lines, 2)
+
+
+def settling(records: list[dict[str, Any]]) -> str:
+    """Share of decisions that are those of play, the membranes at rest so many environment steps before."""
+    spans = list(records[0]["settling"])
+    lines = [[record["agent"], *(f"{record['settling'][span]:.0%}" for span in spans)] for record in records]
+    return markdown(["agent", *spans], lines, 1)
 
 
 def numbers(values: Iterable[int]) -> str:
@@ -128,6 +151,8 @@ def section(rows: list[dict[str, Any]]) -> str:
     said += f"{numbers(row['episodes'] // row['training_seeds'] for row in greedy)} greedy episodes"
     if noisy:
         said += f", {numbers(row['episodes'] // row['training_seeds'] for row in noisy)} with random or sticky actions"
+    if any(row["agents_measured"] < row["training_seeds"] for row in greedy):
+        said += "; spikes and energy are those of the shipped seed"
     return f"**{rows[0]['env']}** ({said})\n\n{table(rows)}"
 
 
@@ -181,6 +206,9 @@ def main() -> None:
             memory.append(section(fewer))
     fill(README, "results", readme)
     fill(MEMORY, "results", memory)
+    records = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*/memory.json"))]
+    fill(MEMORY, "read-outs", [read_outs(records)])
+    fill(MEMORY, "settling", [settling(records)])
     fill(MEMORY, "burn-in", [experiment(HERE / "results" / "CartPoleNoVel-v1" / "burn-in.json")])
     for path in (HERE / "results").glob("*/*.json"):
         if BEGIN.format(path.stem) in CLAIMS.read_text():
@@ -188,7 +216,8 @@ def main() -> None:
     rows = json.loads((HERE / "results" / GAME / "summary.json").read_text())
     trained = [row for row in rows if row["T"] and row["protocol"] == "greedy" and row["series"] in ("", "frames1")]
     fill(CLAIMS, "spike-rates", [spike_rates(trained)])
-    fill(CLAIMS, "energy", [savings(trained)])
+    replaced = next(row for row in rows if (row["agent"], row["protocol"]) == ("ann", "greedy"))
+    fill(CLAIMS, "energy", [savings(trained, replaced["energy"]["ann_effective_uj"])])
 
 
 if __name__ == "__main__":

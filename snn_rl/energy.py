@@ -125,10 +125,15 @@ class Meter:
         shapes = network.shapes(observation_shape)
         self.neurons = [th.Size(shape).numel() for shape in shapes]
         twin = QNetwork(network.spec, T=0)
-        self.fan_out = [
-            fan_out(cast(nn.Sequential, synapse), shape)
-            for synapse, shape in zip(twin.synapses, [tuple(observation_shape), *shapes], strict=True)
-        ]
+        self.pools: list[nn.Sequential] = []
+        self.fan_out: list[Tensor] = []
+        for synapse, shape in zip(twin.synapses, [tuple(observation_shape), *shapes], strict=True):
+            layers = list(synapse.children())
+            # Each spike reaches all weights behind its pool; an ANN pools first and multiplies once.
+            first = 0 if network.T else next(n for n, layer in enumerate(layers) if isinstance(layer, (nn.Conv2d, nn.Linear)))
+            pool = nn.Sequential(*layers[:first])
+            self.pools.append(pool)
+            self.fan_out.append(fan_out(nn.Sequential(*layers[first:]), tuple(pool(th.zeros(1, *shape)).shape[1:])))
         self.recurrent = {int(n): cast(nn.Linear, synapses).out_features for n, synapses in network.recurrent.items()}
         self.recurrent_acs = dict.fromkeys(self.recurrent, 0.0)
         self.analog_macs = sum(
@@ -142,15 +147,18 @@ class Meter:
     def update(self, decision: Decision) -> None:
         """Adds one batch of decisions."""
         self.decisions += len(decision.episode)
-        pixels = th.as_tensor(decision.observation != 0).float()
-        self.effective[0] += float((pixels * self.fan_out[0]).sum(dtype=th.float64))
+        self.effective[0] += self._reached(0, th.as_tensor(decision.observation))
         for n, out in enumerate(decision.layers):
-            nonzero = (out != 0).float().sum((0, 1)).cpu()
-            self.active[n] += float(nonzero.sum(dtype=th.float64))
-            self.effective[n + 1] += float((nonzero.double() * self.fan_out[n + 1]).sum())
+            self.active[n] += float((out != 0).sum())
+            self.effective[n + 1] += self._reached(n + 1, out.flatten(0, 1).cpu())
             if n in self.recurrent:  # the spikes of a decision's last timestep arrive in the next decision, if carried
                 arriving = out if self.network.carry else out[:-1]
                 self.recurrent_acs[n] += float((arriving != 0).sum()) * self.recurrent[n]
+
+    def _reached(self, n: int, sent: Tensor) -> float:
+        """Synapses of layer ``n`` that what was sent, ``(any, *neurons)``, reaches with something other than 0."""
+        arriving = self.pools[n]((sent != 0).float()) != 0
+        return float((arriving.sum(0).double() * self.fan_out[n]).sum())
 
     def rates(self) -> dict[str, float]:
         """Spikes per neuron per timestep of each spiking layer (for an ANN: share of non-zero activations)."""

@@ -107,9 +107,10 @@ def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False)
 def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path) -> list[Agent]:
     """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between.
 
-    Agents that see fewer frames than their ANN, that were trained without carrying, or by another objective than the
-    recipe's are called so."""
-    kind = (f"-frames{frames}" if frames != ann.frames else "") + ("-zeroed" if args.no_carry else "")
+    Agents that see fewer frames than is usual (their ANN's; in an environment that hides something, the recipe's), that were
+    trained without carrying, or by another objective than the recipe's are called so."""
+    usual = recipe.frames if recipe.teacher else ann.frames
+    kind = (f"-frames{frames}" if frames != usual else "") + ("-zeroed" if args.no_carry else "")
     objective = args.objective or recipe.prune.objective
     taught = kind + (f"-{objective}" if objective != recipe.prune.objective else "")
 

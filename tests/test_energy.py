@@ -165,6 +165,17 @@ def test_effective_macs_of_an_ann_by_hand() -> None:
     assert "snn_uj" not in report
 
 
+def test_an_ann_multiplies_behind_its_pool_and_a_spike_reaches_all_weights_there() -> None:
+    linear, last = ({"type": "Linear", "in_features": n, "out_features": 2, "bias": True} for n in (2, 2))
+    spec = [{"type": "AvgPool2d", "kernel_size": [1, 2], "stride": [1, 2], "padding": 0}, {"type": "Flatten"}, linear]
+    spec += [{"type": "ReLU"}, last]
+    seen = np.array([[[[1.0, 1.0, 0.0, 0.0]]]], dtype=np.float32)  # two inputs in one window
+    for T, first in ((0, 2), (1, 4)):
+        meter = Meter(QNetwork(spec, T=T), (1, 1, 4))
+        meter.update(Decision([0], seen, th.zeros(1, 2), np.zeros(1), np.zeros(1), np.zeros(1, bool), [th.zeros(1, 1, 2)]))
+        assert meter.effective == [first, 0]
+
+
 @pytest.mark.parametrize(("technology", "mac"), [(FP32, 4.6), (INT32, 3.2), (INT8, 0.23)])
 def test_energy_is_that_of_the_technology_and_says_so(technology, mac) -> None:
     meter = Meter(QNetwork(mlp_spec(10, 100), T=0), (10,))
