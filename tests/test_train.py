@@ -105,7 +105,7 @@ def test_a_recipe_may_say_how_many_frames_spiking_agents_see(tmp_path: Path, mon
         return dataclasses.replace(tiny_recipe(env_id, frames), frames=2, spiking_frames=1)
 
     monkeypatch.setattr(train, "load_recipe", recipe)
-    for name, options, seen in [("own", [], 1), ("asked", ["--frames", "2"], 2), ("no-memory", ["--no-carry"], 2)]:
+    for name, options, seen in [("own", [], 1), ("asked", ["--frames", "2"], 2), ("no-memory", ["--no-carry"], 1)]:
         command = [*common, "--T", "5", "--ann", str(two / "ann-frames2"), "--out", str(tmp_path / name), *options]
         assert train.main(command) == 0
         assert {agents.load(card.parent).frames for card in (tmp_path / name).glob("T5*/card.json")} == {seen}
