@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     video = args.out / "pong_T1_beside_ann.mp4"
     record(players[::-1], starts(recipe, 1, 0)[0], video)
     report.main([str(data_folder("agents") / ENV), "--out", str(args.out)])
-    print(f"video: {video}\nplot:  {args.out / 'reward_vs_T.png'}")
+    print(f"video: {video}\nplot:  {args.out / 'reward_vs_T.png'} (all shipped agents, all their episodes)")
     return 0
 
 

@@ -105,6 +105,10 @@ def make_env(
         env: gym.Env[Any, Any] = gym.make(recipe.id, **kwargs)
     except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise UserError(f"'{recipe.id}' needs a package that is not installed: {error}") from error
+    except TypeError as error:
+        if render_mode and "render_mode" in str(error):
+            raise UserError(f"'{recipe.id}' cannot be filmed: its constructor takes no render_mode") from error
+        raise
     if not isinstance(env.action_space, spaces.Discrete) or env.action_space.start != 0:
         raise UserError(f"'{recipe.id}' has actions {env.action_space}; a Q-network needs Discrete actions from 0")
     if training:

@@ -14,7 +14,7 @@ from snn_rl import agents
 from snn_rl.agents import Agent
 from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, run, seed
 from snn_rl.energy import Meter
-from snn_rl.environments import load_recipe
+from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new, check_writable, write_json
 from snn_rl.recipes import ATARI_STARTS, Recipe
@@ -111,7 +111,7 @@ def describe(result: dict[str, Any]) -> str:
     return text + ("" if result["T"] else f"; {energy['ann_uj']:.3g} uJ per decision")
 
 
-def _check(agent: Agent, args: argparse.Namespace) -> None:
+def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
     """Says what could not be written before anything is played."""
     for path in (args.json, args.video):
         if path is not None and path.is_dir():
@@ -131,6 +131,8 @@ def _check(agent: Agent, args: argparse.Namespace) -> None:
         raise UserError(f"'{args.agent}' is an ANN and has no membranes to zero; leave out --no-carry")
     if args.out is not None:
         check_new(args.out)
+    if args.video is not None:
+        make_env(recipe, frames=agent.frames, render_mode="rgb_array").close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     agent = agents.load(args.agent, args.env, args.extractor)
     recipe = load_recipe(agent.env, agent.frames)
     agent.network.to(args.device)
-    _check(agent, args)
+    _check(agent, recipe, args)
     trained_carry = agent.network.carry
     if args.no_carry:
         agent.network.carry = False

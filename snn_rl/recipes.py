@@ -23,36 +23,36 @@ ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
 class TrainRecipe:
     """How the ANN is trained. The words are Stable-Baselines3's."""
 
-    total_timesteps: int = 100_000
-    n_envs: int = 1
-    net_arch: tuple[int, ...] = (256, 256)
+    total_timesteps: int = 100_000  # environment steps
+    n_envs: int = 1  # environments that are played side by side
+    net_arch: tuple[int, ...] = (256, 256)  # hidden layers, for vectors; images have NatureCNN
     learning_rate: float = 1e-3
     data_init: bool = False  # training by reward begins with currents and Q-values that fit the first random play
     adam_eps: float = 1e-8  # added to the root of Adam's second moments: where gradients are small, steps are small too
     cool_down: float = 0.0  # last part of training, in which the learning rate falls linearly to 0
-    buffer_size: int = 50_000
-    learning_starts: int = 1_000
-    batch_size: int = 64
-    gamma: float = 0.99
-    n_steps: int = 3
-    train_freq: int = 4
-    gradient_steps: int = 1
-    target_update_interval: int = 500
+    buffer_size: int = 50_000  # environment steps that are remembered
+    learning_starts: int = 1_000  # environment steps of random play first
+    batch_size: int = 64  # transitions per gradient step
+    gamma: float = 0.99  # discount of an environment step
+    n_steps: int = 3  # rewards that a return sums before it bootstraps
+    train_freq: int = 4  # environment steps, over all environments, between trainings
+    gradient_steps: int = 1  # of one training
+    target_update_interval: int = 500  # environment steps
     tau: float = 1.0  # part of the target network that each of its updates replaces
-    exploration_fraction: float = 0.2
-    exploration_final_eps: float = 0.05
-    max_grad_norm: float = 10.0
-    eval_freq: int = 10_000
-    eval_episodes: int = 20
-    stop_at: float | None = None
+    exploration_fraction: float = 0.2  # part of training in which epsilon falls from 1
+    exploration_final_eps: float = 0.05  # what it falls to
+    max_grad_norm: float = 10.0  # gradients are clipped to it
+    eval_freq: int = 10_000  # environment steps between evaluations; the best network is kept
+    eval_episodes: int = 20  # of each evaluation
+    stop_at: float | None = None  # mean return of an evaluation at which training ends early
 
 
 @dataclass(frozen=True)
 class ConvertRecipe:
-    """How thresholds are found: the percentile of a layer's pre-activations over observations of real play."""
+    """How an ANN becomes a spiking network."""
 
-    percentile: float = 99.0
-    observations: int = 2_000
+    percentile: float = 99.0  # a layer's threshold is this percentile of its currents
+    observations: int = 2_000  # of the ANN's play, from which thresholds come
     recurrent: bool = False  # synapses within each dense layer, from its spikes to its current at the next timestep
     standardize: bool = False  # the first layer's currents, where something is hidden from the agent
     decay: float | tuple[float, float] = 0.5  # of each layer; a pair: of its channels, spread between the two
@@ -62,35 +62,35 @@ class ConvertRecipe:
 class PruneRecipe:
     """How each stage of temporal pruning is trained. Sequences are in environment steps."""
 
-    objective: str = "distill"
+    objective: str = "distill"  # distill (the ANN teaches) or td (by reward)
     start: int = 5  # timesteps per decision of the conversion and the first stage
     gradient_steps: tuple[int, ...] = (2_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # of weights; it falls linearly to 0 in each stage
     neuron_rate: float = 10.0  # of thresholds and decays, times learning_rate: they have to move by their own size; 0 freezes
-    batch_size: int = 16
-    sequence_length: int = 12
-    burn_in: int = 4
-    n_envs: int = 8
+    batch_size: int = 16  # sequences per gradient step
+    sequence_length: int = 12  # learnt environment steps of a sequence
+    burn_in: int = 4  # environment steps before them, which only bring up the membranes
+    n_envs: int = 8  # in which the student plays
     play_steps: int = 1  # environment steps in each environment per gradient step
-    buffer_size: int = 20_000
-    learning_starts: int = 1_000
-    exploration_eps: float = 0.05
+    buffer_size: int = 20_000  # environment steps that are remembered
+    learning_starts: int = 1_000  # environment steps of play before the first gradient step
+    exploration_eps: float = 0.05  # probability of a random action of the student
     temperature: float = 2.0  # of the distilled policies, in median gaps between the two best actions
     spike_penalty: float = 0.0  # weight of the spikes' cost in the loss of distillation
     evaluations: int = 5  # in the last half of a stage; the best network is kept
-    eval_episodes: int = 20
+    eval_episodes: int = 20  # of each evaluation
 
 
 @dataclass(frozen=True)
 class TDRecipe:
     """How a stage is trained by reward (objective td). What is not here is as in ``[train]``."""
 
-    timesteps: int = 100_000
+    timesteps: int = 100_000  # environment steps of a stage
     learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
     adam_eps: float = 1e-8  # see [train]; a spiking network's gradients are smaller than its ANN's
     batch_size: int = 32  # sequences
-    sequence_length: int = 12
-    burn_in: int = 4
+    sequence_length: int = 12  # learnt environment steps of a sequence
+    burn_in: int = 4  # environment steps before them, which only bring up the membranes
     train_freq: int = 4  # environment steps for each gradient step, over all environments
     evaluations: int = 10  # in the last half of a stage; the best network is kept
 

@@ -296,8 +296,21 @@ class Image(gym.Env[np.ndarray, int]):
         return self.observation_space.sample(), {}
 
 
+class NotFilmed(Image):
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+
+    def __init__(self) -> None:
+        super().__init__((84, 84, 1))
+
+
+gym.register("NotFilmed-v0", NotFilmed)
 gym.register("Small-v0", lambda: Image((20, 20, 1)))
 gym.register("ChannelFirst-v0", lambda: Image((3, 84, 84)))
+
+
+def test_an_environment_that_cannot_be_filmed_is_an_error() -> None:
+    with pytest.raises(UserError, match="takes no render_mode"):
+        make_env(Recipe("NotFilmed-v0"), render_mode="rgb_array")
 
 
 def test_images_that_no_network_here_can_see_are_an_error() -> None:
