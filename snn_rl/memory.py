@@ -32,6 +32,8 @@ from snn_rl.recipes import Recipe
 from snn_rl.rollout import check_fits, starts
 
 Matrix = NDArray[np.float64]
+Read = Callable[[Matrix], Matrix]
+Determinations = dict[str, dict[str, dict[str, float]]]
 
 PENALTIES = tuple(10.0**k for k in range(-3, 5))  # of the ridge regression, per sample; chosen on episodes of their own
 SPLITS = 3  # every third episode is learnt from, the next chooses the penalty, the next is reported
@@ -117,7 +119,7 @@ def zeroed(network: QNetwork, observations: Matrix, shape: Sequence[int]) -> dic
     return {name: v.flatten(1).numpy() for name, v in zip(network.layer_names, state, strict=False)}
 
 
-def read_out(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[float, Callable[[Matrix], Matrix]]:
+def read_out(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[float, Read]:
     """Ridge regression: its coefficient of determination on episodes that it has not seen (the last of every three), and
     what it reads out of ``(steps, inputs)``.
 
@@ -161,20 +163,20 @@ def _determination(guess: Matrix, true: Matrix) -> float:
     return 1 - float(np.square(guess - true).sum()) / spread
 
 
-def measure(agent: Agent, traces: Sequence[Trace], names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
-    """R^2 of the read-outs, ``{quantity: {read from: {"carried" | "zeroed": R^2}}}``; ``observation`` stands for itself."""
+def measure(agent: Agent, traces: Sequence[Trace], names: Sequence[str]) -> tuple[Determinations, dict[tuple[str, str], Read]]:
+    """R^2 of the read-outs, ``{quantity: {read from: {"carried" | "zeroed": R^2}}}``; ``observation`` stands for itself. And
+    what reads a quantity out of a layer's carried membranes, by ``(quantity, layer)``."""
     rest = [zeroed(agent.network, one.observations, agent.observation_shape) for one in traces]
     seen = [one.observations for one in traces]
-    result: dict[str, dict[str, dict[str, float]]] = {}
+    result: Determinations = {}
+    readers: dict[tuple[str, str], Read] = {}
     for n, quantity in enumerate(names):
         wanted = [one.hidden[:, n] for one in traces]
         result[quantity] = {"observation": {"alone": read_out(seen, wanted)[0]}}
         for layer in traces[0].membranes:
-            result[quantity][layer] = {
-                "carried": read_out([one.membranes[layer] for one in traces], wanted)[0],
-                "zeroed": read_out([one[layer] for one in rest], wanted)[0],
-            }
-    return result
+            carried, readers[quantity, layer] = read_out([one.membranes[layer] for one in traces], wanted)
+            result[quantity][layer] = {"carried": carried, "zeroed": read_out([one[layer] for one in rest], wanted)[0]}
+    return result, readers
 
 
 def settling(agent: Agent, traces: Sequence[Trace]) -> dict[str, float]:
@@ -230,15 +232,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     names, _ = HIDDEN[agent.env]
     episodes = args.episodes or (3 if len(agent.observation_shape) == 3 else 15)  # membranes of images fill gigabytes
     traces = trace(agent, load_recipe(agent.env, agent.frames), episodes, args.seed)
-    result, settled = measure(agent, traces, names), settling(agent, traces)
+    (result, readers), settled = measure(agent, traces, names), settling(agent, traces)
     shown = max(traces[SPLITS - 1 :: SPLITS], key=lambda one: len(one.hidden))  # the read-out has not seen it
     layers = [max(shown.membranes, key=lambda layer: result[name][layer]["carried"]) for name in names]
     neurons = [telling_neuron(traces, n, layer) for n, layer in enumerate(layers)]
     rows = []
     for n, (name, layer, index) in enumerate(zip(names, layers, neurons, strict=True)):
-        _, read = read_out([one.membranes[layer] for one in traces], [one.hidden[:, n] for one in traces])
         membranes = shown.membranes[layer][:SHOWN]
-        rows.append((name, shown.hidden[:SHOWN, n], layer, read(membranes), index, membranes[:, index]))
+        read = readers[name, layer](membranes)
+        rows.append((name, shown.hidden[:SHOWN, n], layer, read, index, membranes[:, index]))
     with whole(args.out / "memory.png") as path:
         plots.memory(rows, agent.label).savefig(path, format="png")
     record = {
@@ -261,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print(result: dict[str, dict[str, dict[str, float]]], label: str) -> None:
+def _print(result: Determinations, label: str) -> None:
     table = Table(title=f"{label}: linear read-out of what is hidden, R² on new episodes")
     for heading in ("hidden", "read from", "carried", "zeroed"):
         table.add_column(heading, justify="left" if heading in ("hidden", "read from") else "right")
