@@ -28,12 +28,12 @@ def draw(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     anns = [row for row in rows if row["protocol"] == protocol and not row["T"]]
     snns = [dict(row) for row in rows if row["protocol"] == protocol and row["T"]]
     snns.sort(key=lambda row: (row["T"], row["series"]))
-    several = {key: len({row[key] for row in snns}) > 1 for key in ("frames", "carry")}
+    several = len({row["frames"] for row in snns}) > 1
     kinds: dict[str, str] = {}  # what tells agents of the same T apart -> its colour
     for row in snns:
-        extra = [_frames(row["frames"])] * several["frames"]
-        extra += ["carry" if row["carry"] else "no carry"] * several["carry"]
-        row["kind"] = ", ".join([re.sub(r"-?frames\d+", "", row["series"]) or "pruned", *extra])
+        name = re.sub(r"-?frames\d+", "", row["series"]).strip("-") or "distilled"
+        zeroed = ["zeroed"] * (not row["carry"] and "zeroed" not in name)
+        row["kind"] = ", ".join([name, *zeroed, *[_frames(row["frames"])] * several])
         kinds.setdefault(row["kind"], COLOURS[len(kinds) % len(COLOURS)])
     title, out = f"{rows[0]['env']}, {protocol}", {}
     if snns:
@@ -54,27 +54,61 @@ def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot(xlabel=x, ylabel=y)
     axes.set_title(title, loc="left", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
+    _style(axes)
     return figure, axes
 
 
+def _style(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _gap(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float] | None:
+    """The widest stretch without any of the intervals, where it takes more than half of what they span: below it lies what
+    would make all differences above it invisible."""
+    edges, top, widest = sorted(zip(lows, highs, strict=True)), -np.inf, (0.0, 0.0)
+    for low, high in edges:
+        if np.isfinite(top) and low - top > widest[1] - widest[0]:
+            widest = (float(top), low)
+        top = max(top, high)
+    return widest if widest[1] - widest[0] > 0.5 * (max(highs) - min(lows)) else None
+
+
 def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
-    figure, axes = panel(title, "timesteps per decision T", "mean return, 95 % interval")
-    for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
-        axes.axhline(ann["return"]["mean"], color=ANN, linewidth=1.5, linestyle=dash, label=ann["agent"].upper())
-        axes.axhspan(*ann["return"]["mean_ci95"], color=ANN, alpha=0.12, linewidth=0)
-    for n, (kind, colour) in enumerate(kinds.items()):
-        group = [row for row in snns if row["kind"] == kind]
-        mean = np.array([row["return"]["mean"] for row in group])
-        error = np.abs(np.array([row["return"]["mean_ci95"] for row in group]).T - mean)
-        T = [row["T"] + 0.08 * n for row in group]  # side by side where their T is the same
-        style = "Ds^v"[n % 4] if group[0]["series"] else "o-"
-        axes.errorbar(T, mean, error, fmt=style, color=colour, capsize=3, linewidth=1.8, markersize=6, label=kind)
-    axes.set_xticks(range(1, max(row["T"] for row in snns) + 1))
-    axes.set_xlim(0.6, max(row["T"] for row in snns) + 0.6)
-    figure.legend(frameon=False, loc="outside lower center", ncols=3)  # more would not fit beside each other
+    intervals = [row["return"]["mean_ci95"] for row in (*snns, *anns)]
+    gap = _gap(*zip(*intervals, strict=True))
+    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    parts = figure.subplots(2 if gap else 1, sharex=True, squeeze=False, height_ratios=(4, 1) if gap else None)[:, 0]
+    for axes in parts:
+        _style(axes)
+        for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
+            axes.axhline(ann["return"]["mean"], color=ANN, linewidth=1.5, linestyle=dash, label=ann["agent"].upper())
+            axes.axhspan(*ann["return"]["mean_ci95"], color=ANN, alpha=0.12, linewidth=0)
+        for n, (kind, colour) in enumerate(kinds.items()):
+            group = [row for row in snns if row["kind"] == kind]
+            mean = np.array([row["return"]["mean"] for row in group])
+            error = np.abs(np.array([row["return"]["mean_ci95"] for row in group]).T - mean)
+            T = [row["T"] + 0.08 * n for row in group]  # side by side where their T is the same
+            style = "Ds^v"[n % 4] if group[0]["series"] else "o-"
+            axes.errorbar(T, mean, error, fmt=style, color=colour, capsize=3, linewidth=1.8, markersize=6, label=kind)
+    if gap:
+        ends = (min(low for low, _ in intervals), *gap, max(high for _, high in intervals))
+        for axes, low, high in ((parts[1], *ends[:2]), (parts[0], *ends[2:])):
+            room = max(0.15 * (high - low), 0.01 * (ends[3] - ends[0]))
+            axes.set_ylim(low - room, high + room)
+        parts[0].spines["bottom"].set_visible(False)
+        parts[0].tick_params(axis="x", length=0)
+        parts[0].plot(
+            0, 0, marker=[(-1, -0.5), (1, 0.5)], color="k", clip_on=False, transform=parts[0].transAxes
+        )  # broken axis
+        parts[1].plot(0, 1, marker=[(-1, -0.5), (1, 0.5)], color="k", clip_on=False, transform=parts[1].transAxes)
+    parts[0].set_title(title, loc="left", fontsize=11)
+    parts[0].set_ylabel("mean return, 95 % interval")
+    parts[-1].set_xlabel("timesteps per decision T")
+    parts[-1].set_xticks(range(1, max(row["T"] for row in snns) + 1))
+    parts[-1].set_xlim(0.6, max(row["T"] for row in snns) + 0.6)
+    figure.legend(*parts[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
     return figure
 
 

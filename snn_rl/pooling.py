@@ -115,8 +115,14 @@ def read(folders: Iterable[Path]) -> list[Entry]:
 
 
 def _agree(entry: Entry, rows: Sequence[dict[str, str]]) -> bool:
-    """Whether episodes are of other training seeds than an entry's, or the very same. Without a seed nobody knows whether
-    it is another training: then only the very same will do."""
+    """Whether episodes are of other training seeds than an entry's, or the very same; of each protocol those that the entry
+    has. Without a seed nobody knows whether it is another training: then only the very same will do."""
+    played: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in rows:
+        played[row["protocol"]].add((row["start"], row["seed"]))
+    for protocol, episodes in played.items():
+        if any(set(known) != episodes for known in entry.returns.get(protocol, {}).values()):
+            return False
     for row in rows:
         own = entry.returns.get(row["protocol"], {}).get(row["training_seed"], {})
         value = float(row["return"])

@@ -99,6 +99,8 @@ def test_what_is_not_the_same_training_is_not_pooled(tmp_path: Path) -> None:
     }  # fmt: skip
     assert found["T1"]["minus_ann"]["mean"] == -8.0  # beside each agent stands its own ANN
     assert found["T1 (two)"]["ann"] == "ann (two)"
+    longer = agent(tmp_path / "longer", "T1", 1, {"greedy": [1.0, 2.0]}, training_seed=7)
+    assert [entry.label for entry in pooling.read([folders[1], longer])] == ["T1", "T1 (longer)"]
     unknown = [agent(tmp_path / run, "T2", 2, {"greedy": [1.0]}, training_seed=None) for run in ("x", "y")]
     other = agent(tmp_path / "z", "T2", 2, {"greedy": [2.0]}, training_seed=None)
     labels = [(entry.label, len(entry.folders)) for entry in pooling.read([*unknown, other])]
