@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from snn_rl import pooling, report, stats
+from snn_rl import plots, pooling, report, stats
 from snn_rl.errors import UserError
 
 SNN_ENERGY = {  # 10 of the ANN against 1 + 2 + 0.5 + 0.5, by T = 2
@@ -226,6 +226,13 @@ def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_repla
     like = pooling.summarise(pooling.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
     assert "ratio_replaced" not in like[1]["energy"]
     assert "replaced" not in report.table(like)
+
+
+def test_the_axis_is_broken_where_nothing_lies_in_more_than_half_of_it() -> None:
+    assert plots._gap([20.0, -20.5, 20.5], [21.0, -20.3, 20.8]) == (-20.3, 20.0)
+    assert plots._gap([0.0, 5.0], [4.0, 9.0]) is None
+    assert plots._gap([0.0, 2.0], [9.0, 3.0]) is None  # one lies inside the other
+    assert plots._gap([500.0], [500.0]) is None
 
 
 def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:
