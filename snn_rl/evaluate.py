@@ -71,6 +71,7 @@ def evaluate(
     T = agent.network.T
     return {
         "agent": agent.label,
+        "weights": agents.fingerprint(agent.network),
         "env": agent.env,
         "T": T,
         "frames": agent.frames,

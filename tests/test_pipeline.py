@@ -215,7 +215,20 @@ def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, 
 
 def test_an_evaluation_has_the_promised_fields(ann: Agent, recipe: Recipe) -> None:
     spiking = convert(ann, recipe, 2)
-    fields = {"agent", "env", "T", "frames", "carry", "epsilon", "sticky", "episodes", "return", "energy", "versions"}
+    fields = {
+        "agent",
+        "weights",
+        "env",
+        "T",
+        "frames",
+        "carry",
+        "epsilon",
+        "sticky",
+        "episodes",
+        "return",
+        "energy",
+        "versions",
+    }
     energy = {"ann_uj", "snn_uj", "ratio", "macs", "acs", "neuron_updates", "membrane_uj", "convention", "technology"}
     result = evaluate(spiking, recipe)
     assert set(result) == fields | {"spike_rate"}
