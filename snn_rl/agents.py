@@ -81,7 +81,8 @@ class Agent:
             deterministic: without effect.
 
         Raises:
-            UserError: if the observations have another shape than the agent's, or the state is for another number of them.
+            UserError: if the observations have another shape than the agent's, or come with the state or the starts of
+                another number of environments.
         """
         if isinstance(observation, tuple):
             raise UserError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
@@ -89,11 +90,7 @@ class Agent:
         seen = seen[None] if one else seen
         if seen.shape[1:] != self.observation_shape:
             raise UserError(f"{self.label} takes observations of shape {self.observation_shape}, got {tuple(seen.shape[1:])}")
-        if state is not None and any(len(v) != len(seen) for v in state):
-            raise UserError(f"the state is for {len(state[0])} environments but {len(seen)} observations were given")
         starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool)
-        if starts is not None and len(starts) != len(seen):
-            raise UserError(f"episode_start is for {len(starts)} environments but {len(seen)} observations were given")
         with th.no_grad():
             q, state = self.network(seen, state, starts)
         action = q.argmax(1).numpy()

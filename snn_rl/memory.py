@@ -73,11 +73,13 @@ def _pong(env: gym.Env[Any, Any], info: dict[str, Any], before: Matrix | None) -
 
 Reader = Callable[[gym.Env[Any, Any], dict[str, Any], Matrix | None], tuple[Matrix, Matrix]]
 
+_OF_CARTPOLE = ("cart velocity", "pole angular velocity"), _cartpole
+_OF_PONG = ("ball velocity, horizontal", "ball velocity, vertical"), _pong
 HIDDEN: dict[str, tuple[tuple[str, ...], Reader]] = {
-    "CartPoleNoVel-v1": (("cart velocity", "pole angular velocity"), _cartpole),
-    "CartPoleFlicker-v1": (("cart velocity", "pole angular velocity"), _cartpole),
-    "PongNoFrameskip-v4": (("ball velocity, horizontal", "ball velocity, vertical"), _pong),
-    "PongFlickerNoFrameskip-v4": (("ball velocity, horizontal", "ball velocity, vertical"), _pong),
+    "CartPoleNoVel-v1": _OF_CARTPOLE,
+    "CartPoleFlicker-v1": _OF_CARTPOLE,
+    "PongNoFrameskip-v4": _OF_PONG,
+    "PongFlickerNoFrameskip-v4": _OF_PONG,
 }
 """Of each environment the hidden quantities' names, and what reads them: given the environment, the last info and what it
 returned second at the step before."""

@@ -213,7 +213,14 @@ class QNetwork(nn.Module):
 
         Returns:
             Q-values ``(batch, actions)`` and the membranes after the decision.
+
+        Raises:
+            UserError: if the state or the starts are for another number of environments.
         """
+        given = {"the state": state[0] if state else None, "episode_start": episode_start}
+        for name, rows in given.items():
+            if rows is not None and len(rows) != len(observation):
+                raise UserError(f"{name} is for {len(rows)} environments but {len(observation)} observations were given")
         start = None if episode_start is None else episode_start.unsqueeze(0)
         q, state = self.unroll(observation.unsqueeze(0), state, start)
         return q[0], state

@@ -135,10 +135,6 @@ class SpikingPolicy(DQNPolicy):
         start = None
         if episode_start is not None:
             start = th.as_tensor(np.atleast_1d(episode_start), device=obs.device, dtype=th.bool)
-            if len(start) != len(obs):
-                raise UserError(f"episode_start is for {len(start)} environments but {len(obs)} observations were given")
-        if state is not None and any(len(v) != len(obs) for v in state):
-            raise UserError(f"the state is for {len(state[0])} environments but {len(obs)} observations were given")
         with th.no_grad():
             q, state = self.q_net.network(obs, state, start)
         return q, state, vectorized
@@ -160,7 +156,7 @@ class SpikingPolicy(DQNPolicy):
 
         Raises:
             ValueError: if a ``(observation, info)`` tuple is passed, the common mix-up of Gym and VecEnv.
-            UserError: if the state is for another number of environments.
+            UserError: if the state or the starts are for another number of environments.
         """
         if isinstance(observation, tuple):
             raise ValueError("predict() takes an observation, not the (observation, info) tuple that reset() returns")

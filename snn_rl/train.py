@@ -203,11 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--device", type=device, default="auto", help="cpu, cuda or auto")
-    parser.add_argument(
-        "--no-carry",
-        action="store_true",
-        help="the membranes start from rest at every decision",
-    )
+    parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument(
         "--frames",
         type=frame_count,
