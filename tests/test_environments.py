@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -18,19 +16,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTran
 from snn_rl import td
 from snn_rl.environments import begin, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
-from snn_rl.recipes import ATARI_STARTS, Recipe, read_recipe, recipe_names
+from snn_rl.recipes import ATARI_STARTS, Recipe, recipe_names
 
 PONG = Recipe("PongNoFrameskip-v4", frames=4)
 IDS = ["PongNoFrameskip-v4", "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"]
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "recipe.toml"
-    path.write_text(text)
-    return path
-
-
-# Recipes
 
 
 @pytest.mark.parametrize("env_id", sorted({*IDS, *recipe_names()}))
@@ -62,69 +51,6 @@ def test_an_atari_game_without_recipe_gets_four_frames_and_a_vector_gets_one() -
 def test_an_unknown_id_suggests_the_nearest(wrong: str, near: str) -> None:
     with pytest.raises(UserError, match=f"unknown environment '{wrong}'; did you mean '{near}'"):
         load_recipe(wrong)
-
-
-def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
-    recipe = read_recipe(
-        write(
-            tmp_path,
-            """
-            id = "CartPole-v1"
-            frames = 2
-            half = true
-            [train]
-            learning_rate = 1
-            net_arch = [7, 5]
-            stop_at = 475
-            [convert]
-            percentile = 99.5
-            [prune]
-            objective = "td"
-            gradient_steps = [10, 20]
-            [evaluate]
-            episodes = 3
-            """,
-        )
-    )
-    assert (recipe.id, recipe.frames, recipe.half, recipe.is_default) == ("CartPole-v1", 2, True, False)
-    assert recipe.train.learning_rate == 1.0
-    assert isinstance(recipe.train.learning_rate, float)
-    assert (recipe.train.net_arch, recipe.train.stop_at, recipe.train.gamma) == ((7, 5), 475.0, 0.99)
-    assert (recipe.convert.percentile, recipe.prune.objective, recipe.prune.gradient_steps) == (99.5, "td", (10, 20))
-    assert recipe.evaluate.episodes == 3
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        recipe.frames = 3
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('id = "CartPole-v1"\nframe = 4', "recipe.toml: unknown key 'frame'; did you mean 'frames'"),
-        ('id = "CartPole-v1"\nzzz = 4', "unknown key 'zzz'; known keys: id, frames"),
-        (
-            'id = "CartPole-v1"\n[train]\nlearning_rat = 1.0',
-            r"recipe.toml \[train\]: unknown key 'learning_rat'; did you mean",
-        ),
-        ('id = "CartPole-v1"\nis_default = true', "unknown key 'is_default'"),
-        ('id = "CartPole-v1"\nframes = "4"', "'frames' must be a whole number, got '4'"),
-        ('id = "CartPole-v1"\nframes = 4.0', "'frames' must be a whole number, got 4.0"),
-        ('id = "CartPole-v1"\nframes = true', "'frames' must be a whole number, got True"),
-        ('id = "CartPole-v1"\nhalf = 1', "'half' must be true or false, got 1"),
-        ('id = "CartPole-v1"\n[train]\nlearning_rate = "1e-3"', "'learning_rate' must be a number"),
-        ('id = "CartPole-v1"\n[train]\nnet_arch = [64, 0.5]', "'net_arch' must be a list of whole numbers"),
-        ('id = "CartPole-v1"\n[train]\nnet_arch = 64', "'net_arch' must be a list of whole numbers"),
-        ('id = "CartPole-v1"\ntrain = 3', r"'train' must be a table, written \[train\]"),
-        ("id = 3", "'id' must be a text, got 3"),
-        ("frames = 4", "'id' is missing"),
-        ("id = ", "recipe.toml is not valid TOML"),
-    ],
-)
-def test_a_mistake_in_a_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        read_recipe(write(tmp_path, text))
-
-
-# Environments
 
 
 @pytest.mark.parametrize(
@@ -265,27 +191,6 @@ def test_training_environments_report_their_episodes() -> None:
     assert isinstance(env.action_space, spaces.Discrete)
 
 
-def test_agents_of_other_frames_may_have_a_recipe_of_their_own() -> None:
-    one, four = load_recipe("PongNoFrameskip-v4", 1), load_recipe("PongNoFrameskip-v4", 4)
-    assert (one.frames, four.frames) == (1, 4)
-    assert one.convert.decay == (0.05, 0.95)
-    assert one.train == four.train  # what the file does not say is as in the other one
-    assert one.convert.observations == four.convert.observations
-    assert four == load_recipe("PongNoFrameskip-v4")
-    assert load_recipe("CartPole-v1", 7) == load_recipe("CartPole-v1")
-    assert not any("frames" in name for name in recipe_names())
-
-
-def test_a_recipe_in_the_current_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "envs").mkdir()
-    (tmp_path / "envs" / "CartPole-v1.toml").write_text('id = "CartPole-v1"\nframes = 3\n')
-    assert load_recipe("CartPole-v1").frames == 3
-    (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "own:Acrobot-v1"\n')
-    with pytest.raises(UserError, match="id is 'own:Acrobot-v1', but a file of that name is for 'Acrobot-v1'"):
-        load_recipe("Acrobot-v1")
-
-
 class Image(gym.Env[np.ndarray, int]):
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
@@ -319,15 +224,6 @@ def test_images_that_no_network_here_can_see_are_an_error() -> None:
     assert make_env(Recipe("Small-v0"), frames=2).observation_space.shape == (2, 20, 20)
     with pytest.raises(UserError, match="20x20 pixels and NatureCNN, which is trained from nothing, needs 36x36"):
         td.build(Recipe("Small-v0"), 0, seed=0, frames=1, carry=False, device=th.device("cpu"))
-
-
-def test_a_pair_of_decays_is_two_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "x.toml"
-    path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 1]\n')
-    assert read_recipe(path).convert.decay == (0.1, 1.0)
-    path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 0.2, 0.3]\n')
-    with pytest.raises(UserError, match="a pair of numbers"):
-        read_recipe(path)
 
 
 def test_an_id_that_stands_for_sticky_actions_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import torch as th
 from snn_rl import agents, distill, td, train
 from snn_rl.agents import Agent
 from snn_rl.convert import compare, convert, record_play
-from snn_rl.distill import Distiller, action_gap, distillation_loss, spike_penalty
+from snn_rl.distill import Distiller
 from snn_rl.environments import load_recipe, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, evaluate, protocol
@@ -111,24 +111,6 @@ def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Re
 def test_compare_finds_no_difference_between_an_ann_and_itself(ann: Agent, recipe: Recipe) -> None:
     play = record_play(ann, recipe, 20, seed=0)
     assert compare(ann.network, ann.network, play) == {"agreement": 1.0, "q_error": 0.0, "spike_rate": {}}
-
-
-def test_the_distillation_loss_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
-    teacher = th.tensor([[1.0, 2.0], [0.5, 0.0]])
-    assert distillation_loss(teacher, teacher, 0.5) == 0
-    assert distillation_loss(teacher.flip(1), teacher, 0.5) > 0.1
-    # One action: the policies agree whatever the values, only the Huber term is left: 0.1 * (|2| - 0.5)
-    assert distillation_loss(th.tensor([[3.0]]), th.tensor([[1.0]]), 1.0) == pytest.approx(0.15)
-
-
-def test_the_action_gap_is_the_median_of_best_minus_second() -> None:
-    assert action_gap(th.tensor([[1.0, 3.0, 2.5], [0.0, 0.2, 0.0], [5.0, 1.0, 1.0]])) == pytest.approx(0.5)
-
-
-def test_the_spike_penalty_is_the_part_of_all_accumulates_that_the_spikes_cause() -> None:
-    spikes = [th.ones(2, 1, 3, 4), th.zeros(2, 1, 3, 2)]  # every neuron of the first layer, none of the second
-    cost = [th.full((4,), 3 / 20), th.full((2,), 4 / 20)]  # fan-outs 3 and 4: 4 * 3 + 2 * 4 synapses
-    assert spike_penalty(spikes, cost) == pytest.approx(12 / 20)
 
 
 def test_a_spike_penalty_buys_fewer_spikes(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Recipes are read whole, and what is wrong in one is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from snn_rl.environments import load_recipe
+from snn_rl.errors import UserError
+from snn_rl.recipes import read_recipe, recipe_names
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+# Recipes
+
+
+def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
+    recipe = read_recipe(
+        write(
+            tmp_path,
+            """
+            id = "CartPole-v1"
+            frames = 2
+            half = true
+            [train]
+            learning_rate = 1
+            net_arch = [7, 5]
+            stop_at = 475
+            [convert]
+            percentile = 99.5
+            [prune]
+            objective = "td"
+            gradient_steps = [10, 20]
+            [evaluate]
+            episodes = 3
+            """,
+        )
+    )
+    assert (recipe.id, recipe.frames, recipe.half, recipe.is_default) == ("CartPole-v1", 2, True, False)
+    assert recipe.train.learning_rate == 1.0
+    assert isinstance(recipe.train.learning_rate, float)
+    assert (recipe.train.net_arch, recipe.train.stop_at, recipe.train.gamma) == ((7, 5), 475.0, 0.99)
+    assert (recipe.convert.percentile, recipe.prune.objective, recipe.prune.gradient_steps) == (99.5, "td", (10, 20))
+    assert recipe.evaluate.episodes == 3
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.frames = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('id = "CartPole-v1"\nframe = 4', "recipe.toml: unknown key 'frame'; did you mean 'frames'"),
+        ('id = "CartPole-v1"\nzzz = 4', "unknown key 'zzz'; known keys: id, frames"),
+        (
+            'id = "CartPole-v1"\n[train]\nlearning_rat = 1.0',
+            r"recipe.toml \[train\]: unknown key 'learning_rat'; did you mean",
+        ),
+        ('id = "CartPole-v1"\nis_default = true', "unknown key 'is_default'"),
+        ('id = "CartPole-v1"\nframes = "4"', "'frames' must be a whole number, got '4'"),
+        ('id = "CartPole-v1"\nframes = 4.0', "'frames' must be a whole number, got 4.0"),
+        ('id = "CartPole-v1"\nframes = true', "'frames' must be a whole number, got True"),
+        ('id = "CartPole-v1"\nhalf = 1', "'half' must be true or false, got 1"),
+        ('id = "CartPole-v1"\n[train]\nlearning_rate = "1e-3"', "'learning_rate' must be a number"),
+        ('id = "CartPole-v1"\n[train]\nnet_arch = [64, 0.5]', "'net_arch' must be a list of whole numbers"),
+        ('id = "CartPole-v1"\n[train]\nnet_arch = 64', "'net_arch' must be a list of whole numbers"),
+        ('id = "CartPole-v1"\ntrain = 3', r"'train' must be a table, written \[train\]"),
+        ("id = 3", "'id' must be a text, got 3"),
+        ("frames = 4", "'id' is missing"),
+        ("id = ", "recipe.toml is not valid TOML"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_recipe(write(tmp_path, text))
+
+
+# Environments
+
+
+def test_agents_of_other_frames_may_have_a_recipe_of_their_own() -> None:
+    one, four = load_recipe("PongNoFrameskip-v4", 1), load_recipe("PongNoFrameskip-v4", 4)
+    assert (one.frames, four.frames) == (1, 4)
+    assert one.convert.decay == (0.05, 0.95)
+    assert one.train == four.train  # what the file does not say is as in the other one
+    assert one.convert.observations == four.convert.observations
+    assert four == load_recipe("PongNoFrameskip-v4")
+    assert load_recipe("CartPole-v1", 7) == load_recipe("CartPole-v1")
+    assert not any("frames" in name for name in recipe_names())
+
+
+def test_a_recipe_in_the_current_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "CartPole-v1.toml").write_text('id = "CartPole-v1"\nframes = 3\n')
+    assert load_recipe("CartPole-v1").frames == 3
+    (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "own:Acrobot-v1"\n')
+    with pytest.raises(UserError, match="id is 'own:Acrobot-v1', but a file of that name is for 'Acrobot-v1'"):
+        load_recipe("Acrobot-v1")
+
+
+def test_a_pair_of_decays_is_two_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 1]\n')
+    assert read_recipe(path).convert.decay == (0.1, 1.0)
+    path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 0.2, 0.3]\n')
+    with pytest.raises(UserError, match="a pair of numbers"):
+        read_recipe(path)
