@@ -8,7 +8,7 @@ Stable-Baselines3's ``VecFrameStack``.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from functools import cache
 from typing import Any, cast
 
 import gymnasium as gym
@@ -19,40 +19,44 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl.errors import UserError
-from snn_rl.files import folder_name
 from snn_rl.partial import PartialFrames
-from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, data_folder, read_recipe, spec
+from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, data_folder, read_recipe, recipe_files, spec
 
 
 def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     """The recipe of an environment, or the defaults where it has none (``is_default`` says so).
 
-    It is ``envs/<id>.toml`` in the current folder, else the package's. ``envs/<id>.frames<k>.toml`` beside it, where there is
-    one, says what is different for agents that see ``frames`` = k frames.
+    It is ``envs/<id>.toml``, see :func:`~snn_rl.recipes.recipe_files`. ``envs/<id>.frames<k>.toml`` beside it, where there
+    is one, says what is different for agents that see ``frames`` = k frames.
 
     Raises:
         UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key or the id
             of another environment.
     """
     spec(env_id)
-    own, shipped = Path("envs"), data_folder("envs")
-    for path in (folder / f"{folder_name(env_id)}.toml" for folder in (own, shipped)):
-        if path.is_file():
-            fewer = path.with_name(f"{path.stem}.frames{frames}.toml")
-            recipe = read_recipe(path, *[fewer] * fewer.is_file())
-            if recipe.id != env_id:
-                raise UserError(f"{path}: id is '{recipe.id}', but a file of that name is for '{env_id}'")
-            if path.parent.resolve() != shipped.resolve():
-                print(f"recipe: {path}")
-            return recipe
+    if files := recipe_files(env_id):
+        path = files[-1]
+        fewer = path.with_name(f"{path.stem}.frames{frames}.toml")
+        recipe = read_recipe(*files, *[fewer] * fewer.is_file())
+        if recipe.id != env_id:
+            raise UserError(f"{path}: id is '{recipe.id}', but a file of that name is for '{env_id}'")
+        if path.parent != data_folder("envs").resolve():
+            _say(f"recipe: {path}")
+        return recipe
     images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
     default = Recipe(env_id, is_default=True)
     recipe = dataclasses.replace(default, **IMAGE_DEFAULTS) if images else default
-    print(f"{env_id} has no recipe: using defaults for {'images' if images else 'vectors'}, {recipe.frames} frame(s)")
+    _say(f"{env_id} has no recipe: using defaults for {'images' if images else 'vectors'}, {recipe.frames} frame(s)")
     sticky = spec(env_id).kwargs.get("repeat_action_probability")
     if recipe.atari and sticky:
-        print(f"{env_id} stands for sticky actions of {sticky:g}: training is without, evaluate --sticky {sticky:g} with them")
+        _say(f"{env_id} stands for sticky actions of {sticky:g}: training is without, evaluate --sticky {sticky:g} with them")
     return recipe
+
+
+@cache
+def _say(text: str) -> None:
+    """Prints a line once: a command may ask for its recipe several times."""
+    print(text)
 
 
 class _ChannelFirst(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):

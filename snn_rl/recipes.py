@@ -13,6 +13,7 @@ import gymnasium as gym
 
 from snn_rl import partial
 from snn_rl.errors import UserError
+from snn_rl.files import folder_name
 
 gym.register_envs(partial)
 
@@ -107,6 +108,7 @@ class Recipe:
     """One environment: how it is built, and how its agents are trained, converted, pruned and evaluated."""
 
     id: str
+    base: str = ""  # id of the environment whose recipe is meant wherever this one says nothing
     frames: int = 1
     spiking_frames: int = 0  # that spiking agents with memory see where nothing else is asked for; 0: as many as their ANN
     flicker: float = 0.0  # probability with which the agent does not see a frame
@@ -141,6 +143,30 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in data_folder("envs").glob("*.toml") if ".frames" not in path.stem)
 
 
+def recipe_files(env_id: str) -> list[Path]:
+    """The files of an environment's recipe, those that it is based on first; none where it has no recipe.
+
+    Each is ``envs/<id>.toml`` in the current folder, else the package's; one of the current folder may so be based on the
+    package's of the same id.
+
+    Raises:
+        UserError: if a file cannot be read, or is based on what has no recipe.
+    """
+    files: list[Path] = []
+    wanted = env_id
+    while wanted:
+        name = f"{folder_name(wanted)}.toml"
+        places = [folder.resolve() / name for folder in (Path("envs"), data_folder("envs"))]
+        path = next((place for place in places if place.is_file() and place not in files), None)
+        if path is None and not files:
+            break
+        if path is None:
+            raise UserError(f"{files[0]}: no recipe for its base '{wanted}'; recipes: {', '.join(recipe_names())}")
+        files.insert(0, path)
+        wanted = _fill(Recipe, _table(path), path.name).base
+    return files
+
+
 def read_recipe(path: Path, *changes: Path) -> Recipe:
     """Reads one TOML recipe, and files that change some of its keys.
 
@@ -149,14 +175,18 @@ def read_recipe(path: Path, *changes: Path) -> Recipe:
     """
     merged: dict[str, Any] = {}
     for file in (path, *changes):
-        try:
-            table = tomllib.loads(file.read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{file.name} is not valid TOML: {error}") from error
+        table = _table(file)
         recipe = _fill(Recipe, table, file.name)  # so that what is wrong is said of the right file
         for key, value in table.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     return cast(Recipe, _fill(Recipe, merged, path.name) if changes else recipe)
+
+
+def _table(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file.name} is not valid TOML: {error}") from error
 
 
 def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:

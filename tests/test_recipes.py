@@ -9,7 +9,7 @@ import pytest
 
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
-from snn_rl.recipes import read_recipe, recipe_names
+from snn_rl.recipes import read_recipe, recipe_files, recipe_names
 
 
 def write(folder: Path, text: str) -> Path:
@@ -57,7 +57,7 @@ def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('id = "CartPole-v1"\nframe = 4', "recipe.toml: unknown key 'frame'; did you mean 'frames'"),
-        ('id = "CartPole-v1"\nzzz = 4', "unknown key 'zzz'; known keys: id, frames"),
+        ('id = "CartPole-v1"\nzzz = 4', "unknown key 'zzz'; known keys: id, base, frames"),
         (
             'id = "CartPole-v1"\n[train]\nlearning_rat = 1.0',
             r"recipe.toml \[train\]: unknown key 'learning_rat'; did you mean",
@@ -103,6 +103,47 @@ def test_a_recipe_in_the_current_folder_comes_first(tmp_path: Path, monkeypatch:
     (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "own:Acrobot-v1"\n')
     with pytest.raises(UserError, match="id is 'own:Acrobot-v1', but a file of that name is for 'Acrobot-v1'"):
         load_recipe("Acrobot-v1")
+
+
+def test_a_recipe_is_based_on_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    own = tmp_path / "envs" / "BreakoutNoFrameskip-v4.toml"
+    own.write_text('id = "BreakoutNoFrameskip-v4"\nbase = "FreewayNoFrameskip-v4"\n[prune]\nevaluations = 3\n')
+    pong, freeway, breakout = (load_recipe(f"{name}NoFrameskip-v4") for name in ("Pong", "Freeway", "Breakout"))
+    assert breakout == dataclasses.replace(
+        freeway,
+        id="BreakoutNoFrameskip-v4",
+        base="FreewayNoFrameskip-v4",
+        prune=dataclasses.replace(freeway.prune, evaluations=3),
+    )
+    assert freeway.train.total_timesteps == 250_000
+    assert freeway.train.learning_rate == pong.train.learning_rate  # through two files
+    own.write_text('id = "BreakoutNoFrameskip-v4"\nbase = "Pong"\n')
+    with pytest.raises(UserError, match=r"no recipe for its base 'Pong'; recipes: .*PongNoFrameskip-v4"):
+        load_recipe("BreakoutNoFrameskip-v4")
+
+
+def test_a_recipe_of_ones_own_is_based_on_the_package_s_of_that_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = load_recipe("CartPole-v1")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "CartPole-v1.toml").write_text('id = "CartPole-v1"\nbase = "CartPole-v1"\nframes = 3\n')
+    assert load_recipe("CartPole-v1") == dataclasses.replace(shipped, base="CartPole-v1", frames=3)
+    (tmp_path / "envs" / "Own-v0.toml").write_text('id = "Own-v0"\nbase = "Own-v0"\n')
+    with pytest.raises(UserError, match="no recipe for its base 'Own-v0'"):  # nor does it go round for ever
+        recipe_files("Own-v0")
+
+
+def test_where_a_recipe_comes_from_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "CartPole-v1.toml").write_text('id = "CartPole-v1"\n')
+    load_recipe("CartPole-v1")
+    load_recipe("CartPole-v1", 1)
+    assert capsys.readouterr().out.count("recipe: ") == 1
 
 
 def test_a_pair_of_decays_is_two_numbers(tmp_path: Path) -> None:
