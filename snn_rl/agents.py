@@ -31,9 +31,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
 from snn_rl.errors import UserError
-from snn_rl.files import whole
+from snn_rl.files import data_folder, whole
 from snn_rl.network import QNetwork, State
-from snn_rl.recipes import data_folder
 
 FORMAT = 1
 CARD, WEIGHTS, EPISODES = "card.json", "weights.safetensors", "episodes.csv"

@@ -14,7 +14,7 @@ from snn_rl import agents, report
 from snn_rl.console import run
 from snn_rl.environments import load_recipe
 from snn_rl.evaluate import evaluate
-from snn_rl.recipes import data_folder
+from snn_rl.files import data_folder
 from snn_rl.rollout import starts
 from snn_rl.video import record
 

@@ -19,8 +19,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl.errors import UserError
+from snn_rl.files import data_folder
 from snn_rl.partial import PartialFrames
-from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, data_folder, read_recipe, recipe_files, spec
+from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, read_recipe, recipe_files, spec
 
 
 def load_recipe(env_id: str, frames: int | None = None) -> Recipe:

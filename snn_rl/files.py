@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the folders of runs."""
+"""Files that are there whole or not at all, the catalogue, and the folders of runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from typing import Any
 from snn_rl.errors import UserError
 
 SETTINGS = "settings.json"
+
+
+def data_folder(name: str) -> Path:
+    """The catalogue folder ``envs`` or ``agents``: beside the installed package, else in the checkout."""
+    installed = Path(__file__).parent / "data" / name
+    return installed if installed.is_dir() else Path(__file__).parent.parent / name
 
 
 def folder_name(env_id: str) -> str:

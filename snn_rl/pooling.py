@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from snn_rl import stats
 from snn_rl.errors import UserError
+from snn_rl.files import data_folder
 
 CARD, EPISODES = "card.json", "episodes.csv"
 ZEROED = ", membrane zeroed"
@@ -59,9 +60,7 @@ def find(where: str) -> list[Path]:
     Raises:
         UserError: if there are none.
     """
-    installed = Path(__file__).parent / "data" / "agents"
-    shipped = installed if installed.is_dir() else Path(__file__).parent.parent / "agents"
-    folder = Path(where) if Path(where).exists() else shipped / where
+    folder = Path(where) if Path(where).exists() else data_folder("agents") / where
     cards = [card for pattern in ("", "*/", "*/*/") for card in sorted(folder.glob(pattern + CARD))]
     cards = [card for card in cards if not any(part.startswith(".") for part in card.relative_to(folder).parts)]
     if not cards:

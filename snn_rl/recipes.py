@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from snn_rl import partial
 from snn_rl.errors import UserError
-from snn_rl.files import folder_name
+from snn_rl.files import data_folder, folder_name
 
 gym.register_envs(partial)
 
@@ -130,12 +130,6 @@ class Recipe:
     def atari(self) -> bool:
         """Whether the id is an Atari game of the Arcade Learning Environment."""
         return spec(self.id).entry_point == "ale_py.env:AtariEnv"
-
-
-def data_folder(name: str) -> Path:
-    """The catalogue folder ``envs`` or ``agents``: beside the installed package, else in the checkout."""
-    installed = Path(__file__).parent / "data" / name
-    return installed if installed.is_dir() else Path(__file__).parent.parent / name
 
 
 def recipe_names() -> list[str]:

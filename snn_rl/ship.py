@@ -14,8 +14,7 @@ from snn_rl.agents import Agent
 from snn_rl.console import run
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
-from snn_rl.files import folder_name
-from snn_rl.recipes import data_folder
+from snn_rl.files import data_folder, folder_name
 
 
 def median_run(runs: Sequence[dict[str, Agent]]) -> int:

@@ -9,7 +9,7 @@ import torch as th
 
 from snn_rl import agents
 from snn_rl.environments import load_recipe, make_env
-from snn_rl.recipes import data_folder
+from snn_rl.files import data_folder
 from snn_rl.rollout import play, starts
 
 EPISODES = {"CartPole-v1": 5}  # played again here; elsewhere two, which take minutes over all agents
