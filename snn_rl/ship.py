@@ -35,13 +35,18 @@ def load_run(folder: Path) -> dict[str, Agent]:
     return found
 
 
+def _same(one: Agent, other: Agent) -> bool:
+    return agents.fingerprint(one.network) == agents.fingerprint(other.network)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.ship RUN...``, in a checkout."""
     parser = argparse.ArgumentParser(
         prog="snn_rl.ship", description=__doc__, epilog="example: python -m snn_rl.ship runs/pong0 runs/pong1 runs/pong2"
     )
     parser.add_argument("runs", type=Path, nargs="+", help="folders that snn_rl.train wrote, one per training seed")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="agents to ship (default: all that are not there already)")
+    only = "agents to ship, in the place of others of that name too (default: all, in nobody's place)"
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=only)
     args = parser.parse_args(argv)
     runs = [load_run(folder) for folder in args.runs]
     if any(set(found) != set(runs[0]) for found in runs):
@@ -49,22 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if absent := set(args.only or ()) - set(runs[0]):
         raise UserError(f"no such agent in the runs: {', '.join(sorted(absent))}; they hold {', '.join(runs[0])}")
     shipped = runs[median_run(runs)]
-    known = set(agents.shipped())
-    for name, agent in shipped.items():
-        if name not in (args.only or shipped):
-            continue
-        place = f"{folder_name(agent.env)}/{name}"
+    wanted = {f"{folder_name(agent.env)}/{name}": agent for name, agent in shipped.items() if name in (args.only or shipped)}
+    there = {place: agents.load(place) for place in wanted if place in agents.shipped()}
+    others = [place for place, before in there.items() if not _same(before, wanted[place])]
+    if others and args.only is None:
+        raise UserError(f"other agents are shipped as {', '.join(others)}; name with --only what shall be shipped or replaced")
+    for place, agent in wanted.items():
+        name = place.partition("/")[2]
         rows = [row for found in runs for row in found[name].episodes]
         agent.episodes = list({tuple(row.items()): row for row in rows}.values())  # one ANN in all runs is one ANN
-        if place in known:
-            before = agents.load(place)
-            if agents.fingerprint(before.network) == agents.fingerprint(agent.network):
-                new = [row for row in agent.episodes if row not in before.episodes]
-                if not new:
-                    print(f"{place} is there already")
-                    continue
-                agent.episodes = before.episodes + new  # what was measured there later stays
-                agent.scores = {**before.scores, **agent.scores}
+        if place in there and place not in others:
+            before = there[place]
+            new = [row for row in agent.episodes if row not in before.episodes]
+            if not new:
+                print(f"{place} is there already")
+                continue
+            agent.episodes = before.episodes + new  # what was measured there later stays
+            agent.scores = {**before.scores, **agent.scores}
         agent.made["training_seeds"] = {
             "shipped": agent.made.get("seed"),
             "all": list(dict.fromkeys(row["training_seed"] for row in agent.episodes)),

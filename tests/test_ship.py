@@ -59,6 +59,18 @@ def test_what_is_there_already_and_what_was_not_asked_for_stays(tmp_path: Path, 
     assert (catalogue / "CartPole-v1" / "ann" / agents.CARD).read_bytes() == before
 
 
+def test_another_agent_is_replaced_only_where_it_is_named(tmp_path: Path, catalogue: Path) -> None:
+    first, second = (_run(tmp_path / f"run{n}", n, {"T2": 5.0, "T1": 4.0}) for n in (0, 1))
+    assert ship.main([str(first), "--only", "T1"]) == 0
+    with pytest.raises(UserError, match="other agents are shipped as CartPole-v1/T1; name with --only"):
+        ship.main([str(second)])
+    assert agents.shipped() == ["CartPole-v1/T1"]  # nothing was written, not even T2
+    assert agents.load("CartPole-v1/T1").made["seed"] == 0
+    assert ship.main([str(second), "--only", "T1"]) == 0
+    there = agents.load("CartPole-v1/T1")
+    assert (there.made["seed"], [row["training_seed"] for row in there.episodes]) == (1, ["1"])
+
+
 def test_more_seeds_are_added_and_what_was_measured_later_stays(tmp_path: Path, catalogue: Path) -> None:
     runs = [str(_run(tmp_path / f"run{seed}", seed, {"T1": value})) for seed, value in enumerate((2.0, 1.0, 3.0))]
     assert ship.main(runs[:1]) == 0
