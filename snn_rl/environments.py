@@ -27,8 +27,9 @@ from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, read_recipe, recipe_files, sp
 def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     """The recipe of an environment, or the defaults where it has none (``is_default`` says so).
 
-    It is ``envs/<id>.toml``, see :func:`~snn_rl.recipes.recipe_files`. ``envs/<id>.frames<k>.toml`` beside it, where there
-    is one, says what is different for agents that see ``frames`` = k frames.
+    It is ``envs/<id>.toml`` after those that it is based on, see :func:`~snn_rl.recipes.recipe_files`.
+    ``envs/<id>.frames<k>.toml`` beside each of them, where there is one, says what is different for agents that see
+    ``frames`` = k frames.
 
     Raises:
         UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key or the id
@@ -37,8 +38,8 @@ def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     spec(env_id)
     if files := recipe_files(env_id):
         path = files[-1]
-        fewer = path.with_name(f"{path.stem}.frames{frames}.toml")
-        recipe = read_recipe(*files, *[fewer] * fewer.is_file())
+        fewer = [file.with_name(f"{file.stem}.frames{frames}.toml") for file in files]
+        recipe = read_recipe(*[file for pair in zip(files, fewer, strict=True) for file in pair if file.is_file()])
         if recipe.id != env_id:
             raise UserError(f"{path}: id is '{recipe.id}', but a file of that name is for '{env_id}'")
         if path.parent != data_folder("envs").resolve():

@@ -135,6 +135,18 @@ def test_a_recipe_of_ones_own_is_based_on_the_package_s_of_that_id(tmp_path: Pat
         recipe_files("Own-v0")
 
 
+def test_what_is_different_with_fewer_frames_comes_with_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped, flickering = load_recipe("PongNoFrameskip-v4", 1), load_recipe("PongFlickerNoFrameskip-v4", 1)
+    assert flickering.prune.spike_penalty == 0  # which with one frame is not Pong's
+    assert flickering == load_recipe("PongFlickerNoFrameskip-v4")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    own = tmp_path / "envs" / "PongNoFrameskip-v4.toml"
+    own.write_text('id = "PongNoFrameskip-v4"\nbase = "PongNoFrameskip-v4"\n[prune]\nbatch_size = 48\n')
+    changed = dataclasses.replace(shipped, base=shipped.id, prune=dataclasses.replace(shipped.prune, batch_size=48))
+    assert load_recipe("PongNoFrameskip-v4", 1) == changed
+
+
 def test_where_a_recipe_comes_from_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
