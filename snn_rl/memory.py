@@ -29,7 +29,7 @@ from snn_rl.files import check_writable, whole, write_json
 from snn_rl.network import QNetwork
 from snn_rl.partial import FULL
 from snn_rl.recipes import Recipe
-from snn_rl.rollout import check_fits, starts
+from snn_rl.rollout import Start, check_fits, random_actions, starts
 
 Matrix = NDArray[np.float64]
 Read = Callable[[Matrix], Matrix]
@@ -85,14 +85,14 @@ HIDDEN: dict[str, tuple[tuple[str, ...], Reader]] = {
 returned second at the step before."""
 
 
-def trace(agent: Agent, recipe: Recipe, episodes: int, seed: int) -> list[Trace]:
+def trace(agent: Agent, recipe: Recipe, begins: Sequence[Start]) -> list[Trace]:
     """Plays episodes with the membranes carried, 5 % of the actions random, and writes down what happens in them."""
     _, read = HIDDEN[recipe.id]
     env, network, traces = make_env(recipe, frames=agent.frames), agent.network, []
     check_fits(network, agent.observation_shape, env.action_space)
-    for start in starts(recipe, episodes, seed):
+    for start in begins:
         observation, info = begin(env, *start)
-        rng = np.random.default_rng([start.seed, 1])
+        rng = random_actions(start)
         state = network.initial_state(1, agent.observation_shape)
         seen, greedy, hidden, total, before, done = [], [], [], 0.0, None, False
         membranes: list[list[Matrix]] = [[] for _ in network.lifs]
@@ -221,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("agent", help="spiking agent that carries its membranes: folder or shipped name")
     parser.add_argument("--out", type=Path, required=True, help="folder for memory.png and memory.json")
-    parser.add_argument("--episodes", type=int, help="episodes to play (default 15; of image observations 3)")
+    parser.add_argument("--episodes", type=int, help="episodes to play (default 60; of image observations 3)")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
@@ -230,10 +230,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"'{args.agent}' carries no membranes from step to step: there is nothing to read")
     if agent.env not in HIDDEN:
         raise UserError(f"what is hidden in {agent.env} is not known here; known: {', '.join(HIDDEN)}")
-    check_writable(args.out / "memory.json")
     names, _ = HIDDEN[agent.env]
-    episodes = args.episodes or (3 if len(agent.observation_shape) == 3 else 15)  # membranes of images fill gigabytes
-    traces = trace(agent, load_recipe(agent.env, agent.frames), episodes, args.seed)
+    usual = 3 if len(agent.observation_shape) == 3 else 60  # membranes of images fill gigabytes
+    episodes = usual if args.episodes is None else args.episodes
+    recipe = load_recipe(agent.env, agent.frames)
+    begins = starts(recipe, episodes, args.seed)
+    check_writable(args.out / "memory.json")
+    traces = trace(agent, recipe, begins)
     (result, readers), settled = measure(agent, traces, names), settling(agent, traces)
     shown = max(traces[SPLITS - 1 :: SPLITS], key=lambda one: len(one.hidden))  # the read-out has not seen it
     layers = [max(shown.membranes, key=lambda layer: result[name][layer]["carried"]) for name in names]

@@ -86,7 +86,7 @@ def play(
     for env in rows:
         n, start = waiting.pop()
         episode.append(n)
-        rngs.append(_actions(start))
+        rngs.append(random_actions(start))
         observation.append(begin(env, *start)[0])
     check_fits(network, observation[0].shape, rows[0].action_space)
     state = network.initial_state(len(rows), observation[0].shape)
@@ -115,7 +115,7 @@ def play(
                 continue
             if done[r]:
                 episode[r], start = waiting.pop()
-                rngs[r] = _actions(start)
+                rngs[r] = random_actions(start)
                 observation[r] = begin(env, *start)[0]
             going.append(r)
         begins = done[going]
@@ -125,8 +125,9 @@ def play(
             rngs, observation = [rngs[r] for r in going], [observation[r] for r in going]
 
 
-def _actions(start: Start) -> np.random.Generator:
-    """An episode's random actions: another stream than that from which the environment of the same seed draws."""
+def random_actions(start: Start) -> np.random.Generator:
+    """Generator of an episode's random actions: another stream than those from which the environment of the same seed draws
+    its state and what it hides."""
     return np.random.default_rng([start.seed, 2])
 
 

@@ -13,6 +13,7 @@ from snn_rl.agents import Agent
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork, mark_neurons
+from snn_rl.rollout import Start
 
 
 def episodes(n: int, width: int) -> list[np.ndarray]:
@@ -56,7 +57,7 @@ def agent(folder: Path, carry: bool = True) -> Path:
 
 def test_zeroed_membranes_know_only_the_last_observation_and_carried_ones_more(tmp_path: Path) -> None:
     one = agents.load(agent(tmp_path / "T1"))
-    [trace] = memory.trace(one, load_recipe("CartPoleNoVel-v1"), 1, seed=0)
+    [trace] = memory.trace(one, load_recipe("CartPoleNoVel-v1"), [Start(0, None)])
     assert len(trace.observations) == len(trace.hidden) == int(trace.total)
     assert {name: v.shape[1] for name, v in trace.membranes.items()} == {"fc1": 12, "fc2": 8}
     rest = memory.zeroed(one.network, trace.observations, (2,))
@@ -101,7 +102,7 @@ def test_the_ball_of_pong_has_a_velocity_once_it_is_in_play() -> None:
         {"type": "Linear", "in_features": 200, "out_features": 6},
     ]
     pong = Agent(recipe.id, "T1", QNetwork(spec, T=1, input_scale=1 / 255), (1, 84, 84))
-    [trace] = memory.trace(pong, recipe, 1, seed=0)
+    [trace] = memory.trace(pong, recipe, [Start(0, 1)])
     moving = trace.hidden[np.isfinite(trace.hidden).all(1)]
     assert 0.3 < len(moving) / len(trace.hidden) < 1
     assert 1 <= np.median(np.abs(moving[:, 0])) <= 16  # pixels in four emulator frames
@@ -111,6 +112,9 @@ def test_the_ball_of_pong_has_a_velocity_once_it_is_in_play() -> None:
 def test_agents_without_anything_to_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="carries no membranes"):
         memory.main([str(agent(tmp_path / "T1", carry=False)), "--out", str(tmp_path / "out")])
+    whole = str(agent(tmp_path / "T2"))
+    with pytest.raises(UserError, match="--episodes must be at least 1, got 0"):
+        memory.main([whole, "--out", str(tmp_path / "out"), "--episodes", "0"])
     with pytest.raises(UserError, match="is not known here"):
         memory.main(["CartPole-v1/T1", "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
