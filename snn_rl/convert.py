@@ -176,7 +176,7 @@ def convert(
         network = narrow(network, ann.frames, frames, observed)
     steps = max(recipe.convert.observations // PLAY_ENVS, 2)
     calibration = record_play(ann, recipe, steps, seed, frames).observations.flatten(0, 1)
-    held_out = record_play(ann, recipe, steps, seed + 1, frames)
+    held_out = record_play(ann, recipe, steps, seed + PLAY_ENVS, frames)  # its environments have seeds from there on
     quality = {}
     for t in range(T, 0, -1):
         twin = spiking_twin(network, t, calibration, recipe, carry)

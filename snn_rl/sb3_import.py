@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -152,7 +153,8 @@ def _spaces(recipe: Recipe, first: th.Tensor) -> tuple[int, spaces.Box, spaces.D
     """Frames per observation, from the width of the first layer, with the spaces that the environment then has."""
     env = make_env(recipe, frames=1)
     shape = cast(tuple[int, ...], env.observation_space.shape)
-    frames, rest = divmod(first.shape[1], shape[0])
+    flattened = first.dim() == 2  # an MlpPolicy sees an image as one long vector
+    frames, rest = divmod(first.shape[1], math.prod(shape) if flattened else shape[0])
     if rest or not frames:
         wanted = "x".join(map(str, shape))
         raise UserError(f"the agent takes {first.shape[1]} inputs but '{recipe.id}' gives {wanted}; is this the right --env?")

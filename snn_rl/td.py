@@ -45,12 +45,19 @@ def build(
     and where the recipe says ``data_init`` the network is fitted to that.
 
     Raises:
-        UserError: for images that are too small for NatureCNN, where there is no ``initial``.
+        UserError: for images that are too small for NatureCNN, where there is no ``initial``, and for a ``train_freq`` that
+            does not fit ``n_envs``.
     """
     settings, spiking = recipe.train, recipe.td
     rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
     train_freq = spiking.train_freq if T else settings.train_freq
     adam_eps = spiking.adam_eps if T else settings.adam_eps
+    if train_freq % settings.n_envs and settings.n_envs % train_freq:
+        raise UserError(
+            f"the recipe of '{recipe.id}' trains every {train_freq} steps (train_freq) of {settings.n_envs} environments "
+            "(n_envs); one of the two must be a multiple of the other"
+        )
+    samples = spiking.batch_size * (1 if carry else spiking.sequence_length)  # without carrying, sequences of one step
     eps = settings.exploration_final_eps if trained else 1.0
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     shape = venv.observation_space.shape or ()
@@ -72,7 +79,7 @@ def build(
         learning_rate=falling(rate, part),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
-        batch_size=spiking.batch_size if T else settings.batch_size,
+        batch_size=samples if T else settings.batch_size,
         gamma=settings.gamma,
         train_freq=max(train_freq // settings.n_envs, 1),
         gradient_steps=settings.gradient_steps * max(settings.n_envs // train_freq, 1),

@@ -154,9 +154,18 @@ def _settings(args: argparse.Namespace, recipe: Recipe, frames: int) -> dict[str
 
 
 def _budget(recipe: Recipe, total_timesteps: int | None) -> Recipe:
-    """The recipe with another number of environment steps for training by reward."""
+    """The recipe with another number of environment steps for training by reward.
+
+    Raises:
+        UserError: if nothing would be learnt in so few.
+    """
     if total_timesteps is None:
         return recipe
+    if total_timesteps <= recipe.train.learning_starts:
+        raise UserError(
+            f"--total-timesteps {total_timesteps:,} is too few: in the first {recipe.train.learning_starts:,} "
+            f"(learning_starts) nothing is learnt in {recipe.id}"
+        )
     return dataclasses.replace(
         recipe,
         train=dataclasses.replace(recipe.train, total_timesteps=total_timesteps),

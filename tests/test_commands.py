@@ -62,7 +62,8 @@ def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
     for options, about in {
         ("--T", "0", "--no-carry"): "--no-carry is for spiking agents",
         ("--T", "0", "--ablate"): "--ablate is for spiking agents",
-        ("--T", "1", "-n", "10"): "--total-timesteps is for training by reward",
+        ("--T", "1", "-n", "5000"): "--total-timesteps is for training by reward",
+        ("--T", "0", "-n", "1000"): "--total-timesteps 1,000 is too few: in the first 1,000",
         ("--T", "1", "--extractor", "a:B"): "--extractor is for an SB3 zip",
         ("--T", "1", "--ann", "nothing"): "no agent 'nothing'",
     }.items():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,11 @@ def test_the_learner_follows_its_recipe(recipe: Recipe) -> None:
     assert (again.batch_size, again.sequence_length, again.burn_in) == (8, spiking.sequence_length, spiking.burn_in)
     assert again.lr_schedule(0.5) == spiking.learning_rate / 2
     assert (again.train_freq.frequency, again.gradient_steps) == (2, 1)  # in each of 2 environments: every 4 steps
+    zeroed = td.build(changed, 1, seed=0, frames=1, carry=False, device=CPU)
+    assert (zeroed.batch_size, zeroed.sequence_length) == (8 * spiking.sequence_length, 1)  # as much is learnt in a step
+    odd = dataclasses.replace(changed, td=dataclasses.replace(spiking, train_freq=3))
+    with pytest.raises(UserError, match=r"every 3 steps \(train_freq\) of 2 environments"):
+        td.build(odd, 1, seed=0, frames=1, carry=True, device=CPU)
 
 
 @pytest.mark.parametrize(("trained", "epsilon"), [(False, 1.0), (True, 0.02)])
@@ -94,6 +100,22 @@ def test_what_cannot_play_yet_begins_learning_from_reward_with_random_play(
         trained=trained,
     )
     assert (model.data_init, model.exploration_initial_eps) == (not trained, epsilon)
+
+
+def test_a_conversion_is_compared_on_play_that_it_was_not_calibrated_with(
+    ann: Agent, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[set[int]] = []
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        venv = make_vec_env(*args, **kwargs)
+        seeds.append(set(venv._seeds))
+        return venv
+
+    monkeypatch.setattr(sys.modules[convert.__module__], "make_vec_env", noted)
+    convert(ann, recipe, 1)
+    calibration, held_out = seeds
+    assert len(calibration | held_out) == len(calibration) + len(held_out) > 0
 
 
 def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Recipe) -> None:

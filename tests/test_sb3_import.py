@@ -135,6 +135,15 @@ def test_a_cnn_has_the_same_q_values(tmp_path: Path, stack: int, normalize: bool
     assert_same_q(model, agent.network, model.observation_space)
 
 
+@pytest.mark.parametrize("stack", [1, 3])
+def test_an_mlp_on_images_has_the_same_q_values(tmp_path: Path, stack: int) -> None:
+    venv = make_vec_env(Pixels, 1)
+    model = dqn(VecFrameStack(venv, stack) if stack > 1 else venv, net_arch=[5])
+    agent = load_zip(zipped(model, tmp_path), PIXELS)
+    assert (agent.frames, agent.observation_shape) == (stack, (stack, 36, 36))
+    assert_same_q(model, agent.network, model.observation_space)
+
+
 def test_the_nature_cnn_of_pong_has_the_same_q_values(tmp_path: Path) -> None:
     venv = DummyVecEnv([lambda: make_env(Recipe("PongNoFrameskip-v4", frames=4))])
     model = dqn(venv, "CnnPolicy")
