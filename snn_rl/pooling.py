@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from snn_rl import stats
 from snn_rl.errors import UserError
@@ -137,10 +136,6 @@ def _told_apart(name: str, folder: Path, taken: set[str]) -> str:
     return next(one for one in names if one not in taken)
 
 
-def _mean(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(x.mean(-1))
-
-
 def compare(own: Returns, ann: Returns) -> dict[str, Any] | None:
     """Returns minus the ANN's, same start and episode seed; None where they have no episode in common.
 
@@ -155,9 +150,7 @@ def compare(own: Returns, ann: Returns) -> dict[str, Any] | None:
             theirs.append(np.array([[partner[key] for key in common] for partner in partners]).mean(0))
     if not ours:
         return None
-    low, high = stats.bootstrap([a - b for a, b in zip(ours, theirs, strict=True)], _mean)
-    pooled = np.concatenate(ours), np.concatenate(theirs)
-    return {**stats.paired(*pooled), "low": low, "high": high, "episodes": len(pooled[0])}
+    return {**stats.paired(ours, theirs), "episodes": sum(map(len, ours))}
 
 
 def energy(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -205,7 +198,7 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                     "frames": entry.frames,
                     "carry": scores[0].get("carry", entry.carry) if scores else entry.carry,
                     "protocol": protocol,
-                    "return": {**summary, "mean_ci95": stats.bootstrap(groups, _mean)},
+                    "return": {**summary, "mean_ci95": stats.bootstrap(groups, stats.mean)},
                     "episodes": sum(map(len, groups)),
                     "training_seeds": len(groups),
                     "ann": like.label if partner and like is not None else None,

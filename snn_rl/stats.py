@@ -24,71 +24,72 @@ def iqm(values: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
     return np.asarray(middle.mean(axis=axis))
 
 
-def interval(values: ArrayLike, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Percentile-bootstrap interval of the interquartile mean.
-
-    Args:
-        values: one value per independent run or episode, shape ``(n,)``.
-        seed: of the resampling; the same seed gives the same interval.
-        level: coverage.
-
-    Raises:
-        ValueError: if there are no values, or one is not finite.
-    """
-    x = _finite(values)
-    samples = np.random.default_rng(seed).choice(x, (RESAMPLES, len(x)))
-    low, high = np.quantile(iqm(samples), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis."""
+    return np.asarray(values.mean(-1))
 
 
 def bootstrap(
-    groups: Sequence[NDArray[np.float64]], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    groups: Sequence[ArrayLike], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], seed: int = 0
 ) -> list[float]:
-    """95 % interval of a statistic of pooled episodes: training seeds are resampled, then the episodes of each.
+    """95 % percentile-bootstrap interval of a statistic of pooled episodes: training seeds are resampled, then the episodes of
+    each; where there is one training seed, its episodes.
 
-    With one training seed this is the bootstrap over episodes of :func:`interval`.
+    Args:
+        groups: of each training seed the episodes, ``(n,)``.
+        statistic: of values along the last axis.
+        seed: of the resampling; the same seed gives the same interval.
+
+    Raises:
+        ValueError: if a group has no values, or one is not finite.
     """
-    rng, size = np.random.default_rng(0), max(map(len, groups))
-    if len(groups) == 1:
-        samples = rng.choice(groups[0], (RESAMPLES, size))
+    each = [_finite(group) for group in groups]
+    rng, size = np.random.default_rng(seed), max(map(len, each))
+    if len(each) == 1:
+        samples = rng.choice(each[0], (RESAMPLES, size))
     else:
-        table, lengths = np.array([np.resize(group, size) for group in groups]), np.array([len(group) for group in groups])
-        chosen = rng.integers(len(groups), size=(RESAMPLES, len(groups), 1))
-        episode = (rng.random((RESAMPLES, len(groups), size)) * lengths[chosen]).astype(np.intp)
+        table, lengths = np.array([np.resize(group, size) for group in each]), np.array([len(group) for group in each])
+        chosen = rng.integers(len(each), size=(RESAMPLES, len(each), 1))
+        episode = (rng.random((RESAMPLES, len(each), size)) * lengths[chosen]).astype(np.intp)
         samples = table[chosen, episode].reshape(RESAMPLES, -1)
     return [float(x) for x in np.quantile(statistic(samples), [0.025, 0.975])]
 
 
-def paired(a: ArrayLike, b: ArrayLike, seed: int = 0) -> dict[str, float]:
-    """Mean of ``a - b`` start by start, with its 95 % bootstrap interval and how often each is ahead.
+def paired(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> dict[str, float]:
+    """Mean of ``a - b`` start by start over all training seeds, its 95 % interval (:func:`bootstrap`), and how often each is
+    ahead.
+
+    Args:
+        a: of each training seed the returns, ``(n,)``.
+        b: the returns of the other side from the same starts.
 
     Raises:
         ValueError: if the two differ in length.
     """
-    x, y = _finite(a), _finite(b)
-    if x.shape != y.shape:
-        raise ValueError(f"paired differences need the same episodes on both sides, got {len(x)} and {len(y)}")
-    d = x - y
-    means = np.random.default_rng(seed).choice(d, (RESAMPLES, len(d))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
+    pairs = [(_finite(x), _finite(y)) for x, y in zip(a, b, strict=True)]
+    for x, y in pairs:
+        if x.shape != y.shape:
+            raise ValueError(f"paired differences need the same episodes on both sides, got {len(x)} and {len(y)}")
+    low, high = bootstrap([x - y for x, y in pairs], mean)
+    d = np.concatenate([x - y for x, y in pairs])
     return {
         "mean": float(d.mean()),
-        "low": float(low),
-        "high": float(high),
+        "low": low,
+        "high": high,
         "wins": float((d > 0).sum()),
         "ties": float((d == 0).sum()),
         "losses": float((d < 0).sum()),
     }
 
 
-def summary(returns: ArrayLike, seed: int = 0) -> dict[str, float | list[float]]:
+def summary(returns: ArrayLike) -> dict[str, float | list[float]]:
     """The fields of ``"return"`` in an evaluation: mean, std (of the episodes), iqm, ci95 (of the iqm), min, max."""
     x = _finite(returns)
     return {
         "mean": float(x.mean()),
         "std": float(x.std()),
         "iqm": float(iqm(x)),
-        "ci95": list(interval(x, seed)),
+        "ci95": bootstrap([x], iqm),
         "min": float(x.min()),
         "max": float(x.max()),
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from snn_rl.stats import bootstrap, interval, iqm, paired, summary
+from snn_rl.stats import bootstrap, iqm, mean, paired, summary
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:
@@ -22,43 +22,41 @@ def test_iqm_is_scipys_trimmed_mean(n: int) -> None:
 
 def test_interval_is_fixed_by_its_seed_and_holds_the_iqm() -> None:
     values = np.random.default_rng(3).normal(10, 2, size=50)
-    low, high = interval(values, seed=1)
-    assert interval(values, seed=1) == (low, high)
-    assert interval(values, seed=2) != (low, high)
+    low, high = bootstrap([values], iqm, seed=1)
+    assert bootstrap([values], iqm, seed=1) == [low, high]
+    assert bootstrap([values], iqm, seed=2) != [low, high]
     assert low < iqm(values) < high
     assert values.min() < low
     assert high < values.max()
 
 
 def test_interval_of_equal_values_is_a_point() -> None:
-    assert interval([4.0] * 10) == (4.0, 4.0)
+    assert bootstrap([[4.0] * 10], iqm) == [4.0, 4.0]
 
 
-def test_interval_narrows_with_more_values_and_widens_with_its_level() -> None:
+def test_interval_narrows_with_more_values() -> None:
     rng = np.random.default_rng(0)
-    few, many = rng.normal(size=10), rng.normal(size=1000)
-    width = [high - low for low, high in (interval(few), interval(many), interval(few, level=0.5))]
-    assert width[1] < width[0] / 3
-    assert width[2] < width[0]
+    few, many = (bootstrap([rng.normal(size=n)], iqm) for n in (10, 1000))
+    assert many[1] - many[0] < (few[1] - few[0]) / 3
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
-    hits = sum(low <= 0 <= high for low, high in (interval(rng.normal(size=40), seed=n) for n in range(60)))
+    hits = sum(low <= 0 <= high for low, high in (bootstrap([rng.normal(size=40)], iqm, seed=n) for n in range(60)))
     assert hits >= 50
 
 
 def test_paired_by_hand() -> None:
-    result = paired([3, 5, 2, 7], [1, 5, 4, 6])  # differences 2, 0, -2, 1
+    result = paired([[3, 5, 2, 7]], [[1, 5, 4, 6]])  # differences 2, 0, -2, 1
     assert result["mean"] == 0.25
     assert (result["wins"], result["ties"], result["losses"]) == (2, 1, 1)
     assert -2 <= result["low"] < 0.25 < result["high"] <= 2
-    assert paired([3, 5, 2, 7], [1, 5, 4, 6]) == result
+    assert paired([[3, 5, 2, 7]], [[1, 5, 4, 6]]) == result
 
 
 def test_pairing_removes_what_both_share() -> None:
     hard = np.random.default_rng(0).normal(0, 100, size=30)
-    result = paired(hard + 1, hard)
+    result = paired([hard + 1], [hard])
     assert (result["low"], result["high"]) == pytest.approx((1, 1))
 
 
@@ -66,10 +64,10 @@ def test_summary_by_hand() -> None:
     result = summary([1, 2, 3, 10])
     assert (result["mean"], result["iqm"], result["min"], result["max"]) == (4, 2.5, 1, 10)
     assert result["std"] == pytest.approx(((9 + 4 + 1 + 36) / 4) ** 0.5)
-    assert result["ci95"] == list(interval([1, 2, 3, 10]))
+    assert result["ci95"] == bootstrap([[1, 2, 3, 10]], iqm)
 
 
-@pytest.mark.parametrize("statistic", [iqm, interval, summary])
+@pytest.mark.parametrize("statistic", [iqm, lambda values: bootstrap([values], iqm), summary])
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")], [float("inf")]])
 def test_no_statistic_of_nothing_or_of_nonsense(statistic, values) -> None:
     with pytest.raises(ValueError, match=r"no values|finite"):
@@ -78,12 +76,12 @@ def test_no_statistic_of_nothing_or_of_nonsense(statistic, values) -> None:
 
 def test_paired_needs_the_same_episodes() -> None:
     with pytest.raises(ValueError, match="got 2 and 3"):
-        paired([1, 2], [1, 2, 3])
+        paired([[1, 2]], [[1, 2, 3]])
 
 
 def test_the_interval_over_training_seeds_is_wider_than_over_episodes_that_depend_on_them() -> None:
     groups = [np.full(50, 0.0), np.full(50, 10.0), np.full(50, 20.0)]  # each seed always gets the same return
-    low, high = bootstrap(groups, lambda x: np.asarray(x.mean(-1)))
+    low, high = bootstrap(groups, mean)
     assert (low, high) == (0.0, 20.0)  # the same seed three times has probability 1/27 > 2.5 %
-    episodes = bootstrap([np.concatenate(groups)], lambda x: np.asarray(x.mean(-1)))
+    episodes = bootstrap([np.concatenate(groups)], mean)
     assert episodes[1] - episodes[0] < 5
