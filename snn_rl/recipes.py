@@ -179,7 +179,7 @@ def read_recipe(path: Path, *changes: Path) -> Recipe:
 def _table(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file.name} is not valid TOML: {error}") from error
 
 

@@ -81,6 +81,12 @@ def test_a_mistake_in_a_recipe_is_named(tmp_path: Path, text: str, message: str)
         read_recipe(write(tmp_path, text))
 
 
+def test_a_recipe_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"recipe.toml is not valid TOML: .*can't decode"):
+        read_recipe(tmp_path / "recipe.toml")
+
+
 # Environments
 
 
