@@ -52,7 +52,7 @@ def test_another_algorithm_is_named(tmp_path: Path, algorithm: Any, env_id: str,
     [
         ("Acrobot-v1", "takes 4 inputs but 'Acrobot-v1' gives 6; is this the right --env"),
         ("MountainCar-v0", "has 2 actions but 'MountainCar-v0' has 3"),
-        (PIXELS, "has 2 actions but"),
+        (PIXELS, "takes 4 inputs but 'SnnRlPixels-v0' gives 1x36x36"),
         ("CartPoleee-v1", "unknown environment 'CartPoleee-v1'"),
     ],
 )
