@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -136,9 +137,11 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
 def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
     figure, axes = panel(title, "layer", "spikes per neuron and timestep")
     layers, width = list(dict.fromkeys(layer for row in snns for layer in row["spike_rate"])), 0.8 / len(snns)
-    for n, row in enumerate(snns):  # pruned agents from dark to light with T, the others in their own colour
+    for n, row in enumerate(snns):  # from dark to light with T, those that are not pruned in their own colour
         x = np.arange(len(layers)) + (n - (len(snns) - 1) / 2) * width
-        colour = kinds[row["kind"]] if row["series"] else colormaps["cividis"](0.9 * n / len(snns))
+        like = [other["T"] for other in snns if other["kind"] == row["kind"]]
+        light = 0.6 * like.index(row["T"]) / len(like)
+        colour = to_rgba(kinds[row["kind"]], 1 - light) if row["series"] else colormaps["cividis"](0.9 * n / len(snns))
         rates = [row["spike_rate"].get(layer, np.nan) for layer in layers]
         axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={row['T']} {row['kind']}")
     axes.set_xticks(range(len(layers)), layers)
