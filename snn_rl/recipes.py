@@ -157,7 +157,7 @@ def recipe_files(env_id: str) -> list[Path]:
         if path is None:
             raise UserError(f"{files[0]}: no recipe for its base '{wanted}'; recipes: {', '.join(recipe_names())}")
         files.insert(0, path)
-        wanted = _fill(Recipe, _table(path), path.name).base
+        wanted = read_recipe(path).base
     return files
 
 
@@ -169,18 +169,14 @@ def read_recipe(path: Path, *changes: Path) -> Recipe:
     """
     merged: dict[str, Any] = {}
     for file in (path, *changes):
-        table = _table(file)
+        try:
+            table = tomllib.loads(file.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{file.name} is not valid TOML: {error}") from error
         recipe = _fill(Recipe, table, file.name)  # so that what is wrong is said of the right file
         for key, value in table.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     return cast(Recipe, _fill(Recipe, merged, path.name) if changes else recipe)
-
-
-def _table(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file.name} is not valid TOML: {error}") from error
 
 
 def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:

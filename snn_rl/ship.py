@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"no such agent in the runs: {', '.join(sorted(absent))}; they hold {', '.join(runs[0])}")
     shipped = runs[median_run(runs)]
     wanted = {f"{folder_name(agent.env)}/{name}": agent for name, agent in shipped.items() if name in (args.only or shipped)}
-    there = {place: agents.load(place) for place in wanted if place in agents.shipped()}
+    there = {place: agents.load(place) for place in agents.shipped() if place in wanted}
     others = [place for place, before in there.items() if not _same(before, wanted[place])]
     if others and args.only is None:
         raise UserError(f"other agents are shipped as {', '.join(others)}; name with --only what shall be shipped or replaced")
