@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +18,12 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from snn_rl import SpikingDQN
+from snn_rl import SpikingDQN, environments
+from snn_rl.agents import Agent
+from snn_rl.environments import load_recipe
 from snn_rl.network import QNetwork
+from snn_rl.recipes import Recipe
+from snn_rl.train import train_ann
 
 th.set_num_threads(1)
 
@@ -27,9 +33,32 @@ with warnings.catch_warnings():  # SWIG's types warn while they are made: as an 
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _fresh() -> None:
     th.manual_seed(0)
+    environments._say.cache_clear()  # what was said in another test is said again
     np.random.seed(0)  # noqa: NPY002 (Stable-Baselines3 draws from the global generator)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """CartPole's, shortened to a second of everything."""
+    full = load_recipe("CartPole-v1")
+    return dataclasses.replace(
+        full,
+        train=dataclasses.replace(
+            full.train, total_timesteps=300, eval_freq=150, eval_episodes=2, learning_starts=50, net_arch=(16,)
+        ),
+        convert=dataclasses.replace(full.convert, observations=80),
+        prune=dataclasses.replace(full.prune, gradient_steps=(6,), learning_starts=80, evaluations=2, eval_episodes=2),
+        td=dataclasses.replace(full.td, timesteps=1_100, batch_size=8, evaluations=2),
+        evaluate=dataclasses.replace(full.evaluate, episodes=3),
+    )
+
+
+@pytest.fixture
+def ann(recipe: Recipe, tmp_path: Path) -> Agent:
+    """An ANN that the shortened recipe trained."""
+    return train_ann(recipe, tmp_path / "ann", frames=1, seed=0, device=th.device("cpu"))
 
 
 def mlp_spec(*sizes: int, bias: bool = True) -> list[dict[str, Any]]:

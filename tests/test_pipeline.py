@@ -1,4 +1,4 @@
-"""The path of an agent on real CartPole: ANN, conversion, pruning, evaluation; resumable at every stage."""
+"""The path of an agent on real CartPole: ANN, conversion, pruning; resumable at every stage."""
 
 import dataclasses
 import json
@@ -12,39 +12,18 @@ from typing import Any
 import pytest
 import torch as th
 
-from snn_rl import agents, distill, td, train
+from snn_rl import agents, distill, td
 from snn_rl.agents import Agent
 from snn_rl.convert import compare, convert, record_play
 from snn_rl.distill import Distiller
-from snn_rl.environments import load_recipe, make_vec_env
+from snn_rl.environments import make_vec_env
 from snn_rl.errors import UserError
-from snn_rl.evaluate import add_score, evaluate, protocol
 from snn_rl.network import QNetwork
 from snn_rl.prune import prune_stage
 from snn_rl.recipes import Recipe
 from snn_rl.replay import Sequences
 
 CPU = th.device("cpu")
-
-
-@pytest.fixture
-def recipe() -> Recipe:
-    full = load_recipe("CartPole-v1")
-    return dataclasses.replace(
-        full,
-        train=dataclasses.replace(
-            full.train, total_timesteps=300, eval_freq=150, eval_episodes=2, learning_starts=50, net_arch=(16,)
-        ),
-        convert=dataclasses.replace(full.convert, observations=80),
-        prune=dataclasses.replace(full.prune, gradient_steps=(6,), learning_starts=80, evaluations=2, eval_episodes=2),
-        td=dataclasses.replace(full.td, timesteps=1_100, batch_size=8, evaluations=2),
-        evaluate=dataclasses.replace(full.evaluate, episodes=3),
-    )
-
-
-@pytest.fixture
-def ann(recipe: Recipe, tmp_path: Path) -> Agent:
-    return train.train_ann(recipe, tmp_path / "ann", frames=1, seed=0, device=CPU)
 
 
 def test_the_ann_is_trained_from_nothing_and_its_card_says_how(ann: Agent, tmp_path: Path) -> None:
@@ -217,55 +196,6 @@ def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, 
         prune_stage(ann, ann, recipe, 1, tmp_path / "x", objective="distill", seed=0, device=CPU)
 
 
-def test_an_evaluation_has_the_promised_fields(ann: Agent, recipe: Recipe) -> None:
-    spiking = convert(ann, recipe, 2)
-    fields = {
-        "agent",
-        "weights",
-        "env",
-        "T",
-        "frames",
-        "carry",
-        "epsilon",
-        "sticky",
-        "episodes",
-        "return",
-        "energy",
-        "versions",
-    }
-    energy = {"ann_uj", "snn_uj", "ratio", "macs", "acs", "neuron_updates", "membrane_uj", "convention", "technology"}
-    result = evaluate(spiking, recipe)
-    assert set(result) == fields | {"spike_rate"}
-    assert energy <= set(result["energy"])
-    assert [set(episode) for episode in result["episodes"]] == [{"start", "seed", "return", "length"}] * 3
-    assert set(result["return"]) == {"mean", "std", "iqm", "ci95", "min", "max"}
-    assert result["return"]["mean"] == pytest.approx(sum(episode["return"] for episode in result["episodes"]) / 3)
-    plain = evaluate(ann, recipe)
-    assert set(plain) == fields
-    assert (plain["T"], plain["carry"]) == (0, False)
-    assert "snn_uj" not in plain["energy"]
-
-
-def test_an_evaluation_can_be_repeated_exactly(ann: Agent, recipe: Recipe) -> None:
-    spiking = convert(ann, recipe, 2)
-    first, second = (evaluate(spiking, recipe, episodes=4, epsilon=0.2, seed=3) for _ in range(2))
-    assert first == second
-    assert [episode["seed"] for episode in first["episodes"]] == [3, 4, 5, 6]
-
-
-def test_scores_replace_those_of_the_same_protocol(ann: Agent, recipe: Recipe) -> None:
-    for episodes in (2, 3):
-        add_score(ann, evaluate(ann, recipe, episodes=episodes), training_seed=0)
-    add_score(ann, evaluate(ann, recipe, episodes=1, epsilon=0.5), training_seed=0)
-    assert list(ann.scores) == ["greedy", "epsilon 0.5"]
-    assert [row["protocol"] for row in ann.episodes] == ["greedy"] * 3 + ["epsilon 0.5"]
-
-
-def test_protocols_have_names() -> None:
-    assert protocol(0, 0) == "greedy"
-    assert protocol(0.01, 0.25, zeroed=True) == "epsilon 0.01, sticky 0.25, membrane zeroed"
-
-
 def test_a_time_limits_extra_slot_is_not_learnt(ann: Agent, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """The observation at which a time limit cut an episode off was never labelled: learning it would teach zeros."""
     learner = Distiller(
@@ -296,10 +226,3 @@ def test_a_stage_of_other_parents_is_not_taken_for_this_one(ann: Agent, recipe: 
         prune_stage(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=1, **arguments)
     with pytest.raises(UserError, match="its from differs"):
         prune_stage(convert(ann, recipe, 1, seed=7), ann, recipe, 1, tmp_path / "T1", seed=0, **arguments)
-
-
-def test_scores_of_other_training_seeds_stay(ann: Agent, recipe: Recipe) -> None:
-    ann.episodes = [{"training_seed": "7", "protocol": "greedy", "episode": 0, "return": 1.0}]
-    add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
-    add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
-    assert [row["training_seed"] for row in ann.episodes] == ["7", "0", "0"]

@@ -1,0 +1,64 @@
+"""Evaluations of real CartPole agents: what they hold, and how they are kept."""
+
+import pytest
+
+from snn_rl.agents import Agent
+from snn_rl.convert import convert
+from snn_rl.evaluate import add_score, evaluate, protocol
+from snn_rl.recipes import Recipe
+
+
+def test_an_evaluation_has_the_promised_fields(ann: Agent, recipe: Recipe) -> None:
+    spiking = convert(ann, recipe, 2)
+    fields = {
+        "agent",
+        "weights",
+        "env",
+        "T",
+        "frames",
+        "carry",
+        "epsilon",
+        "sticky",
+        "episodes",
+        "return",
+        "energy",
+        "versions",
+    }
+    energy = {"ann_uj", "snn_uj", "ratio", "macs", "acs", "neuron_updates", "membrane_uj", "convention", "technology"}
+    result = evaluate(spiking, recipe)
+    assert set(result) == fields | {"spike_rate"}
+    assert energy <= set(result["energy"])
+    assert [set(episode) for episode in result["episodes"]] == [{"start", "seed", "return", "length"}] * 3
+    assert set(result["return"]) == {"mean", "std", "iqm", "ci95", "min", "max"}
+    assert result["return"]["mean"] == pytest.approx(sum(episode["return"] for episode in result["episodes"]) / 3)
+    plain = evaluate(ann, recipe)
+    assert set(plain) == fields
+    assert (plain["T"], plain["carry"]) == (0, False)
+    assert "snn_uj" not in plain["energy"]
+
+
+def test_an_evaluation_can_be_repeated_exactly(ann: Agent, recipe: Recipe) -> None:
+    spiking = convert(ann, recipe, 2)
+    first, second = (evaluate(spiking, recipe, episodes=4, epsilon=0.2, seed=3) for _ in range(2))
+    assert first == second
+    assert [episode["seed"] for episode in first["episodes"]] == [3, 4, 5, 6]
+
+
+def test_scores_replace_those_of_the_same_protocol(ann: Agent, recipe: Recipe) -> None:
+    for episodes in (2, 3):
+        add_score(ann, evaluate(ann, recipe, episodes=episodes), training_seed=0)
+    add_score(ann, evaluate(ann, recipe, episodes=1, epsilon=0.5), training_seed=0)
+    assert list(ann.scores) == ["greedy", "epsilon 0.5"]
+    assert [row["protocol"] for row in ann.episodes] == ["greedy"] * 3 + ["epsilon 0.5"]
+
+
+def test_protocols_have_names() -> None:
+    assert protocol(0, 0) == "greedy"
+    assert protocol(0.01, 0.25, zeroed=True) == "epsilon 0.01, sticky 0.25, membrane zeroed"
+
+
+def test_scores_of_other_training_seeds_stay(ann: Agent, recipe: Recipe) -> None:
+    ann.episodes = [{"training_seed": "7", "protocol": "greedy", "episode": 0, "return": 1.0}]
+    add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
+    add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
+    assert [row["training_seed"] for row in ann.episodes] == ["7", "0", "0"]
