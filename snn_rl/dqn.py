@@ -43,6 +43,9 @@ class SpikingDQN(DQN):
         burn_in: environment steps before them.
         double_q: choose the bootstrap action with the online network (van Hasselt et al. 2016).
         n_steps: of the returns.
+        advantage_alpha: of advantage learning (Bellemare et al. 2016), in [0, 1): the gap between the Q-values of the best
+            action and the others is widened about 1 / (1 - alpha) times, which steadies agents whose Q-values differ
+            by less than they are wrong. 0 is DQN.
         data_init: before the first update, fit the untrained network to what the first play held: its currents to the
             observations and its Q-values to the mean return (see :func:`~snn_rl.calibrate.initialize`).
         warm_up_eps: probability of a random action before ``learning_starts``; 1 as in DQN, less where the network can
@@ -52,8 +55,9 @@ class SpikingDQN(DQN):
         kwargs: DQN's other arguments.
 
     Raises:
-        UserError: if ``sequence_length`` or ``n_steps`` is below 1 or ``burn_in`` below 0, the replay buffer does not fit
-            into memory or holds no sequence of that length, or it is of a class that holds no sequences.
+        UserError: if ``sequence_length`` or ``n_steps`` is below 1, ``burn_in`` below 0 or ``advantage_alpha`` not in [0, 1),
+            the replay buffer does not fit into memory or holds no sequence of that length, or it is of a class that holds no
+            sequences.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -74,6 +78,7 @@ class SpikingDQN(DQN):
         burn_in: int = 4,
         double_q: bool = True,
         n_steps: int = 1,
+        advantage_alpha: float = 0.0,
         data_init: bool = False,
         warm_up_eps: float = 1.0,
         buffer_size: int = 100_000,
@@ -85,6 +90,8 @@ class SpikingDQN(DQN):
     ) -> None:
         if sequence_length < 1 or n_steps < 1 or burn_in < 0:
             raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
+        if not 0 <= advantage_alpha < 1:
+            raise UserError(f"advantage_alpha must be at least 0 and below 1, got {advantage_alpha}")
         if {"T", "carry"} & (policy_kwargs or {}).keys():
             raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
         replay_buffer_class = replay_buffer_class or SequenceReplayBuffer
@@ -104,7 +111,7 @@ class SpikingDQN(DQN):
         self.sequence_length = 1 if stateless else sequence_length
         self.burn_in = 0 if stateless else burn_in
         self.double_q, self.n_steps, self.data_init, self.bfloat16 = double_q, n_steps, data_init, bfloat16
-        self.warm_up_eps = warm_up_eps
+        self.advantage_alpha, self.warm_up_eps = advantage_alpha, warm_up_eps
         self.normalizes_observations = False  # told to those who read the saved file: the statistics are not in it
         self._last_states: State | None = None
         if _init_setup_model:
@@ -284,6 +291,7 @@ class SpikingDQN(DQN):
             n_steps=self.n_steps,
             gamma=self.gamma,
             double_q=self.double_q,
+            advantage_alpha=self.advantage_alpha,
             record=record,
         )
 

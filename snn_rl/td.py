@@ -75,6 +75,7 @@ def build(
         sequence_length=spiking.sequence_length,
         burn_in=spiking.burn_in,
         n_steps=settings.n_steps,
+        advantage_alpha=spiking.advantage_alpha if T else 0.0,
         data_init=settings.data_init and not trained,
         learning_rate=falling(rate, part),
         buffer_size=settings.buffer_size,

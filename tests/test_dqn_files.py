@@ -15,7 +15,15 @@ from snn_rl.replay import SequenceReplayBuffer
 
 
 def test_a_loaded_model_predicts_the_same_keeps_its_settings_and_learns_on(tmp_path: Path) -> None:
-    model = dqn(T=3, n_steps=2, double_q=False, sequence_length=4, burn_in=1, replay_buffer_kwargs={"frame_stack": 1})
+    model = dqn(
+        T=3,
+        n_steps=2,
+        double_q=False,
+        advantage_alpha=0.5,
+        sequence_length=4,
+        burn_in=1,
+        replay_buffer_kwargs={"frame_stack": 1},
+    )
     model.learn(120)
     model.save(tmp_path / "model")
     env = counts(5, 7, 9)
@@ -25,6 +33,7 @@ def test_a_loaded_model_predicts_the_same_keeps_its_settings_and_learns_on(tmp_p
         "carry",
         "n_steps",
         "double_q",
+        "advantage_alpha",
         "sequence_length",
         "burn_in",
         "num_timesteps",

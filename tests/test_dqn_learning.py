@@ -118,8 +118,10 @@ def test_no_update_happens_before_there_is_a_sequence() -> None:
     assert model._n_updates > 0
 
 
-@pytest.mark.parametrize("wrong", [{"sequence_length": 0}, {"n_steps": 0}, {"burn_in": -1}])
-def test_sequence_settings_out_of_range_are_an_error(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"sequence_length": 0}, {"n_steps": 0}, {"burn_in": -1}, {"advantage_alpha": 1.0}, {"advantage_alpha": -0.1}]
+)
+def test_settings_out_of_range_are_an_error(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match="at least"):
         dqn(**wrong)
 

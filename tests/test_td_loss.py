@@ -70,14 +70,21 @@ def test_the_loss_learns_only_what_was_done_and_bootstraps_by_hand() -> None:
     assert model._loss(batch).item() == pytest.approx(0.5 * 0.75**2)
     model.double_q = False
     assert model._loss(batch).item() == pytest.approx(4.25 - 0.5)
+    model.advantage_alpha = 0.5  # the target network has a gap of 7 between the actions; action 0, its best, loses nothing
+    assert model._loss(batch).item() == pytest.approx(4.25 - 0.5)
+    other = batch._replace(actions=th.ones_like(batch.actions))  # Q(s, 1) = 2, goal 5.25 - 0.5 * 7 = 1.75
+    assert model._loss(other).item() == pytest.approx(0.5 * 0.25**2)
+    model.advantage_alpha = 0.0
     assert model._loss(batch._replace(terminated=th.tensor([[True], [False]]))).item() == pytest.approx(
         0.5 * 0.75**2  # nothing but the reward: 0.25 - 1
     )
 
 
-@pytest.mark.parametrize("double_q", [True, False])
-def test_the_carried_loss_is_a_loop_of_single_decisions_each_network_with_its_own_membranes(double_q: bool) -> None:
-    model = dqn(sequence_length=4, burn_in=3, n_steps=2, gamma=0.9, double_q=double_q)
+@pytest.mark.parametrize(("double_q", "alpha"), [(True, 0.0), (False, 0.0), (True, 0.75)])
+def test_the_carried_loss_is_a_loop_of_single_decisions_each_network_with_its_own_membranes(
+    double_q: bool, alpha: float
+) -> None:
+    model = dqn(sequence_length=4, burn_in=3, n_steps=2, gamma=0.9, double_q=double_q, advantage_alpha=alpha)
     with th.no_grad():
         for parameter in model.q_net_target.network.synapses.parameters():
             parameter.add_(0.1 * th.randn_like(parameter))
@@ -118,9 +125,26 @@ def test_the_carried_loss_is_a_loop_of_single_decisions_each_network_with_its_ow
                     break
             best = (online if double_q else target)[at, b].argmax()
             goal += factor * target[at, b, best].item()
+            goal -= alpha * (target[slot, b].max() - target[slot, b, batch.actions[slot, b]]).item()
             error = abs(online[slot, b, batch.actions[slot, b]].item() - goal)
             errors.append(0.5 * error**2 if error < 1 else error - 0.5)
     assert model._loss(batch).item() == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_advantage_learning_widens_the_gap_to_the_limit_of_its_fixed_point() -> None:
+    """Bellemare et al. 2016: V stays, the gap grows 1 / (1 - alpha) times. One state, rewards 1 and 0, no future."""
+    model = dqn(counts(5), T=0, gamma=0.0, advantage_alpha=0.75, tau=1.0, policy_kwargs={"net_arch": []})
+    batch = sequences([1.0, 0.0], [1, 1], [1, 1])._replace(actions=th.tensor([[0], [1]]))
+    one = batch._replace(observations=th.ones_like(batch.observations))
+    for _ in range(300):
+        for action, reward in enumerate((1.0, 0.0)):
+            row = one._replace(actions=th.full((2, 1), action), rewards=th.full((2, 1), reward))
+            model.policy.optimizer.zero_grad()
+            model._loss(row).backward()
+            th.optim.SGD(model.q_net.parameters(), lr=0.2).step()
+        model.q_net_target.load_state_dict(model.q_net.state_dict())
+    q = model.q_net.network(th.ones(1, 2))[0][0]
+    assert q.tolist() == pytest.approx([1.0, 1.0 - 1 / (1 - 0.75)], abs=1e-3)
 
 
 def test_burn_in_brings_the_membranes_in_but_is_not_learnt() -> None:
