@@ -1,4 +1,4 @@
-"""Experiments: one key of a recipe's [prune] table takes several values, all else stays the same.
+"""Experiments: one key of a recipe's [prune] or [td] table takes several values, all else stays the same.
 
     python docs/experiments.py burn-in
 
@@ -36,7 +36,7 @@ RESULTS = Path(__file__).parent / "results"
 @dataclass(frozen=True)
 class Experiment:
     """What is varied. ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; None
-    for those of the recipe's stages (where there is one stage only, it has them all)."""
+    for those of the recipe's stages (where there is one stage only, it has them all), of ``td`` for the recipe's timesteps."""
 
     env: str
     key: str
@@ -52,6 +52,7 @@ EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
     "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), None, frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
+    "advantage": Experiment("CartPoleNoVel-v1", "advantage_alpha", (0.9, 0.0), None, objective="td"),
     "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 9_000, frames=1),
     "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.2, 0.4), 9_000, frames=1),
 }
@@ -62,9 +63,9 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     seed, and missing for the others."""
     stages = range(max(recipe.prune.start, experiment.T), experiment.T - 1, -1)
     steps = [recipe.prune.gradient_steps[min(T, len(recipe.prune.gradient_steps)) - 1] for T in stages]
-    frames = load_recipe(experiment.env).frames
-    name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "")
-    if experiment.objective != recipe.prune.objective or experiment.steps not in (None, sum(steps)):
+    frames, td = load_recipe(experiment.env).frames, experiment.objective == "td"
+    name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "") + "-td" * td
+    if experiment.steps is not None and (td or experiment.steps != sum(steps)):
         return None
     if name not in agents.shipped():
         return None
@@ -81,7 +82,8 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
 def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     """One training and its score; what is finished is only read."""
     recipe = load_recipe(experiment.env, experiment.frames)
-    own = getattr(recipe.prune, experiment.key) == value
+    table = "td" if experiment.objective == "td" and hasattr(recipe.td, experiment.key) else "prune"
+    own = getattr(getattr(recipe, table), experiment.key) == value
     if own and (known := shipped(experiment, recipe, seed)):
         return {experiment.key: value, **known}
     setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps or 'recipe'}"
@@ -89,15 +91,17 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     record = folder / "result.json"
     if record.is_file():
         return {experiment.key: value, **json.loads(record.read_text())}
-    changed = dataclasses.replace(recipe.prune, **{experiment.key: value})
+    recipe = dataclasses.replace(recipe, **{table: dataclasses.replace(getattr(recipe, table), **{experiment.key: value})})
+    changed = recipe.prune
     stages = range(max(changed.start, experiment.T), experiment.T - 1, -1)
     if experiment.steps is not None:
         changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
     elif len(stages) == 1:
         changed = dataclasses.replace(changed, gradient_steps=(sum(changed.gradient_steps),))
-    steps = changed.gradient_steps[0]
-    played = recipe.train.learning_starts + steps * recipe.td.train_freq  # environment steps of as many gradient steps of td
-    recipe = dataclasses.replace(recipe, prune=changed, td=dataclasses.replace(recipe.td, timesteps=played))
+    recipe = dataclasses.replace(recipe, prune=changed)
+    if experiment.steps is not None:  # environment steps of as many gradient steps of td
+        played = recipe.train.learning_starts + changed.gradient_steps[0] * recipe.td.train_freq
+        recipe = dataclasses.replace(recipe, td=dataclasses.replace(recipe.td, timesteps=played))
     ann = agents.load(f"{recipe.ann_env}/ann")
     fewer = f"-frames{recipe.frames}" if recipe.frames != ann.frames else ""
     name = f"converted-T{stages[0]}{fewer}"

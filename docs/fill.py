@@ -209,10 +209,10 @@ def main() -> None:
     records = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*/memory.json"))]
     fill(MEMORY, "read-outs", [read_outs(records)])
     fill(MEMORY, "settling", [settling(records)])
-    fill(MEMORY, "burn-in", [experiment(HERE / "results" / "CartPoleNoVel-v1" / "burn-in.json")])
     for path in (HERE / "results").glob("*/*.json"):
-        if BEGIN.format(path.stem) in CLAIMS.read_text():
-            fill(CLAIMS, path.stem, [experiment(path)])
+        for page in (MEMORY, CLAIMS):
+            if BEGIN.format(path.stem) in page.read_text():
+                fill(page, path.stem, [experiment(path)])
     rows = json.loads((HERE / "results" / GAME / "summary.json").read_text())
     trained = [row for row in rows if row["T"] and row["protocol"] == "greedy" and row["series"] in ("", "frames1")]
     fill(CLAIMS, "spike-rates", [spike_rates(trained)])
