@@ -43,9 +43,8 @@ class SpikingDQN(DQN):
         burn_in: environment steps before them.
         double_q: choose the bootstrap action with the online network (van Hasselt et al. 2016).
         n_steps: of the returns.
-        advantage_alpha: of advantage learning (Bellemare et al. 2016), in [0, 1): the gap between the Q-values of the best
-            action and the others is widened about 1 / (1 - alpha) times, which steadies agents whose Q-values differ
-            by less than they are wrong. 0 is DQN.
+        advantage_alpha: of advantage learning (Bellemare et al. 2016), in [0, 1): in a table of Q-values it would widen the
+            gap between the best action and the others 1 / (1 - alpha) times. For tasks in which that gap is small. 0 is DQN.
         data_init: before the first update, fit the untrained network to what the first play held: its currents to the
             observations and its Q-values to the mean return (see :func:`~snn_rl.calibrate.initialize`).
         warm_up_eps: probability of a random action before ``learning_starts``; 1 as in DQN, less where the network can

@@ -88,7 +88,7 @@ class TDRecipe:
 
     timesteps: int = 100_000  # environment steps of a stage
     learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
-    advantage_alpha: float = 0.0  # of advantage learning: widens the gap between the actions' values 1 / (1 - alpha) times
+    advantage_alpha: float = 0.0  # of advantage learning: for tasks in which the actions' values differ by little; 0 is DQN
     adam_eps: float = 1e-8  # see [train]; a spiking network's gradients are smaller than its ANN's
     batch_size: int = 32  # sequences
     sequence_length: int = 12  # learnt environment steps of a sequence
