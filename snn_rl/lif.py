@@ -18,19 +18,31 @@ Decay = float | tuple[float, float]
 """One decay for all neurons of a layer, or a pair between which the decays of its channels are spread."""
 
 
-class _Fire(th.autograd.Function):
-    """Heaviside step forward, triangle of height ``slope`` and half-width 1 backward."""
+class _Step(th.autograd.Function):
+    """What :func:`lif_step` says, forward and backward.
+
+    Written by hand because it is most of what a training does: few passes over memory, and no boolean tensors, which PyTorch
+    converts slowly on CPUs.
+    """
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, slope: float) -> Tensor:
-        ctx.save_for_backward(u)
+    def forward(ctx: Any, i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+        charged = (decay * v).add_(i)
+        u = (charged / v_th).sub_(1)
+        z = th.gt(u, 0, out=th.empty_like(u))
+        ctx.save_for_backward(u, v, v_th, decay)
         ctx.slope = slope
-        return (u > 0).to(u.dtype)
+        return z.to(i.dtype), charged.addcmul_(z, v_th, value=-1)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        (u,) = ctx.saved_tensors
-        return grad_outputs[0] * ctx.slope * (1 - u.abs()).clamp_(min=0), None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+        u, v, v_th, decay = ctx.saved_tensors
+        through_z, through_v = grad_outputs
+        g = u.abs().neg_().add_(1).clamp_(min=0).mul_(through_z).mul_(ctx.slope / v_th)  # of the charged membrane, through z
+        z = th.gt(u, 0, out=th.empty_like(u))
+        of_v_th = -(z.mul_(through_v).sum() + g.sum() + th.mul(g, u, out=z).sum())  # charged / v_th = u + 1
+        g.add_(through_v)
+        return g, g * decay, of_v_th, th.mul(g, v, out=z).sum_to_size(decay.shape), None
 
 
 class _Clamp(th.autograd.Function):
@@ -72,9 +84,8 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
     Returns:
         Spikes ``z`` (0.0 or 1.0) and the membrane potential after the reset, both shaped like ``i``.
     """
-    v = decay * v + i
-    z: Tensor = _Fire.apply(v / v_th - 1, slope)
-    return z, v - v_th * z.detach()
+    stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, slope)
+    return stepped
 
 
 class LIF(nn.Module):
