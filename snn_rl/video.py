@@ -15,7 +15,6 @@ import cv2
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from snn_rl.agents import Agent
 from snn_rl.environments import load_recipe, make_env
@@ -26,10 +25,9 @@ from snn_rl.rollout import Decision, Start, action_count, play
 Picture = NDArray[np.uint8]  # (height, width, 3), RGB
 
 WIDTH, HEIGHT = 640, 720  # of one panel in pixels; both even, as yuv420p demands
-GIF_FRAMES = 240  # a GIF is a teaser: 32 s of Atari, 10 s of CartPole
 ATARI_FPS = 15  # decisions per second of real time: 60 emulator frames, 4 per decision
 
-_MARGIN, _TOP, _LABEL, _GAP = 16, 84, 22, 8
+_MARGIN, _TOP, _LABEL, _LEAST, _GAP = 16, 84, 22, 8, 8
 _LEFT, _RIGHT = 304, 288  # widths of the columns
 _COLUMN = WIDTH - _MARGIN - _RIGHT  # x at which the right one begins
 _BACK, _BOX, _BAR = (16, 18, 24), (27, 30, 39), (82, 90, 112)
@@ -45,9 +43,7 @@ def record(
     *,
     epsilon: float = 0.0,
     sticky: float = 0.0,
-    gif: Path | None = None,
     max_steps: int | None = None,
-    fps: int | None = None,
 ) -> list[float]:
     """Plays one episode per agent, all from the same start, and films them side by side.
 
@@ -60,9 +56,7 @@ def record(
         path: the ``.mp4`` (H.264, yuv420p: every browser plays it); it appears when it is whole, or not at all.
         epsilon: probability of a random action.
         sticky: probability that the environment repeats the previous action.
-        gif: also write a small GIF here: half the size, every second picture, the first ``GIF_FRAMES`` of them.
         max_steps: stop after so many decisions.
-        fps: pictures per second; real time if None.
 
     Returns:
         Each agent's return, up to where the video ends.
@@ -71,12 +65,11 @@ def record(
         UserError: for another suffix, for agents that cannot be shown together, for options out of range.
         OSError: if a file cannot be written; what was there before is still there.
     """
-    _check(agents, path, gif, max_steps, fps)
+    _check(agents, path, max_steps)
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame complains of a screen that it does not need
     recipe = load_recipe(agents[0].env)
     panels: list[_Panel] = []
-    small: list[Image.Image] = []
     with ExitStack() as stack:
         temporary = stack.enter_context(whole(path))
         for agent in agents:
@@ -84,7 +77,7 @@ def record(
             stack.callback(env.close)
             panels.append(_Panel(agent, env))
         games = [play(panel.agent.network, [panel.env], [start], epsilon) for panel in panels]
-        rate = fps or (ATARI_FPS if recipe.atari else round(panels[0].env.metadata.get("render_fps") or 30))
+        rate = ATARI_FPS if recipe.atari else round(panels[0].env.metadata.get("render_fps") or 30)
         options = {"movflags": "+faststart"}  # browsers play it while it loads
         container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
         stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "29", "preset": "veryfast"})
@@ -96,29 +89,21 @@ def record(
                     panel.draw(next(game))
             picture = np.hstack([panel.canvas for panel in panels])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            if gif is not None and n % 2 == 0 and len(small) < GIF_FRAMES:
-                half = Image.fromarray(cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-                small.append(half.quantize(96, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
             n += 1
         container.mux(stream.encode())
-    if gif is not None:
-        with whole(gif) as temporary:  # the last picture stays for a while
-            durations = [2000 // rate] * (len(small) - 1) + [1500]
-            small[0].save(temporary, format="GIF", save_all=True, append_images=small[1:], duration=durations, loop=0)
     return [panel.score for panel in panels]
 
 
-def _check(agents: Sequence[Agent], path: Path, gif: Path | None, max_steps: int | None, fps: int | None) -> None:
+def _check(agents: Sequence[Agent], path: Path, max_steps: int | None) -> None:
     """Raises UserError for what can be known before the first step."""
-    for file, suffix in ((path, ".mp4"), (gif, ".gif")):
-        if file is not None and (file.suffix.lower() != suffix or file.is_dir()):
-            raise UserError(f"cannot write the video '{file}': give the name of a file that ends in {suffix}")
+    if path.suffix.lower() != ".mp4" or path.is_dir():
+        raise UserError(f"cannot write the video '{path}': give the name of a file that ends in .mp4")
     if len(agents) not in (1, 2):
         raise UserError(f"a video shows one agent, or two side by side; got {len(agents)}")
     if len({agent.env for agent in agents}) > 1:
         raise UserError(f"agents side by side must play the same environment, got {agents[0].env} and {agents[1].env}")
-    if any(number is not None and number < 1 for number in (max_steps, fps)):
-        raise UserError(f"max_steps and fps must be at least 1, got {max_steps} and {fps}")
+    if max_steps is not None and max_steps < 1:
+        raise UserError(f"max_steps must be at least 1, got {max_steps}")
 
 
 def _tiles(values: NDArray[np.float32], height: int, palette: Picture) -> Picture:
@@ -174,7 +159,7 @@ class _Panel:
         _text(self.canvas, score, WIDTH - _MARGIN, 42, 24, self.colour if self.done else _TEXT, bold=True, right=True)
         _text(self.canvas, words, WIDTH - _MARGIN, 66, 11, self.colour if self.done else _DIM, right=True)
         self._draw_q(decision.q[0].numpy(), int(decision.action[0]))
-        for (y, room), layer in zip(self.places, decision.layers, strict=True):
+        for (y, room), layer in zip(self.places, decision.layers, strict=False):  # there may be no place for the last ones
             spikes = (layer[:, 0] != 0).cpu().numpy().mean(0, dtype=np.float32)  # over T; the ANN has one timestep
             rate = f"{'spike rate' if self.T else 'active'} {float(spikes.mean()):.3f}"
             _text(self.canvas, rate, WIDTH - _MARGIN, y - _LABEL + 14, 11, _DIM, right=True)
@@ -198,10 +183,11 @@ class _Panel:
         _text(self.background, "Q-values", _MARGIN, self.under + 14, 12, _TEXT, bold=True)
         shares = [np.prod(shape) ** 0.45 for shape in self.agent.network.shapes(self.agent.observation_shape)]
         y = _TOP if height >= width else self.under
-        room, self.places = HEIGHT - _MARGIN - y - len(shares) * (_LABEL + _GAP) + _GAP, []
+        shares = shares[: (HEIGHT - _MARGIN - y + _GAP) // (_LABEL + _LEAST + _GAP)]
+        room, self.places = HEIGHT - _MARGIN - y - len(shares) * (_LABEL + _LEAST + _GAP) + _GAP, []
         for name, share in zip(self.agent.network.layer_names, shares, strict=False):
             _text(self.background, name, _COLUMN, y + 14, 12, _TEXT, bold=True)
-            self.places.append((y + _LABEL, int(room * share / sum(shares))))
+            self.places.append((y + _LABEL, _LEAST + int(room * share / sum(shares))))
             y += _LABEL + self.places[-1][1] + _GAP
 
     def _draw_q(self, q: NDArray[np.float32], action: int) -> None:
