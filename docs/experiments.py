@@ -61,8 +61,9 @@ EXPERIMENTS = {
 def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any] | None:
     """The score of a training by the recipe as it is, if it is in the catalogue. Spikes and energy are those of the shipped
     seed, and missing for the others."""
-    stages = range(max(recipe.prune.start, experiment.T), experiment.T - 1, -1)
+    stages = _stages(recipe, experiment.T)
     steps = [recipe.prune.gradient_steps[min(T, len(recipe.prune.gradient_steps)) - 1] for T in stages]
+    table = recipe.stage(experiment.objective)
     frames, td = load_recipe(experiment.env).frames, experiment.objective == "td"
     name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "") + "-td" * td
     if experiment.steps is not None and (td or experiment.steps != sum(steps)):
@@ -70,6 +71,8 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     if name not in agents.shipped():
         return None
     agent = agents.load(name)
+    if agent.made.get("recipe", table) != table:  # older cards do not say it
+        return None
     played = [row for row in agent.episodes if (row["training_seed"], row["protocol"]) == (str(seed), "greedy")]
     if not played:
         return None
@@ -79,21 +82,13 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     return {**score, "training_seed": seed, "shipped": True, "episodes": episodes}
 
 
-def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
-    """One training and its score; what is finished is only read."""
+def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
+    """The recipe with another value of the key that is varied, and whether that is the recipe's own."""
     recipe = load_recipe(experiment.env, experiment.frames)
     table = "td" if experiment.objective == "td" and hasattr(recipe.td, experiment.key) else "prune"
     own = getattr(getattr(recipe, table), experiment.key) == value
-    if own and (known := shipped(experiment, recipe, seed)):
-        return {experiment.key: value, **known}
-    setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps or 'recipe'}"
-    folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
-    record = folder / "result.json"
-    if record.is_file():
-        return {experiment.key: value, **json.loads(record.read_text())}
     recipe = dataclasses.replace(recipe, **{table: dataclasses.replace(getattr(recipe, table), **{experiment.key: value})})
-    changed = recipe.prune
-    stages = range(max(changed.start, experiment.T), experiment.T - 1, -1)
+    changed, stages = recipe.prune, _stages(recipe, experiment.T)
     if experiment.steps is not None:
         changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
     elif len(stages) == 1:
@@ -102,6 +97,25 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     if experiment.steps is not None:  # environment steps of as many gradient steps of td
         played = recipe.train.learning_starts + changed.gradient_steps[0] * recipe.td.train_freq
         recipe = dataclasses.replace(recipe, td=dataclasses.replace(recipe.td, timesteps=played))
+    return recipe, own
+
+
+def _stages(recipe: Recipe, T: int) -> range:
+    return range(max(recipe.prune.start, T), T - 1, -1)
+
+
+def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
+    """One training and its score; what is finished is only read."""
+    recipe, own = variant(experiment, value)
+    if own and (known := shipped(experiment, load_recipe(experiment.env, experiment.frames), seed)):
+        return {experiment.key: value, **known}
+    setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps or 'recipe'}"
+    folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
+    record, stages = folder / "result.json", _stages(recipe, experiment.T)
+    if record.is_file():
+        last = next(folder.glob(f"T{experiment.T}*"))
+        agents.check_recipe(agents.load(last), recipe.stage(experiment.objective))
+        return {experiment.key: value, **json.loads(record.read_text())}
     ann = agents.load(f"{recipe.ann_env}/ann")
     fewer = f"-frames{recipe.frames}" if recipe.frames != ann.frames else ""
     name = f"converted-T{stages[0]}{fewer}"
@@ -133,15 +147,17 @@ def main(argv: list[str] | None = None) -> int:
     experiment = EXPERIMENTS[args.name]
     out = RESULTS / experiment.env / f"{args.name}.json"
     setting = json.loads(json.dumps(dataclasses.asdict(experiment)))
-    known = json.loads(out.read_text()) if out.exists() else {"experiment": setting, "results": []}
-    if known["experiment"] != setting:
-        raise UserError(f"'{out}' is of another setting; remove it to measure anew")
+    recipe = load_recipe(experiment.env, experiment.frames).stage(experiment.objective)
+    head = {"experiment": setting, "recipe": recipe}
+    known = json.loads(out.read_text()) if out.exists() else {**head, "results": []}
+    if known["experiment"] != setting or any(recipe.get(key) != value for key, value in known["recipe"].items()):
+        raise UserError(f"'{out}' is of another setting or another recipe; remove it to measure anew")
     found = {(one["training_seed"], one[experiment.key]): one for one in known["results"]}
     for seed in args.seeds or experiment.seeds:
         for value in experiment.values:
             if (seed, value) not in found:
                 found[seed, value] = train(experiment, value, seed)
-                write_json({"experiment": setting, "results": [found[key] for key in sorted(found)]}, out)
+                write_json({**head, "results": [found[key] for key in sorted(found)]}, out)
     print(out)
     return 0
 

@@ -36,6 +36,7 @@ from snn_rl.network import QNetwork, State
 
 FORMAT = 1
 CARD, WEIGHTS, EPISODES = "card.json", "weights.safetensors", "episodes.csv"
+_KINDS = {"env": str, "name": str, "T": int, "frames": int, "input_scale": float, "carry": bool, "made": dict, "scores": dict}
 EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
 
 
@@ -43,10 +44,10 @@ EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "retu
 class Agent:
     """A network with what is known about it.
 
-    ``made`` says how: command, seed, what it was made from, versions, and how training went: ``curve``, what the learner said
-    of itself over the work done (``return``: mean of its last 100 episodes; ``loss``: mean of 50 gradient steps), and
-    ``selection``, the mean returns of the evaluations by which the network was chosen. ``scores`` maps a protocol to its
-    evaluation (the object that ``evaluate --json`` writes, without its episodes).
+    ``made`` says how: command, seed, the recipe's numbers, what it was made from, versions, and how training went:
+    ``curve``, what the learner said of itself over the work done (``return``: mean of its last 100 episodes; ``loss``: mean
+    of 50 gradient steps), and ``selection``, the mean returns of the evaluations by which the network was chosen. ``scores``
+    maps a protocol to its evaluation (the object that ``evaluate --json`` writes, without its episodes).
     """
 
     env: str
@@ -105,7 +106,12 @@ def versions() -> dict[str, str]:
 def command() -> str:
     """The command line of this process, as a user would type it."""
     program = Path(sys.argv[0])
-    name = f"python -m snn_rl.{program.stem}" if program.suffix == ".py" else program.name
+    if program.suffix != ".py":
+        name = program.name
+    elif program.resolve().parent == Path(__file__).resolve().parent:
+        name = f"python -m snn_rl.{program.stem}"
+    else:
+        name = f"python {program.name}"
     return f"{name} {shlex.join(sys.argv[1:])}"
 
 
@@ -227,10 +233,16 @@ def load(where: str | Path, env: str | None = None, extractor: str | None = None
         card = json.loads((folder / CARD).read_text())
         if card["format"] != FORMAT:
             raise UserError(f"'{folder}' has format {card['format']}; this version of snn_rl reads {FORMAT}")
+        for key, kind in _KINDS.items():
+            if type(card[key]) is not kind:
+                raise TypeError(f"its {key} is {card[key]!r}")
         network = QNetwork(card["network"], card["T"], card["input_scale"], card["carry"])
+        network.shapes(card["observation_shape"])
         network.load_state_dict({key: value.float() for key, value in load_file(folder / WEIGHTS).items()})
         with (folder / EPISODES).open(newline="") as file:
             episodes = list(csv.DictReader(file))
+        if episodes and set(episodes[0]) != set(EPISODE_FIELDS):
+            raise ValueError(f"{EPISODES} has other columns")
         agent = Agent(
             card["env"],
             card["name"],
@@ -251,6 +263,18 @@ def load(where: str | Path, env: str | None = None, extractor: str | None = None
     if env is not None and env != agent.env:
         agent = Agent(**{**vars(agent), "env": env, "scores": {}, "episodes": [], "path": None})
     return agent
+
+
+def check_recipe(agent: Agent, recipe: dict[str, Any]) -> None:
+    """Raises UserError if an agent that is there already was made by other numbers than a run's recipe has now. Older cards do
+    not say by which."""
+    for key, value in recipe.items():
+        before = agent.made.get("recipe", {}).get(key, value)
+        if before != value:
+            raise UserError(
+                f"'{agent.path}' was made with {key} = {before!r}, and the recipe says {value!r} now; change it back, choose "
+                "another --out or remove that folder"
+            )
 
 
 def check_finite(weights: Mapping[str, th.Tensor], where: str) -> None:

@@ -23,7 +23,7 @@ from snn_rl.environments import load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
 from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons
-from snn_rl.recipes import Recipe
+from snn_rl.recipes import Recipe, listed
 from snn_rl.rollout import stream
 
 PLAY_ENVS = 8
@@ -190,6 +190,7 @@ def convert(
         f"{len(calibration)} observations of its play",
         "from": agents.source(ann),
         "seed": seed,
+        "recipe": listed(recipe.convert),
         "command": agents.command(),
         "conversion": quality,
         "versions": agents.versions(),

@@ -114,7 +114,7 @@ class Keeper:
                 if saved["identity"].get(key) != value:
                     raise UserError(
                         f"'{self.path}' was made with {key} = {saved['identity'].get(key)!r}, this run has {value!r}; "
-                        "resume with the same options, or remove it to start anew"
+                        "resume with the same options and recipe, or remove it to start anew"
                     )
             self.network.load_state_dict(saved["network"])
             self.done, self.evaluations, self.curve = saved["done"], saved["evaluations"], saved.get("curve", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -69,7 +70,7 @@ def find(where: str) -> list[Path]:
 
 def read(folders: Iterable[Path]) -> list[Entry]:
     """Reads agents and pools those that are the same training with other seeds: of one environment, name and T, the same
-    network, objective and penalty on spikes. Others of that name get their folder behind it.
+    network, objective, recipe and penalty on spikes. Others of that name get their folder behind it.
 
     Raises:
         UserError: if a folder is damaged or was never evaluated.
@@ -80,12 +81,14 @@ def read(folders: Iterable[Path]) -> list[Entry]:
             card = json.loads((folder / CARD).read_text())
             with (folder / EPISODES).open(newline="") as file:
                 rows = list(csv.DictReader(file))
+            if type(card["T"]) is not int or type(card["frames"]) is not int:
+                raise ValueError(f"T and frames are {card['T']!r} and {card['frames']!r}")
             if not card["scores"] or not rows:
                 raise UserError(
                     f"the agent in '{folder}' has no scores; run python -m snn_rl.evaluate '{folder}' --save first"
                 )
             made = card["made"]
-            how = [card.get("network"), made.get("objective"), made.get("spike_penalty", 0.0)]
+            how = [card.get("network"), made.get("objective"), made.get("spike_penalty", 0.0), made.get("recipe")]
             key = (card["env"], card["name"], card["T"], card["frames"], bool(card["T"] and card["carry"]), json.dumps(how))
             known = [one for one in entries if (one.env, one.name) == key[:2]]
             mates = [one for one in known if (one.T, one.frames, one.carry, one.kind) == key[2:] and _agree(one, rows)]
@@ -100,9 +103,15 @@ def read(folders: Iterable[Path]) -> list[Entry]:
             for protocol, score in card["scores"].items():
                 if not any(row["protocol"] == protocol for row in rows):
                     raise UserError(f"'{folder}' has a score for '{protocol}' without its episodes; run evaluate --save again")
+                spent = [key for _, key in RATIOS.values()] if card["T"] else []
+                if missing := [key for key in ("ann_uj", *spent) if key not in score.get("energy", {key: 0})]:
+                    raise ValueError(f"the energy of '{protocol}' has no {missing[0]}")
                 entry.scores[protocol].append(score)
             for row in rows:
-                entry.returns[row["protocol"]][row["training_seed"]][row["start"], row["seed"]] = float(row["return"])
+                value = float(row["return"])
+                if not math.isfinite(value):
+                    raise ValueError(f"a return is {value}")
+                entry.returns[row["protocol"]][row["training_seed"]][row["start"], row["seed"]] = value
         except UserError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -21,10 +21,9 @@ from snn_rl.errors import UserError
 from snn_rl.files import begin_run
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
-from snn_rl.recipes import Recipe
+from snn_rl.recipes import OBJECTIVES, Recipe
 from snn_rl.rollout import make_envs, play, starts
 
-OBJECTIVES = ("distill", "td")
 SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
 SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
 TEACHERLESS = "the objective 'distill' needs the ANN: give --ann, or use --objective td"
@@ -99,9 +98,10 @@ def prune_stage(
     teacher = ann if objective == "distill" else None
     parents = {"from": agents.source(agent), "teacher": None if teacher is None else agents.source(teacher)}
     weight = recipe.prune.spike_penalty if teacher is not None else 0.0
+    table = recipe.stage(objective)
     identity = {"env": recipe.id, "T": T, "seed": seed, "objective": objective, "spike_penalty": weight, **parents}
     if (folder / agents.CARD).is_file():
-        return _finished(folder, identity)
+        return _finished(folder, identity, table)
     network = QNetwork(agent.network.spec, T, agent.network.input_scale, agent.network.carry)
     network.load_state_dict(agent.network.state_dict())
     network.to(device)
@@ -139,7 +139,7 @@ def prune_stage(
         evaluate=selector(recipe, recipe.prune.eval_episodes, agent.frames, seed),
         state=learner.state,
         restore=learner.restore,
-        identity=identity | {"total": total},
+        identity=table | identity | {"total": total},
         show=show,
     ) as keeper:
         keeper.resume()
@@ -151,6 +151,7 @@ def prune_stage(
         "objective": objective,
         "spike_penalty": weight,
         "seed": seed,
+        "recipe": table,
         "work": f"{keeper.done:,} {'gradient' if unit == 'update' else 'environment'} steps",
         "seconds": round(keeper.seconds, 1),
         "selection": keeper.evaluations,
@@ -164,13 +165,14 @@ def prune_stage(
     return new
 
 
-def _finished(folder: Path, identity: dict[str, Any]) -> Agent:
+def _finished(folder: Path, identity: dict[str, Any], table: dict[str, Any]) -> Agent:
     """A stage that is there already, if it is the one that would be made."""
     agent = agents.load(folder)
     made = {"spike_penalty": 0.0, **agent.made}  # not in cards that are older than the penalty
     for key in ("seed", "objective", "spike_penalty", "from", "teacher"):
         if made.get(key) != identity[key]:
             raise UserError(f"'{folder}' holds another agent (its {key} differs); choose another --out or remove it")
+    agents.check_recipe(agent, table)
     return agent
 
 

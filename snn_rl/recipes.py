@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from snn_rl.files import data_folder, folder_name
 
 gym.register_envs(partial)
 
+OBJECTIVES = ("distill", "td")
 ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
 
 
@@ -127,10 +129,21 @@ class Recipe:
         """Id of the environment of the ANN that is converted and teaches: this one, or the one with nothing hidden."""
         return self.teacher or self.id
 
+    def stage(self, objective: str) -> dict[str, Any]:
+        """All numbers that a stage of an objective is trained by, as its card holds them."""
+        if objective == "distill":
+            return listed(self.prune)
+        return {**listed(self.train), **listed(self.td), "eval_episodes": self.prune.eval_episodes}
+
     @property
     def atari(self) -> bool:
         """Whether the id is an Atari game of the Arcade Learning Environment."""
         return spec(self.id).entry_point == "ale_py.env:AtariEnv"
+
+
+def listed(table: Any) -> dict[str, Any]:
+    """A table of a recipe as JSON has it: lists in the place of tuples."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(table).items()}
 
 
 def recipe_names() -> list[str]:
@@ -206,12 +219,36 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
             value = float(value)
         elif wanted not in ("int", "str", "bool") or type(value).__name__ != wanted:
             raise UserError(f"{where}: '{key}' must be {_WORDS.get(wanted, wanted)}, got {value!r}")
+        _check_range(key, value, where)
         values[key] = value
     if "id" in fields and "id" not in values:
         raise UserError(f"{where}: 'id' is missing; give the Gymnasium id of the environment")
     return kind(**values)
 
 
+def _check_range(key: str, value: Any, where: str) -> None:
+    """Refuses what nothing can be done with, before hours of training rather than after them."""
+    if key == "objective" and value not in OBJECTIVES:
+        raise UserError(f"{where}: unknown objective '{value}'; choose from {', '.join(OBJECTIVES)}")
+    if value == ():
+        raise UserError(f"{where}: '{key}' must hold at least one number")
+    for number in value if isinstance(value, tuple) else (value,):
+        if type(number) in (int, float):
+            low, high = _RANGES.get(key, (0.0, math.inf))
+            if not (low <= number <= high and math.isfinite(number) and (key in _RANGES or number > 0)):
+                wanted = f"a finite number from {low:g} to {high:g}" if key in _RANGES else "a finite number above 0"
+                raise UserError(f"{where}: '{key}' must be {wanted}, got {value!r}")
+
+
+_FRACTIONS = "advantage_alpha cool_down exploration_eps exploration_final_eps exploration_fraction flicker gamma tau"
+_FROM_ZERO = "adam_eps burn_in learning_starts neuron_rate spike_penalty spiking_frames"
+_RANGES: dict[str, tuple[float, float]] = {  # of the numbers that may be 0 or must not be large
+    **dict.fromkeys(_FRACTIONS.split(), (0.0, 1.0)),
+    **dict.fromkeys(_FROM_ZERO.split(), (0.0, math.inf)),
+    "decay": (0.001, 1.0),  # lif.MIN_DECAY
+    "percentile": (0.001, 100.0),
+    "stop_at": (-math.inf, math.inf),
+}
 _WORDS = {
     "int": "a whole number",
     "float": "a number",

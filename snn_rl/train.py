@@ -19,8 +19,8 @@ from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, describe, evaluate
 from snn_rl.files import begin_run, folder_name
 from snn_rl.keeper import Keeper
-from snn_rl.prune import OBJECTIVES, PENALTY_HELP, prune_stage, selector, with_penalty
-from snn_rl.recipes import Recipe
+from snn_rl.prune import PENALTY_HELP, prune_stage, selector, with_penalty
+from snn_rl.recipes import OBJECTIVES, Recipe, listed
 
 
 def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: th.device) -> Agent:
@@ -29,9 +29,12 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     Raises:
         KeyboardInterrupt: after a checkpoint was written; called again, it goes on from there.
     """
-    if (folder / agents.CARD).is_file():
-        return agents.load(folder)
     settings = recipe.train
+    table = listed(settings)
+    if (folder / agents.CARD).is_file():
+        agent = agents.load(folder)
+        agents.check_recipe(agent, table)
+        return agent
     learner = td.TDLearner(td.build(recipe, 0, seed=seed, frames=frames, carry=False, device=device))
     with Keeper(
         folder.with_name(f".{folder.name}.checkpoint"),
@@ -44,7 +47,7 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
         state=learner.state,
         restore=learner.restore,
         stop_at=settings.stop_at,
-        identity={"env": recipe.id, "seed": seed, "frames": frames, "total": settings.total_timesteps},
+        identity=table | {"env": recipe.id, "seed": seed, "frames": frames, "total": settings.total_timesteps},
     ) as keeper:
         keeper.resume()
         learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
@@ -52,7 +55,7 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     made = {
         "how": f"DQN from nothing, {keeper.done:,} environment steps, best of {len(keeper.evaluations)} evaluations",
         "seed": seed,
-        "train": dataclasses.asdict(settings),
+        "recipe": table,
         "work": keeper.done,
         "seconds": round(keeper.seconds, 1),
         "selection": keeper.evaluations,
@@ -117,7 +120,9 @@ def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, 
     def converted(T: int) -> Agent:
         folder = out / f"converted-T{T}{kind}"
         if (folder / agents.CARD).is_file():
-            return agents.load(folder)
+            agent = agents.load(folder)
+            agents.check_recipe(agent, listed(recipe.convert))
+            return agent
         agent = convert(ann, recipe, T, seed=args.seed, carry=not args.no_carry, frames=frames, show=True)
         agent.name = folder.name
         agents.save(agent, folder, half=recipe.half)
@@ -240,6 +245,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames = wanted or (given.frames if given else recipe.frames)
     if args.T and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
+    first = max(recipe.prune.start, args.T)
+    if args.ablate and first == args.T:
+        raise UserError(
+            f"--ablate compares with stages from a higher T, but {recipe.id} is trained straight at T={args.T} here"
+        )
     begin_run(out, _settings(args, recipe, frames), args.resume)
     if given is None:
         of_ann, seen = recipe, frames

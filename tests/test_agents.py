@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,30 @@ def test_checking_an_output_folder_leaves_nothing_behind(tmp_path: Path) -> None
     assert not (tmp_path / "a" / "b").exists()
 
 
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    files.write_json([1], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "file").read_text()) == [1]
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.check_writable(tmp_path / "pipe")
+    files.write_json([2], tmp_path / "pipe")
+    assert json.loads(os.read(reader, 100)) == [2]
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_command_is_what_a_user_would_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    for program, command in {
+        files.__file__: "python -m snn_rl.files --T 1",
+        "/somewhere/own.py": "python own.py --T 1",
+        "/usr/bin/snn-rl": "snn-rl --T 1",
+    }.items():
+        monkeypatch.setattr(sys, "argv", [program, "--T", "1"])
+        assert agents.command() == command
+
+
 def edit(folder: Path, **changes: Any) -> None:
     card = json.loads((folder / CARD).read_text())
     card.update(changes)
@@ -158,6 +183,11 @@ def edit(folder: Path, **changes: Any) -> None:
         lambda f: edit(f, T=-1),
         lambda f: edit(f, frames=...),
         lambda f: edit(f, observation_shape=3),
+        lambda f: edit(f, observation_shape=[5]),
+        lambda f: edit(f, T=1.0),
+        lambda f: edit(f, env=3),
+        lambda f: edit(f, input_scale="1"),
+        lambda f: (f / EPISODES).write_text("one,two\n1,2\n"),
     ],
 )
 def test_a_damaged_folder_is_one_line_that_names_it(folder: Path, damage: Any) -> None:

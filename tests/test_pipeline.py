@@ -226,3 +226,6 @@ def test_a_stage_of_other_parents_is_not_taken_for_this_one(ann: Agent, recipe: 
         prune_stage(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=1, **arguments)
     with pytest.raises(UserError, match="its from differs"):
         prune_stage(convert(ann, recipe, 1, seed=7), ann, recipe, 1, tmp_path / "T1", seed=0, **arguments)
+    faster = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, learning_rate=0.125))
+    with pytest.raises(UserError, match=r"was made with learning_rate = .*the recipe says 0.125 now"):
+        prune_stage(convert(ann, recipe, 1), ann, faster, 1, tmp_path / "T1", seed=0, **arguments)

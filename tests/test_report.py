@@ -101,6 +101,8 @@ def test_what_is_not_the_same_training_is_not_pooled(tmp_path: Path) -> None:
     assert found["T1 (two)"]["ann"] == "ann (two)"
     longer = agent(tmp_path / "longer", "T1", 1, {"greedy": [1.0, 2.0]}, training_seed=7)
     assert [entry.label for entry in pooling.read([folders[1], longer])] == ["T1", "T1 (longer)"]
+    slower = changed(agent(tmp_path / "slower", "T1", 1, {"greedy": [2.0]}, training_seed=8), recipe={"learning_rate": 0.1})
+    assert [entry.label for entry in pooling.read([folders[1], slower])] == ["T1", "T1 (slower)"]
     unknown = [agent(tmp_path / run, "T2", 2, {"greedy": [1.0]}, training_seed=None) for run in ("x", "y")]
     other = agent(tmp_path / "z", "T2", 2, {"greedy": [2.0]}, training_seed=None)
     labels = [(entry.label, len(entry.folders)) for entry in pooling.read([*unknown, other])]
@@ -194,6 +196,14 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     (damaged / "card.json").write_text('{"env": ')
     with pytest.raises(UserError, match="damaged"):
         report.main([str(damaged), *out])
+    for damage in ({"T": "1"}, {"scores": {"greedy": {"energy": {"snn_uj": 1.0}}}}):
+        folder = agent(tmp_path / next(iter(damage)), "T1", 1, {"greedy": [1.0]})
+        card = json.loads((folder / "card.json").read_text())
+        (folder / "card.json").write_text(json.dumps({**card, **damage}))
+        with pytest.raises(UserError, match="damaged"):
+            report.main([str(folder), *out])
+    with pytest.raises(UserError, match="a return is nan"):
+        report.main([str(agent(tmp_path / "nan", "T1", 1, {"greedy": [float("nan")]})), *out])
     one = agent(tmp_path / "one", "T1", 1, {"greedy": [1.0]})
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()

@@ -138,6 +138,12 @@ def test_an_agent_cannot_see_more_frames_than_its_ann(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_to_compare_stages_there_have_to_be_some(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--ablate compares with stages.*CartPoleNoVel-v1 is trained straight at T=1"):
+        train.main(["--env", "CartPoleNoVel-v1", "--T", "1", "--ablate", "--out", str(tmp_path / "r")])
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_spike_penalty_belongs_to_distillation(tmp_path: Path) -> None:
     command = ["--env", "CartPole-v1", "--spike-penalty", "0.5", "--out", str(tmp_path / "r")]
     with pytest.raises(UserError, match="term of the objective distill"):
