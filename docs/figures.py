@@ -46,6 +46,8 @@ def by_energy(record: dict[str, Any]) -> Figure:
     middle = []
     for n, value in enumerate(measured(record)):
         points = np.array([(run["energy"]["snn_uj"], mean_return(run)) for run in runs(record, value) if "energy" in run])
+        if not len(points):
+            continue
         plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{setting['key']} = {value:g}")
         middle.append(points.mean(0))
     plot.plot(*np.array(middle).T, color="#999999", linewidth=1, zorder=2)

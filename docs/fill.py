@@ -168,6 +168,7 @@ def experiment(path: Path) -> str:
         trained = figures.runs(record, value)
         groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
         low, high = bootstrap(groups, iqm)
+        rates = [np.mean(list(one["spike_rate"].values())) for one in trained if "spike_rate" in one]
         before = ", ".join(f"{one['converted']['mean']:.2f}" for one in trained if "converted" in one)
         lines.append(
             [
@@ -175,8 +176,8 @@ def experiment(path: Path) -> str:
                 *[before or "-"] * begun,
                 ", ".join(f"{group.mean():.2f}" for group in groups),
                 f"{iqm(np.concatenate(groups)):.2f} [{low:.2f}, {high:.2f}]",
-                f"{np.mean([np.mean(list(one['spike_rate'].values())) for one in trained if 'spike_rate' in one]):.3f}",
-                f"{pooled(trained)['ratio']:.2f}",
+                cell(float(np.mean(rates)) if rates else None, ".3f"),
+                cell(pooled(trained).get("ratio"), ".2f"),
             ]
         )
     head = [f"`{key}`", *["converted"] * begun, "mean return of each training", "IQM [95 %]", "spikes", "all"]

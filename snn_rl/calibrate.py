@@ -50,6 +50,24 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
             i = network.synapses[n + 1](spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
 
 
+def standardizable(network: QNetwork, layers: int | None = None) -> list[tuple[Tensor, Tensor]]:
+    """The weights and biases that :func:`standardize` changes, layer by layer.
+
+    Raises:
+        UnconvertibleError: if it cannot.
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+    for name, synapse in zip(network.layer_names, network.synapses[:-1][:layers], strict=False):
+        *before, layer = synapse.children()
+        if not isinstance(layer, WEIGHTED) or layer.bias is None or any(isinstance(other, WEIGHTED) for other in before):
+            raise UnconvertibleError(
+                f"the currents of {name} cannot be standardised: that needs one Conv2d or Linear layer with a bias before "
+                "each layer of neurons; train without (standardize and data_init in the recipe)"
+            )
+        found.append((layer.weight, layer.bias))
+    return found
+
+
 def standardize(network: QNetwork, observations: Tensor, layers: int | None = None) -> None:
     """Gives the currents of the first layers mean 0 and standard deviation 1 on the observations, in place: per channel of a
     convolution, per neuron of a dense layer (data-dependent initialisation, Salimans & Kingma 2016).
@@ -66,14 +84,12 @@ def standardize(network: QNetwork, observations: Tensor, layers: int | None = No
     """
     x = (observations.float() * network.input_scale).unsqueeze(0)  # (1 or T, n, ...)
     with th.no_grad():
-        for n, synapse in enumerate(network.synapses[:-1][:layers]):
-            *before, layer = synapse.children()
-            if not isinstance(layer, WEIGHTED) or layer.bias is None or any(isinstance(other, WEIGHTED) for other in before):
-                raise UnconvertibleError("currents can be standardised only behind one Conv2d or Linear layer with a bias")
+        for n, (weight, bias) in enumerate(standardizable(network, layers)):
+            synapse = network.synapses[n]
             i = synapse(x.flatten(0, 1)).transpose(0, 1).flatten(1)
             mean, spread = i.mean(1), i.std(1).clamp(min=1e-6)
-            layer.weight.div_(spread.view(-1, *[1] * (layer.weight.dim() - 1)))
-            layer.bias.sub_(mean).div_(spread)
+            weight.div_(spread.view(-1, *[1] * (weight.dim() - 1)))
+            bias.sub_(mean).div_(spread)
             x = _sent(network, n, synapse(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
 
 

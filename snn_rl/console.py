@@ -57,8 +57,10 @@ def environment(text: str) -> str:
     if module:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            raise argparse.ArgumentTypeError(f"cannot import '{module}' of '{text}': {error}") from error
+        except Exception as error:  # whatever is wrong in the user's module
+            raise argparse.ArgumentTypeError(
+                f"cannot import '{module}' of '{text}': {type(error).__name__}: {error}"
+            ) from error
     return name
 
 

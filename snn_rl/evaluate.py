@@ -122,10 +122,13 @@ def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
     for path in (args.json, args.video):
         if path is not None:
             check_writable(path)
-    if args.save and (agent.path is None or not agent.path.is_dir()):
-        raise UserError(
-            "--save stores the result in an agent's folder; this agent has none for its environment: give it one with --out"
-        )
+    if args.save:
+        if agent.path is None or not agent.path.is_dir():
+            raise UserError(
+                "--save stores the result in an agent's folder; this agent has none for its environment: give it one with "
+                "--out"
+            )
+        check_writable(agent.path / agents.CARD)
     if (args.save or args.out) and (args.episodes is not None or args.seed):
         raise UserError("--save and --out store scores by the recipe's protocol: leave out --episodes and --seed")
     if args.no_carry and not agent.network.T:

@@ -29,8 +29,13 @@ def folder_name(env_id: str) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` to write to; it takes the place of ``path`` once all went well.
 
-    Otherwise the temporary file is removed and what was at ``path`` is still there.
+    Otherwise the temporary file is removed and what was at ``path`` is still there. A link stays a link; what is no regular
+    file (a pipe, ``/dev/stdout``) is written to directly.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.stem}.new-{os.getpid()}{path.suffix}")
     try:
@@ -52,6 +57,9 @@ def check_writable(path: Path) -> None:
     in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
     if in_the_way is not None:
         raise UserError(f"'{in_the_way}' is a file, no folder that '{path}' could be written to; choose another place")
+    path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return  # a pipe or a device
     probe = path.with_name(f".{path.name}.probe-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +97,8 @@ def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:
     elif written.is_file():
         try:
             before = json.loads(written.read_text())
+            if not isinstance(before, dict):
+                raise ValueError("no object")
         except ValueError as error:
             raise UserError(f"'{written}' is damaged; remove '{out}' to start anew") from error
         for key, value in settings.items():

@@ -215,8 +215,13 @@ class QNetwork(nn.Module):
             Q-values ``(batch, actions)`` and the membranes after the decision.
 
         Raises:
-            UserError: if the state or the starts are for another number of environments.
+            UserError: if the state or the starts are for another number of environments, or the state is of another network.
         """
+        if state and len(state) != len(self.lifs) + len(self.recurrent):
+            raise UserError(
+                f"the state has {len(state)} tensors where this network's has {len(self.lifs) + len(self.recurrent)}; "
+                "pass on what the previous call returned"
+            )
         given = {"the state": state[0] if state else None, "episode_start": episode_start}
         for name, rows in given.items():
             if rows is not None and len(rows) != len(observation):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from snn_rl.calibrate import balance_thresholds
 from snn_rl.errors import UserError
-from snn_rl.lif import Decay
+from snn_rl.lif import MIN_DECAY, Decay
 from snn_rl.network import State
 from snn_rl.sb3_layers import check_in_order, leaves, read_layers
 
@@ -89,7 +89,7 @@ class SpikingPolicy(DQNPolicy):
         kwargs: DQNPolicy's: ``net_arch``, ``features_extractor_class``, ``optimizer_class``, ...
 
     Raises:
-        UserError: if T is negative, or the observations are a Dict.
+        UserError: if T is negative, a decay is out of range, or the observations are a Dict.
         UnconvertibleError: if the feature extractor or the activation has no spiking counterpart.
     """
 
@@ -112,7 +112,12 @@ class SpikingPolicy(DQNPolicy):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
         if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
-        if isinstance(decay, list):  # what a pair is after Stable-Baselines3 saved it
+        decays = (
+            tuple(decay) if isinstance(decay, (list, tuple)) else (decay,)
+        )  # a pair that Stable-Baselines3 saved is a list
+        if isinstance(decay, (list, tuple)) != (len(decays) == 2) or not all(MIN_DECAY <= one <= 1 for one in decays):
+            raise UserError(f"decay must be a number in [{MIN_DECAY}, 1] or a pair of them, got {decay}")
+        if isinstance(decay, list):
             decay = (decay[0], decay[1])
         self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay, "recurrent": recurrent}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
@@ -122,7 +127,7 @@ class SpikingPolicy(DQNPolicy):
         return SpikingQNetwork(**args, **self.spiking).to(self.device)
 
     def initial_state(self, n_envs: int) -> State:
-        """Membranes at rest for ``n_envs`` environments: one tensor ``(n_envs, *neurons)`` per spiking layer."""
+        """Membranes at rest for ``n_envs`` environments: see :data:`~snn_rl.network.State`."""
         return self.q_net.network.initial_state(n_envs, cast(tuple[int, ...], self.observation_space.shape))
 
     def advance(

@@ -167,8 +167,8 @@ def _extractor(path: Path, tensors: dict[str, th.Tensor], kwargs: dict[str, Any]
         module, _, name = named.partition(":")
         try:
             return cast(type[Any], getattr(importlib.import_module(module), name))
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(f"--extractor {named}: {error}; write it as module:Class") from error
+        except Exception as error:  # whatever is wrong in the user's module
+            raise UserError(f"--extractor {named}: {type(error).__name__}: {error}; write it as module:Class") from error
     if any(key.startswith(SPIKING) for key in tensors):  # the extractor was taken apart
         standard = "features_extractor_class" not in kwargs
     else:

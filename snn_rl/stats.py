@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000
+BLOCK = 250  # resamples at a time: all at once would take 80 kB of memory for each episode
 
 
 def iqm(values: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
@@ -45,14 +46,18 @@ def bootstrap(
     """
     each = [_finite(group) for group in groups]
     rng, size = np.random.default_rng(seed), max(map(len, each))
-    if len(each) == 1:
-        samples = rng.choice(each[0], (RESAMPLES, size))
-    else:
-        table, lengths = np.array([np.resize(group, size) for group in each]), np.array([len(group) for group in each])
-        chosen = rng.integers(len(each), size=(RESAMPLES, len(each), 1))
-        episode = (rng.random((RESAMPLES, len(each), size)) * lengths[chosen]).astype(np.intp)
-        samples = table[chosen, episode].reshape(RESAMPLES, -1)
-    return [float(x) for x in np.quantile(statistic(samples), [0.025, 0.975])]
+    table, lengths = np.array([np.resize(group, size) for group in each]), np.array([len(group) for group in each])
+    seeds = rng.integers(len(each), size=(RESAMPLES, len(each), 1)) if len(each) > 1 else None
+    values = []
+    for begin in range(0, RESAMPLES, BLOCK):
+        if seeds is None:
+            samples = rng.choice(each[0], (BLOCK, size))
+        else:
+            chosen = seeds[begin : begin + BLOCK]
+            episode = (rng.random((BLOCK, len(each), size)) * lengths[chosen]).astype(np.intp)
+            samples = table[chosen, episode].reshape(BLOCK, -1)
+        values.append(statistic(samples))
+    return [float(x) for x in np.quantile(np.concatenate(values), [0.025, 0.975])]
 
 
 def paired(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
+from snn_rl.calibrate import standardizable
 from snn_rl.dqn import SpikingDQN
 from snn_rl.environments import make_vec_env
 from snn_rl.errors import UserError
@@ -47,6 +48,7 @@ def build(
     Raises:
         UserError: for images that are too small for NatureCNN, where there is no ``initial``, and for a ``train_freq`` that
             does not fit ``n_envs``.
+        UnconvertibleError: for an ``initial`` that ``data_init`` cannot fit.
     """
     settings, spiking = recipe.train, recipe.td
     rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
@@ -105,6 +107,8 @@ def build(
         for q_net in (model.policy.q_net, model.policy.q_net_target):
             q_net.network = QNetwork(initial.spec, T, initial.input_scale, carry).to(device)
             q_net.network.load_state_dict(initial.state_dict())
+        if model.data_init:
+            standardizable(model.policy.q_net.network)  # said now, not after the first play
         model.policy.optimizer = th.optim.Adam(
             model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], eps=adam_eps, fused=True
         )

@@ -86,5 +86,5 @@ def test_what_cannot_be_standardized_is_said() -> None:
     conv, linear = conv_spec()[0], {"type": "Linear", "in_features": 64, "out_features": 3}
     flattened = QNetwork([conv, {"type": "Flatten"}, {"type": "ReLU"}, linear], T=1)
     for network, shape in ((without_bias, (3,)), (flattened, (1, 8, 8))):
-        with pytest.raises(UnconvertibleError, match="only behind one Conv2d or Linear"):
+        with pytest.raises(UnconvertibleError, match="needs one Conv2d or Linear layer with a bias"):
             standardize(network, th.rand(4, *shape))

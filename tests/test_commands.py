@@ -142,6 +142,9 @@ def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path) -> No
     complains("snn_rl.evaluate", "mine.zip", "--env", "Mine-v0", about="--env MODULE:ID", cwd=tmp_path)
     complains("snn_rl.evaluate", "mine.zip", "--env", "absent:Mine-v0", about="cannot import 'absent'", cwd=tmp_path)
     arguments = ["snn_rl.evaluate", "mine.zip", "--env", "own:Mine-v0"]
+    (tmp_path / "broken.py").write_text("def")
+    complains("snn_rl.evaluate", "mine.zip", "--env", "broken:Mine-v0", about="cannot import 'broken'", cwd=tmp_path)
+    complains(*arguments, "--extractor", "broken:Extractor", about="--extractor broken:Extractor: SyntaxError", cwd=tmp_path)
     complains(*arguments, about="--extractor", cwd=tmp_path)
     done = call(*arguments, "--extractor", "own:Extractor", "--out", "run/T1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
