@@ -89,7 +89,11 @@ class Agent:
         seen, one = th.as_tensor(observation), np.ndim(observation) == len(self.observation_shape)
         seen = seen[None] if one else seen
         if seen.shape[1:] != self.observation_shape:
-            raise UserError(f"{self.label} takes observations of shape {self.observation_shape}, got {tuple(seen.shape[1:])}")
+            hint = "; images have their channels first (VecTransposeImage), frames stacked along them (VecFrameStack)"
+            raise UserError(
+                f"{self.label} takes observations of shape {self.observation_shape}, got {tuple(seen.shape[1:])}"
+                + hint * (len(self.observation_shape) == 3)
+            )
         starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool)
         with th.no_grad():
             q, state = self.network(seen, state, starts)
@@ -221,9 +225,9 @@ def load(where: str | Path, env: str | None = None, extractor: str | None = None
     if path.suffix == ".zip":
         from snn_rl.sb3_import import load_zip  # it imports Agent from here
 
-        if env is None:
+        if env is None and path.is_file():
             raise UserError(f"an SB3 zip does not say its environment; give --env for '{path}'")
-        return load_zip(path, env, extractor)
+        return load_zip(path, env or "", extractor)
     if extractor is not None:
         raise UserError(f"--extractor is for an SB3 zip; '{where}' is none")
     folder = path if path.is_dir() else data_folder("agents") / path

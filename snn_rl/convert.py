@@ -199,7 +199,10 @@ def convert(
 
 
 def _print(quality: dict[str, Any], label: str) -> None:
-    table = Table(title=f"{label} converted, on held-out play")
+    table = Table(
+        title=f"{label} converted, on held-out play",
+        caption="nothing is trained yet: pruning makes up for what conversion loses, most of all at low T",
+    )
     layers = list(next(iter(quality.values()))["spike_rate"])
     for heading in ("T", "same action", "Q error", *(f"spikes {layer}" for layer in layers)):
         table.add_column(heading, justify="right")

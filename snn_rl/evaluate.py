@@ -108,7 +108,8 @@ def describe(result: dict[str, Any]) -> str:
     if result["T"]:
         rates = ", ".join(f"{name} {rate:.3f}" for name, rate in result["spike_rate"].items())
         text += f"; spikes per neuron and timestep {rates}; "
-        text += f"{energy['snn_uj']:.3g} uJ per decision, {energy['ratio']:.2f} times less than the dense ANN of its shape"
+        ratio, word = (energy["ratio"], "less") if energy["ratio"] >= 1 else (1 / energy["ratio"], "more")
+        text += f"{energy['snn_uj']:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
     return text + ("" if result["T"] else f"; {energy['ann_uj']:.3g} uJ per decision")
 
 

@@ -22,6 +22,7 @@ from snn_rl.network import QNetwork
 
 CHECKPOINT_SECONDS = 60.0
 CURVE_POINTS = 100  # of a training's curve
+LINES = 20  # that tell of progress where there is no terminal for the bar
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing checkpoints; a large replay buffer is written less often
 
 Weights = dict[str, Tensor]
@@ -76,6 +77,7 @@ class Keeper:
         self._bar = tqdm(
             total=total, unit=unit, desc=description, disable=None if show else True, smoothing=0.05, dynamic_ncols=True
         )
+        self._log, self._first = show and self._bar.disable, 0
         self._interrupted = False
         self._written, self._cost = time.monotonic(), 0.0
         self._begun, self._before = time.monotonic(), 0.0
@@ -125,7 +127,7 @@ class Keeper:
             raise
         except (RuntimeError, KeyError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
             raise UserError(f"the checkpoint '{self.path}' is damaged; remove it to start that stage anew") from error
-        self._bar.initial = self._bar.n = self.done  # the ETA counts only the work of this process
+        self._first = self._bar.initial = self._bar.n = self.done  # the ETA counts only the work of this process
         return True
 
     @property
@@ -150,6 +152,10 @@ class Keeper:
                 if not math.isfinite(value):  # a card holds none; what became of the network, its loading will say
                     continue
                 self.curve.setdefault(name, []).append([done, float(f"{value:.4g}")])
+        if self._log and done * LINES // self.total > self.done * LINES // self.total:
+            left = (self.total - done) * (time.monotonic() - self._begun) / max(done - self._first, 1)
+            words = "".join(f", {name} {value:.3g}" for name, value in shown.items())
+            self._bar.write(f"{self.description}: {done:,} of {self.total:,}{words}, about {left / 60:.0f} minutes left")
         self._bar.update(done - self.done)
         self.done = done
         if shown:

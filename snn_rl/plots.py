@@ -79,6 +79,8 @@ def _gap(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float] |
 def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
     intervals = [row["return"]["mean_ci95"] for row in (*snns, *anns)]
     gap = _gap(*zip(*intervals, strict=True))
+    if gap and not any(row["return"]["mean"] > gap[1] for row in snns):
+        gap = None  # nothing above it differs: all that is to be seen lies below
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     parts = figure.subplots(2 if gap else 1, sharex=True, squeeze=False, height_ratios=(4, 1) if gap else None)[:, 0]
     for axes in parts:
@@ -121,7 +123,11 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
         axes.bar(range(len(snns)), height, 0.62, bottom, color=colour, label=name)
         bottom += height
     for x, row in enumerate(snns):
-        axes.text(x, bottom[x], f"ANN / {row['energy']['ratio']:.1f}", ha="center", va="bottom", fontsize=9)
+        cost = row["energy"]
+        words = [f"ANN / {cost['ratio']:.1f}"]
+        if "ratio_replaced" in cost:  # two lines of ANNs
+            words = [f"solid / {cost['ratio_replaced']:.1f}", f"dotted / {cost['ratio']:.1f}"]
+        axes.text(x, bottom[x], "\n".join(words), ha="center", va="bottom", fontsize=8)
     dense = {row["energy"]["ann_uj"]: _frames(row["frames"]) for row in snns}
     for (uj, seen), line in zip(sorted(dense.items(), reverse=True), ("-", ":", "-."), strict=False):
         axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=f"ANN, dense{', ' + seen if len(dense) > 1 else ''}")

@@ -154,6 +154,7 @@ def _settings(args: argparse.Namespace, recipe: Recipe, frames: int) -> dict[str
         "ann": args.ann,
         "objective": args.objective or recipe.prune.objective,
         "spike_penalty": args.spike_penalty,
+        "start": args.start,
         "total_timesteps": args.total_timesteps,
     }
 
@@ -184,11 +185,14 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--T must be at least 1, or 0 for the ANN alone, got {args.T}")
     if args.total_timesteps is not None and args.total_timesteps < 1:
         raise UserError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
+    if args.start is not None and args.start < args.T:
+        raise UserError(f"--start must be at least --T, got {args.start} and {args.T}")
     if args.T == 0:
         spiking = {
             "--spike-penalty": args.spike_penalty is not None,
             "--objective": args.objective is not None,
             "--no-carry": args.no_carry,
+            "--start": args.start is not None,
             "--ablate": args.ablate,
         }
         for option in (option for option, given in spiking.items() if given):
@@ -226,6 +230,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--total-timesteps", "-n", type=int, help="environment steps of each training by reward (the ANN; each stage of td)"
     )
+    parser.add_argument(
+        "--start", type=int, metavar="T", help="T of the conversion and the first stage (default: the recipe's)"
+    )
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
@@ -237,6 +244,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wanted and not recipe.is_default:
         recipe = load_recipe(args.env, wanted)
     recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
+    if args.start is not None:
+        recipe = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, start=args.start))
     make_env(recipe, frames=wanted).close()  # what cannot be built is said before anything is written
     out = args.out or Path("runs") / f"{folder_name(args.env)}-T{args.T}-seed{args.seed}"
     given = _given_ann(args.ann, recipe, args.T, wanted, args.extractor)

@@ -250,9 +250,12 @@ def test_a_folder_that_is_no_agent_is_told(tmp_path: Path) -> None:
         agents.load(tmp_path)
 
 
-def test_a_zip_needs_its_environment() -> None:
+def test_a_zip_needs_its_environment(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no file"):
+        agents.load(tmp_path / "model.zip")
+    (tmp_path / "model.zip").touch()
     with pytest.raises(UserError, match="give --env"):
-        agents.load("model.zip")
+        agents.load(tmp_path / "model.zip")
 
 
 def test_in_another_environment_an_agent_has_no_scores_and_no_folder(folder: Path) -> None:

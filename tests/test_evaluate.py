@@ -4,7 +4,7 @@ import pytest
 
 from snn_rl.agents import Agent
 from snn_rl.convert import convert
-from snn_rl.evaluate import add_score, evaluate, protocol
+from snn_rl.evaluate import add_score, describe, evaluate, protocol
 from snn_rl.recipes import Recipe
 
 
@@ -50,6 +50,12 @@ def test_scores_replace_those_of_the_same_protocol(ann: Agent, recipe: Recipe) -
     add_score(ann, evaluate(ann, recipe, episodes=1, epsilon=0.5), training_seed=0)
     assert list(ann.scores) == ["greedy", "epsilon 0.5"]
     assert [row["protocol"] for row in ann.episodes] == ["greedy"] * 3 + ["epsilon 0.5"]
+
+
+def test_a_line_says_whether_an_agent_takes_less_energy_or_more(ann: Agent, recipe: Recipe) -> None:
+    result = evaluate(convert(ann, recipe, 1), recipe, episodes=1)
+    for ratio, words in ((2.5, "2.50 times less than"), (0.8, "1.25 times more than")):
+        assert words in describe({**result, "energy": {**result["energy"], "ratio": ratio}})
 
 
 def test_protocols_have_names() -> None:

@@ -64,6 +64,15 @@ def test_the_curve_has_a_hundred_points_and_goes_on_after_an_interruption(tmp_pa
     assert keeper.curve["loss"][0] == [10, 3.333]
 
 
+def test_where_there_is_no_terminal_lines_tell_of_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with make(tmp_path / "c", net(), [], points=[], total=100, show=True) as keeper:
+        for done in range(1, 101):
+            keeper.update(done, loss=0.25)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == keeper_module.LINES
+    assert lines[0] == "test: 5 of 100, loss 0.25, about 0 minutes left"
+
+
 def test_a_curve_holds_only_numbers(tmp_path: Path) -> None:
     with make(tmp_path / "c", net(), [], points=[]) as keeper:
         keeper.update(1, loss=float("nan"))

@@ -138,6 +138,14 @@ def test_an_agent_cannot_see_more_frames_than_its_ann(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_stages_may_begin_at_another_t(tmp_path: Path) -> None:
+    command = ["--env", "CartPole-v1", "--start", "2", "--device", "cpu", "--out", str(tmp_path / "r")]
+    assert train.main([*command, "--T", "1"]) == 0
+    assert {card.parent.name for card in (tmp_path / "r").glob("*/card.json")} == {"ann", "converted-T2", "T2", "T1"}
+    with pytest.raises(UserError, match="--start must be at least --T, got 2 and 3"):
+        train.main([*command, "--T", "3"])
+
+
 def test_to_compare_stages_there_have_to_be_some(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--ablate compares with stages.*CartPoleNoVel-v1 is trained straight at T=1"):
         train.main(["--env", "CartPoleNoVel-v1", "--T", "1", "--ablate", "--out", str(tmp_path / "r")])
