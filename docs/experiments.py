@@ -61,12 +61,11 @@ EXPERIMENTS = {
 def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any] | None:
     """The score of a training by the recipe as it is, if it is in the catalogue. Spikes and energy are those of the shipped
     seed, and missing for the others."""
-    stages = _stages(recipe, experiment.T)
-    steps = [recipe.prune.gradient_steps[min(T, len(recipe.prune.gradient_steps)) - 1] for T in stages]
+    steps = sum(map(recipe.prune.steps, recipe.prune.stages(experiment.T)))
     table = recipe.stage(experiment.objective)
     frames, td = load_recipe(experiment.env).frames, experiment.objective == "td"
     name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "") + "-td" * td
-    if experiment.steps is not None and (td or experiment.steps != sum(steps)):
+    if experiment.steps is not None and (td or experiment.steps != steps):
         return None
     if name not in agents.shipped():
         return None
@@ -88,7 +87,7 @@ def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
     table = "td" if experiment.objective == "td" and hasattr(recipe.td, experiment.key) else "prune"
     own = getattr(getattr(recipe, table), experiment.key) == value
     recipe = dataclasses.replace(recipe, **{table: dataclasses.replace(getattr(recipe, table), **{experiment.key: value})})
-    changed, stages = recipe.prune, _stages(recipe, experiment.T)
+    changed, stages = recipe.prune, recipe.prune.stages(experiment.T)
     if experiment.steps is not None:
         changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
     elif len(stages) == 1:
@@ -100,10 +99,6 @@ def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
     return recipe, own
 
 
-def _stages(recipe: Recipe, T: int) -> range:
-    return range(max(recipe.prune.start, T), T - 1, -1)
-
-
 def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     """One training and its score; what is finished is only read."""
     recipe, own = variant(experiment, value)
@@ -111,7 +106,7 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         return {experiment.key: value, **known}
     setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps or 'recipe'}"
     folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
-    record, stages = folder / "result.json", _stages(recipe, experiment.T)
+    record, stages = folder / "result.json", recipe.prune.stages(experiment.T)
     if record.is_file():
         last = next(folder.glob(f"T{experiment.T}*"))
         agents.check_recipe(agents.load(last), recipe.stage(experiment.objective))

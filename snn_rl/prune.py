@@ -108,8 +108,7 @@ def prune_stage(
     th.manual_seed(seed)
     learner: Distiller | td.TDLearner
     if teacher is not None:
-        steps, unit = recipe.prune.gradient_steps, "update"
-        total = steps[min(T, len(steps)) - 1]
+        total, unit = recipe.prune.steps(T), "update"
         number = seed * 1000 + T
         full = sees_more(teacher, recipe, agent.frames)
         venv = make_vec_env(recipe, recipe.prune.n_envs, seed=number, frames=agent.frames, full_frames=teacher.frames)

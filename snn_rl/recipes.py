@@ -83,6 +83,14 @@ class PruneRecipe:
     evaluations: int = 5  # in the last half of a stage; the best network is kept
     eval_episodes: int = 20  # of each evaluation
 
+    def stages(self, T: int) -> range:
+        """The timesteps per decision of the stages that lead to T: from ``start`` down, or T alone."""
+        return range(max(self.start, T), T - 1, -1)
+
+    def steps(self, T: int) -> int:
+        """Gradient steps of the stage at T."""
+        return self.gradient_steps[min(T, len(self.gradient_steps)) - 1]
+
 
 @dataclass(frozen=True)
 class TDRecipe:

@@ -135,11 +135,11 @@ def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, 
         print(f"{agent.name} took {agent.made['seconds']:.0f} s")
         return agent
 
-    first = max(recipe.prune.start, args.T)
-    made = [converted(first)]
-    for T in range(first, args.T - 1, -1):
+    stages = recipe.prune.stages(args.T)
+    made = [converted(stages[0])]
+    for T in stages:
         made.append(stage(made[-1], T, f"T{T}"))
-    if args.ablate and first > args.T:
+    if args.ablate:
         made.append(converted(args.T))
         made.append(stage(made[-1], args.T, f"direct-T{args.T}"))
     return made
@@ -254,8 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames = wanted or (given.frames if given else recipe.frames)
     if args.T and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
-    first = max(recipe.prune.start, args.T)
-    if args.ablate and first == args.T:
+    if args.ablate and len(recipe.prune.stages(args.T)) == 1:
         raise UserError(
             f"--ablate compares with stages from a higher T, but {recipe.id} is trained straight at T={args.T} here"
         )
