@@ -82,7 +82,8 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
         slope: height of the surrogate gradient at the threshold.
 
     Returns:
-        Spikes ``z`` (0.0 or 1.0) and the membrane potential after the reset, both shaped like ``i``.
+        Spikes ``z`` (0.0 or 1.0, in the precision of ``i``) and the membrane potential after the reset (in that of ``v``),
+        both shaped like ``i``.
     """
     stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, slope)
     return stepped

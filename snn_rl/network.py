@@ -217,7 +217,7 @@ class QNetwork(nn.Module):
         Raises:
             UserError: if the state or the starts are for another number of environments, or the state is of another network.
         """
-        if state and len(state) != len(self.lifs) + len(self.recurrent):
+        if state is not None and len(state) != len(self.lifs) + len(self.recurrent):
             raise UserError(
                 f"the state has {len(state)} tensors where this network's has {len(self.lifs) + len(self.recurrent)}; "
                 "pass on what the previous call returned"

@@ -112,13 +112,11 @@ class SpikingPolicy(DQNPolicy):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
         if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
-        decays = (
-            tuple(decay) if isinstance(decay, (list, tuple)) else (decay,)
-        )  # a pair that Stable-Baselines3 saved is a list
-        if isinstance(decay, (list, tuple)) != (len(decays) == 2) or not all(MIN_DECAY <= one <= 1 for one in decays):
+        values = tuple(decay) if isinstance(decay, (list, tuple)) else (decay, decay)  # a saved pair comes back as a list
+        if len(values) != 2 or not all(MIN_DECAY <= value <= 1 for value in values):
             raise UserError(f"decay must be a number in [{MIN_DECAY}, 1] or a pair of them, got {decay}")
         if isinstance(decay, list):
-            decay = (decay[0], decay[1])
+            decay = (values[0], values[1])
         self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay, "recurrent": recurrent}
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 

@@ -75,6 +75,16 @@ def test_gradients_through_the_reset_treat_the_spike_as_a_constant(current: floa
     assert [x.grad.item() for x in (i, v, v_th, decay)] == pytest.approx([1.0, 0.5, -spike, 2.0])
 
 
+def test_currents_in_half_precision_leave_the_membrane_in_full() -> None:
+    i = th.tensor([0.75, 1.5], dtype=th.bfloat16, requires_grad=True)
+    z, v = lif_step(i, th.zeros(2), th.tensor(1.0), th.tensor(1.0))
+    assert (z.dtype, v.dtype) == (th.bfloat16, th.float32)
+    assert (z.tolist(), v.tolist()) == ([0, 1], [0.75, 0.5])
+    v.sum().backward()
+    assert i.grad is not None
+    assert i.grad.tolist() == [1, 1]
+
+
 def test_decay_at_its_bound_can_begin_to_leak_and_never_exceeds_one() -> None:
     lif = LIF(decay=1.0)
     optimizer = th.optim.SGD([lif.raw_decay], lr=0.1)

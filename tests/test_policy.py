@@ -113,6 +113,11 @@ def test_a_state_of_another_number_of_environments_is_an_error(policy: SpikingPo
         policy.predict(seen(policy, 3), policy.initial_state(2))
 
 
+def test_a_state_of_another_network_is_an_error(policy: SpikingPolicy) -> None:
+    with pytest.raises(UserError, match="the state has 1 tensors where this network's has"):
+        policy.predict(seen(policy, 2), policy.initial_state(2)[:1])
+
+
 def test_episode_starts_of_another_number_of_environments_are_an_error(policy: SpikingPolicy) -> None:
     with pytest.raises(UserError, match="episode_start is for 3 environments but 2"):
         policy.predict(np.zeros((2, *policy.observation_space.shape), np.float32), None, np.ones(3, dtype=bool))
@@ -178,6 +183,12 @@ def test_an_activation_without_spiking_counterpart_is_an_error() -> None:
 def test_negative_timesteps_are_an_error() -> None:
     with pytest.raises(UserError, match="T must be at least 1"):
         mlp(T=-1)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5, [0.5], (0.1, 0.2, 0.3), (0.5, 2.0)])
+def test_a_decay_out_of_range_is_an_error(decay: Any) -> None:
+    with pytest.raises(UserError, match="decay must be a number in"):
+        mlp(decay=decay)
 
 
 class Residual(BaseFeaturesExtractor):
