@@ -137,7 +137,6 @@ class _Panel:
         meanings = getattr(env.unwrapped, "get_action_meanings", None)
         actions = [f"action {n}" for n in range(action_count(env.action_space))]
         self.actions: list[str] = meanings() if meanings else actions
-        self.q_range = (np.inf, -np.inf)
         ramp = np.linspace(0, 1, 256)[:, None] ** 0.8
         self.palette: Picture = ((1 - ramp) * _BOX + ramp * self.colour).astype(np.uint8)
 
@@ -191,8 +190,9 @@ class _Panel:
             y += _LABEL + self.places[-1][1] + _GAP
 
     def _draw_q(self, q: NDArray[np.float32], action: int) -> None:
-        """Bars between the lowest and the highest Q-value seen so far; the greedy action stands out."""
-        low, high = self.q_range = (min(self.q_range[0], float(q.min())), max(self.q_range[1], float(q.max())))
+        """Bars between the lowest and the highest Q-value of this decision, which often differ by little; the greedy action
+        stands out."""
+        low, high = float(q.min()), float(q.max())
         x, y, end = _MARGIN, self.under, _MARGIN + _LEFT
         _text(self.canvas, f"bars: {low:.2f} to {high:.2f}", end, y + 14, 11, _DIM, right=True)
         columns, size = (1, 11) if len(q) <= 8 else (2, 9)  # two columns have no room for the numbers
