@@ -245,6 +245,14 @@ def test_the_axis_is_broken_where_nothing_lies_in_more_than_half_of_it() -> None
     assert plots._gap([500.0], [500.0]) is None
 
 
+@pytest.mark.parametrize(("above", "parts"), [([500.0, 500.0], 1), ([480.0, 500.0], 2)])
+def test_no_axis_is_broken_for_what_does_not_differ(tmp_path: Path, above: list[float], parts: int) -> None:
+    returns = {"ann": [500.0, 500.0], "converted-T5": [20.0, 30.0], "T1": above}
+    folders = [agent(tmp_path, name, 0 if name == "ann" else int(name[-1]), {"greedy": r}) for name, r in returns.items()]
+    figure = plots.draw(pooling.summarise(pooling.read(folders)))["reward_vs_T.png"]
+    assert len(figure.axes) == parts
+
+
 def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:
     folder = agent(tmp_path / "run", "T1-td", 1, {"greedy": [3.0]})
     assert not any("learning" in path.name for path in report.write(pooling.read([folder]), tmp_path / "without"))
