@@ -33,6 +33,7 @@ from safetensors.torch import save as serialize
 from snn_rl.errors import UserError
 from snn_rl.files import data_folder, whole
 from snn_rl.network import QNetwork, State
+from snn_rl.recipes import imported, registered_by
 
 FORMAT = 1
 CARD, WEIGHTS, EPISODES = "card.json", "weights.safetensors", "episodes.csv"
@@ -177,6 +178,7 @@ def _card(agent: Agent) -> bytes:
     card = {
         "format": FORMAT,
         "env": agent.env,
+        **({"module": registered_by[agent.env]} if agent.env in registered_by else {}),
         "name": agent.name,
         "T": network.T,
         "frames": agent.frames,
@@ -214,14 +216,14 @@ def load(where: str | Path, env: str | None = None, extractor: str | None = None
     Args:
         where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1``, or the ``.zip`` of a
             Stable-Baselines3 DQN or a ``SpikingDQN`` (which is read without unpickling anything).
-        env: Gymnasium id of the environment; needed for a zip, for a folder its own if None. In another environment than its
-            own an agent has no scores, and no folder to store them in.
+        env: Gymnasium id of the environment, or ``MODULE:ID``; needed for a zip, for a folder its own if None. In another
+            environment than its own an agent has no scores, and no folder to store them in.
         extractor: ``module:Class`` of a zip's custom feature extractor, imported from the user's own code.
 
     Raises:
         UserError: if it is not there, damaged, not a DQN, or holds weights that are not finite.
     """
-    path = Path(where)
+    path, env = Path(where), None if env is None else imported(env)
     if path.suffix == ".zip":
         from snn_rl.sb3_import import load_zip  # it imports Agent from here
 
@@ -247,6 +249,8 @@ def load(where: str | Path, env: str | None = None, extractor: str | None = None
             episodes = list(csv.DictReader(file))
         if episodes and set(episodes[0]) != set(EPISODE_FIELDS):
             raise ValueError(f"{EPISODES} has other columns")
+        if "module" in card:
+            registered_by.setdefault(card["env"], str(card["module"]))
         agent = Agent(
             card["env"],
             card["name"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import errno
-import importlib
 import signal
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import NoReturn
 import torch as th
 
 from snn_rl.errors import UserError
+from snn_rl.recipes import imported
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
@@ -52,16 +52,11 @@ def _keep_freed_memory() -> None:
 
 
 def environment(text: str) -> str:
-    """An argparse type: the id of an environment. As in ``gymnasium.make``, what stands before a colon is imported first."""
-    module, _, name = text.rpartition(":")
-    if module:
-        try:
-            importlib.import_module(module)
-        except Exception as error:  # whatever is wrong in the user's module
-            raise argparse.ArgumentTypeError(
-                f"cannot import '{module}' of '{text}': {type(error).__name__}: {error}"
-            ) from error
-    return name
+    """An argparse type: the id of an environment, see :func:`~snn_rl.recipes.imported`."""
+    try:
+        return imported(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def seed(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import math
 import tomllib
 from dataclasses import dataclass, field
@@ -270,15 +271,40 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
+registered_by: dict[str, str] = {}
+"""Of environments that are not Gymnasium's own: id -> the module that registers it, from ``MODULE:ID`` or an agent's card."""
+
+
+def imported(env: str) -> str:
+    """The id in ``MODULE:ID``, after importing the module, as ``gymnasium.make`` does; a plain id as it is.
+
+    Raises:
+        UserError: if the module cannot be imported.
+    """
+    module, _, env_id = env.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever is wrong in the user's module
+            raise UserError(f"cannot import '{module}' of '{env}': {type(error).__name__}: {error}") from error
+        registered_by[env_id] = module
+    return env_id
+
+
 def spec(env_id: str) -> Any:
     """What Gymnasium knows of an id.
 
     Raises:
-        UserError: if it knows nothing; the nearest id is suggested.
+        UserError: if it knows nothing; its module, if a card named one, or the nearest id is suggested.
     """
     try:
         return gym.spec(env_id)
     except (gym.error.Error, ModuleNotFoundError) as error:
+        if env_id in registered_by:
+            raise UserError(
+                f"'{env_id}' is registered by the module '{registered_by[env_id]}': import it first, or give --env "
+                f"{registered_by[env_id]}:{env_id}"
+            ) from error
         known = [*recipe_names(), *gym.registry]
         nearest = difflib.get_close_matches(env_id, known, 1, cutoff=0.4)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"environments with a recipe: {', '.join(recipe_names())}"

@@ -149,6 +149,7 @@ def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path) -> No
     done = call(*arguments, "--extractor", "own:Extractor", "--out", "run/T1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "T1" / "card.json").read_text())["env"] == "Mine-v0"
+    complains("snn_rl.evaluate", "run/T1", about="give --env own:Mine-v0", cwd=tmp_path)
     done = call("snn_rl.evaluate", "run/T1", "--env", "own:Mine-v0", "--save", "--no-carry", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {"greedy", "greedy, membrane zeroed"} == json.loads((tmp_path / "run" / "T1" / "card.json").read_text())[
