@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from snn_rl.agents import load as load_agent
     from snn_rl.dqn import SpikingDQN
     from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy
+    from snn_rl.sb3_export import to_sb3
 
-__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "load_agent"]
+__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "load_agent", "to_sb3"]
 
 _HOMES = {
     "SpikingDQN": ("snn_rl.dqn", "SpikingDQN"),
     "SpikingCnnPolicy": ("snn_rl.policy", "SpikingCnnPolicy"),
     "SpikingMlpPolicy": ("snn_rl.policy", "SpikingMlpPolicy"),
     "load_agent": ("snn_rl.agents", "load"),
+    "to_sb3": ("snn_rl.sb3_export", "to_sb3"),
 }
 
 
