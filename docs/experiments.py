@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     found = {(one["training_seed"], one[experiment.key]): one for one in known["results"]}
     for seed in args.seeds or experiment.seeds:
         for value in experiment.values:
-            if (seed, value) not in found:
+            if (seed, value) not in found or "shipped" in found[seed, value]:  # other agents may have been shipped since
                 found[seed, value] = train(experiment, value, seed)
                 write_json({**head, "results": [found[key] for key in sorted(found)]}, out)
     print(out)
