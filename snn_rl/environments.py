@@ -48,7 +48,8 @@ def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
     default = Recipe(env_id, is_default=True)
     recipe = dataclasses.replace(default, **IMAGE_DEFAULTS) if images else default
-    _say(f"{env_id} has no recipe: using defaults for {'images' if images else 'vectors'}, {recipe.frames} frame(s)")
+    kind = f"images; from nothing, agents see {recipe.frames} frames" if images else "vectors"
+    _say(f"{env_id} has no recipe: using defaults for {kind}")
     sticky = spec(env_id).kwargs.get("repeat_action_probability")
     if recipe.atari and sticky:
         _say(f"{env_id} stands for sticky actions of {sticky:g}: training is without, evaluate --sticky {sticky:g} with them")
