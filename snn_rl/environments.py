@@ -21,13 +21,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from snn_rl.errors import UserError
 from snn_rl.files import data_folder
 from snn_rl.partial import PartialFrames
-from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, read_recipe, recipe_files, spec
+from snn_rl.recipe_files import read_recipe, recipe_files
+from snn_rl.recipes import IMAGE_DEFAULTS, Recipe, spec
 
 
 def load_recipe(env_id: str, frames: int | None = None) -> Recipe:
     """The recipe of an environment, or the defaults where it has none (``is_default`` says so).
 
-    It is ``envs/<id>.toml`` after those that it is based on, see :func:`~snn_rl.recipes.recipe_files`.
+    It is ``envs/<id>.toml`` after those that it is based on, see :func:`~snn_rl.recipe_files.recipe_files`.
     ``envs/<id>.frames<k>.toml`` beside each of them, where there is one, says what is different for agents that see
     ``frames`` = k frames.
 

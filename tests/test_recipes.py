@@ -9,7 +9,8 @@ import pytest
 
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
-from snn_rl.recipes import read_recipe, recipe_files, recipe_names
+from snn_rl.recipe_files import read_recipe, recipe_files
+from snn_rl.recipes import recipe_names
 
 
 def write(folder: Path, text: str) -> Path:
