@@ -12,14 +12,10 @@ import hashlib
 import io
 import json
 import os
-import platform
 import re
-import shlex
 import shutil
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -100,24 +96,6 @@ class Agent:
             q, state = self.network(seen, state, starts)
         action = q.argmax(1).numpy()
         return (action[0] if one else action), state
-
-
-def versions() -> dict[str, str]:
-    """Versions that a number depends on."""
-    packages = ("snn-rl", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def command() -> str:
-    """The command line of this process, as a user would type it."""
-    program = Path(sys.argv[0])
-    if program.suffix != ".py":
-        name = program.name
-    elif program.resolve().parent == Path(__file__).resolve().parent:
-        name = f"python -m snn_rl.{program.stem}"
-    else:
-        name = f"python {program.name}"
-    return f"{name} {shlex.join(sys.argv[1:])}"
 
 
 def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = False) -> Path:

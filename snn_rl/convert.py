@@ -23,6 +23,7 @@ from snn_rl.environments import load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
 from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons
+from snn_rl.provenance import command, versions
 from snn_rl.recipes import Recipe, listed
 from snn_rl.rollout import stream
 
@@ -191,9 +192,9 @@ def convert(
         "from": agents.source(ann),
         "seed": seed,
         "recipe": listed(recipe.convert),
-        "command": agents.command(),
+        "command": command(),
         "conversion": quality,
-        "versions": agents.versions(),
+        "versions": versions(),
     }
     return Agent(recipe.id, f"converted-T{T}", converted, tuple(calibration.shape[1:]), frames, made)
 

@@ -17,6 +17,7 @@ from snn_rl.energy import Meter
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new, check_writable, write_json
+from snn_rl.provenance import versions
 from snn_rl.recipes import ATARI_STARTS, Recipe
 from snn_rl.rollout import make_envs, play, starts
 from snn_rl.stats import summary
@@ -85,7 +86,7 @@ def evaluate(
         "return": summary(returns),
         **({"spike_rate": meter.rates()} if T else {}),
         "energy": meter.report(),
-        "versions": agents.versions(),
+        "versions": versions(),
     }
 
 

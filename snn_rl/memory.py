@@ -28,6 +28,7 @@ from snn_rl.errors import UserError
 from snn_rl.files import check_writable, whole, write_json
 from snn_rl.network import QNetwork
 from snn_rl.partial import FULL
+from snn_rl.provenance import versions
 from snn_rl.recipes import Recipe
 from snn_rl.rollout import Start, check_fits, random_actions, starts
 
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "shown": [
             dict(zip(("quantity", "layer", "neuron"), one, strict=True)) for one in zip(names, layers, neurons, strict=True)
         ],
-        "versions": agents.versions(),
+        "versions": versions(),
     }
     write_json(record, args.out / "memory.json")
     _print(result, agent.label)

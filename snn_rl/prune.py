@@ -21,6 +21,7 @@ from snn_rl.errors import UserError
 from snn_rl.files import begin_run
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
+from snn_rl.provenance import command, versions
 from snn_rl.recipes import OBJECTIVES, Recipe
 from snn_rl.rollout import make_envs, play, starts
 
@@ -155,8 +156,8 @@ def prune_stage(
         "seconds": round(keeper.seconds, 1),
         "selection": keeper.evaluations,
         "curve": keeper.curve,
-        "command": agents.command(),
-        "versions": agents.versions(),
+        "command": command(),
+        "versions": versions(),
     }
     new = Agent(agent.env, folder.name, network.cpu(), agent.observation_shape, agent.frames, made)
     agents.save(new, folder, half=recipe.half)

@@ -19,6 +19,7 @@ from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, describe, evaluate
 from snn_rl.files import begin_run, folder_name
 from snn_rl.keeper import Keeper
+from snn_rl.provenance import command, versions
 from snn_rl.prune import PENALTY_HELP, prune_stage, selector, with_penalty
 from snn_rl.recipes import OBJECTIVES, Recipe, listed
 
@@ -60,8 +61,8 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
         "seconds": round(keeper.seconds, 1),
         "selection": keeper.evaluations,
         "curve": keeper.curve,
-        "command": agents.command(),
-        "versions": agents.versions(),
+        "command": command(),
+        "versions": versions(),
     }
     shape = make_env(recipe, frames=frames).observation_space.shape or ()
     agent = Agent(recipe.id, folder.name, learner.network.cpu(), shape, frames, made)

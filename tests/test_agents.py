@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from snn_rl import agents, files
+from snn_rl import agents, files, provenance
 from snn_rl.agents import CARD, EPISODE_FIELDS, EPISODES, WEIGHTS, Agent
 from snn_rl.errors import UserError
 from snn_rl.network import QNetwork
@@ -128,26 +128,6 @@ def test_a_number_that_json_cannot_hold_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_checking_an_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:
-    files.check_new(tmp_path / "a" / "b")
-    assert listing(tmp_path) == {}
-    assert not (tmp_path / "a" / "b").exists()
-
-
-def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    files.write_json([1], tmp_path / "link")
-    assert (tmp_path / "link").is_symlink()
-    assert json.loads((tmp_path / "file").read_text()) == [1]
-    os.mkfifo(tmp_path / "pipe")
-    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    files.check_writable(tmp_path / "pipe")
-    files.write_json([2], tmp_path / "pipe")
-    assert json.loads(os.read(reader, 100)) == [2]
-    os.close(reader)
-    assert (tmp_path / "pipe").is_fifo()
-
-
 def test_a_command_is_what_a_user_would_type(monkeypatch: pytest.MonkeyPatch) -> None:
     for program, command in {
         files.__file__: "python -m snn_rl.files --T 1",
@@ -155,7 +135,7 @@ def test_a_command_is_what_a_user_would_type(monkeypatch: pytest.MonkeyPatch) ->
         "/usr/bin/snn-rl": "snn-rl --T 1",
     }.items():
         monkeypatch.setattr(sys, "argv", [program, "--T", "1"])
-        assert agents.command() == command
+        assert provenance.command() == command
 
 
 def edit(folder: Path, **changes: Any) -> None:
@@ -298,15 +278,6 @@ def test_an_agent_predicts_by_sb3s_contract() -> None:
     agent = agents.load("CartPole-v1/T1")
     mean, _ = evaluate_policy(agent, make_vec_env("CartPole-v1", 2, seed=0), n_eval_episodes=2)
     assert mean == 500
-
-
-def test_only_a_run_that_could_be_resumed_is_offered_to_be(tmp_path: Path) -> None:
-    files.begin_run(tmp_path / "run", {"seed": 0}, resume=False)
-    with pytest.raises(UserError, match="add --resume"):
-        files.begin_run(tmp_path / "run", {"seed": 0}, resume=False)
-    (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match=r"exists already; choose another --out or remove it$"):
-        files.begin_run(tmp_path / "other", {"seed": 0}, resume=False)
 
 
 def test_an_agent_takes_one_observation_too_and_refuses_what_does_not_fit() -> None:

@@ -1,0 +1,41 @@
+"""Places to write to are checked before the work, and written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from snn_rl import files
+from snn_rl.errors import UserError
+
+
+def test_checking_an_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    files.check_new(tmp_path / "a" / "b")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not (tmp_path / "a" / "b").exists()
+
+
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    files.write_json([1], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "file").read_text()) == [1]
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.check_writable(tmp_path / "pipe")
+    files.write_json([2], tmp_path / "pipe")
+    assert json.loads(os.read(reader, 100)) == [2]
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_only_a_run_that_could_be_resumed_is_offered_to_be(tmp_path: Path) -> None:
+    files.begin_run(tmp_path / "run", {"seed": 0}, resume=False)
+    with pytest.raises(UserError, match="add --resume"):
+        files.begin_run(tmp_path / "run", {"seed": 0}, resume=False)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match=r"exists already; choose another --out or remove it$"):
+        files.begin_run(tmp_path / "other", {"seed": 0}, resume=False)
