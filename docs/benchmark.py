@@ -1,4 +1,4 @@
-"""Speed of the neuron beside other libraries', and of decisions and gradient steps by T. For maintainers, in a checkout.
+"""Speed of the neuron beside other libraries', and of gradient steps by T. For maintainers, in a checkout.
 
     python docs/benchmark.py [--env PongNoFrameskip-v4] [--rounds 5]
 
@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import snntorch
 import torch as th
@@ -30,12 +31,12 @@ V_TH, DECAY, T = 1.0, 0.5, 5
 
 class _Triangle(th.autograd.Function):
     @staticmethod
-    def forward(ctx, u: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, u: Tensor) -> Tensor:
         ctx.save_for_backward(u)
         return (u > 0).to(u.dtype)
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return gradients[0] * SURROGATE_SLOPE * (1 - ctx.saved_tensors[0].abs()).clamp(min=0)
 
 
@@ -91,7 +92,7 @@ def learn(layer: Callable[[Tensor], Tensor]) -> Callable[[], None]:
 
 
 def steps(env: str) -> dict[str, Callable[[], object]]:
-    """A gradient step of distillation (with the play that belongs to it) at each T, from the conversion at that T."""
+    """A gradient step of distillation (with the play that belongs to it) at each T; the student is untrained."""
     recipe, teacher = load_recipe(env), agents.load(f"{env}/ann")
     found: dict[str, Callable[[], object]] = {}
     for timesteps in range(1, 6):
