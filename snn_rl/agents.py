@@ -205,9 +205,11 @@ def load(where: str | Path, env: str | None = None, extractor: str | None = None
     if path.suffix == ".zip":
         from snn_rl.sb3_import import load_zip  # it imports Agent from here
 
-        if env is None and path.is_file():
+        if not path.is_file():
+            raise UserError(f"no file '{path}'")
+        if env is None:
             raise UserError(f"an SB3 zip does not say its environment; give --env for '{path}'")
-        return load_zip(path, env or "", extractor)
+        return load_zip(path, env, extractor)
     if extractor is not None:
         raise UserError(f"--extractor is for an SB3 zip; '{where}' is none")
     folder = path if path.is_dir() else data_folder("agents") / path
