@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -143,11 +142,12 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
 def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
     figure, axes = panel(title, "layer", "spikes per neuron and timestep")
     layers, width = list(dict.fromkeys(layer for row in snns for layer in row["spike_rate"])), 0.8 / len(snns)
-    for n, row in enumerate(snns):  # from dark to light with T, those that are not pruned in their own colour
+    snns = sorted(snns, key=lambda row: list(kinds).index(row["kind"]))
+    for n, row in enumerate(snns):  # agents of one kind side by side in its colour, paler with T
         x = np.arange(len(layers)) + (n - (len(snns) - 1) / 2) * width
         like = [other["T"] for other in snns if other["kind"] == row["kind"]]
-        light = 0.6 * like.index(row["T"]) / len(like)
-        colour = to_rgba(kinds[row["kind"]], 1 - light) if row["series"] else colormaps["cividis"](0.9 * n / len(snns))
+        strength = 1 - 0.8 * like.index(row["T"]) / len(like)
+        colour = 1 - strength * (1 - np.array(to_rgb(kinds[row["kind"]])))  # no alpha: the grid would shine through
         rates = [row["spike_rate"].get(layer, np.nan) for layer in layers]
         axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={row['T']} {row['kind']}")
     axes.set_xticks(range(len(layers)), layers)
