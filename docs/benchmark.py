@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import snntorch
@@ -102,7 +103,7 @@ def steps(env: str) -> dict[str, Callable[[], object]]:
         for _ in range(distiller.first_steps):
             distiller._collect()
         distiller.temperature = 1.0
-        found[f"T={timesteps}"] = lambda distiller=distiller: distiller.update(0.0)
+        found[f"T={timesteps}"] = partial(distiller.update, 0.0)
     return found
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,14 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is varied. ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; None
-    for those of the recipe's stages (where there is one stage only, it has them all), of ``td`` for the recipe's timesteps."""
+    """What is varied. ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; a tuple
+    has those at T = 1, 2, 3, ..., as in a recipe (where there is one stage only, it has them all); None for the recipe's, of
+    ``td`` for the recipe's timesteps."""
 
     env: str
     key: str
     values: tuple[Any, ...]
-    steps: int | None
+    steps: int | tuple[int, ...] | None
     frames: int | None = None
     T: int = 1
     objective: str = "distill"
@@ -50,12 +52,20 @@ class Experiment:
 
 EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
-    "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), None, frames=4),
+    "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), (8_000, 2_500, 2_500, 2_500, 5_000), frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
     "advantage": Experiment("CartPoleNoVel-v1", "advantage_alpha", (0.9, 0.0), None, objective="td"),
     "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 9_000, frames=1),
     "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.2, 0.4), 9_000, frames=1),
 }
+
+
+def base(experiment: Experiment) -> Recipe:
+    """The recipe that all trainings of an experiment share, but for the key that is varied."""
+    recipe = load_recipe(experiment.env, experiment.frames)
+    if not isinstance(experiment.steps, tuple):
+        return recipe
+    return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, gradient_steps=experiment.steps))
 
 
 def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any] | None:
@@ -65,7 +75,7 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     table = recipe.stage(experiment.objective)
     frames, td = load_recipe(experiment.env).frames, experiment.objective == "td"
     name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "") + "-td" * td
-    if experiment.steps is not None and (td or experiment.steps != steps):
+    if isinstance(experiment.steps, int) and (td or experiment.steps != steps):
         return None
     if name not in agents.shipped():
         return None
@@ -75,7 +85,12 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     played = [row for row in agent.episodes if (row["training_seed"], row["protocol"]) == (str(seed), "greedy")]
     if not played:
         return None
-    read = {"start": lambda text: int(text) if text else None, "seed": int, "return": float, "length": int}
+    read: dict[str, Callable[[str], Any]] = {
+        "start": lambda text: int(text) if text else None,
+        "seed": int,
+        "return": float,
+        "length": int,
+    }
     episodes = [{key: parse(row[key]) for key, parse in read.items()} for row in played]
     score = agent.scores["greedy"] if agent.made["seed"] == seed else {"agent": agent.label}
     return {**score, "training_seed": seed, "shipped": True, "episodes": episodes}
@@ -83,17 +98,17 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
 
 def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
     """The recipe with another value of the key that is varied, and whether that is the recipe's own."""
-    recipe = load_recipe(experiment.env, experiment.frames)
+    recipe = base(experiment)
     table = "td" if experiment.objective == "td" and hasattr(recipe.td, experiment.key) else "prune"
     own = getattr(getattr(recipe, table), experiment.key) == value
     recipe = dataclasses.replace(recipe, **{table: dataclasses.replace(getattr(recipe, table), **{experiment.key: value})})
     changed, stages = recipe.prune, recipe.prune.stages(experiment.T)
-    if experiment.steps is not None:
+    if isinstance(experiment.steps, int):
         changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
     elif len(stages) == 1:
         changed = dataclasses.replace(changed, gradient_steps=(sum(changed.gradient_steps),))
     recipe = dataclasses.replace(recipe, prune=changed)
-    if experiment.steps is not None:  # environment steps of as many gradient steps of td
+    if isinstance(experiment.steps, int):  # environment steps of as many gradient steps of td
         played = recipe.train.learning_starts + changed.gradient_steps[0] * recipe.td.train_freq
         recipe = dataclasses.replace(recipe, td=dataclasses.replace(recipe.td, timesteps=played))
     return recipe, own
@@ -102,9 +117,10 @@ def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
 def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     """One training and its score; what is finished is only read."""
     recipe, own = variant(experiment, value)
-    if own and (known := shipped(experiment, load_recipe(experiment.env, experiment.frames), seed)):
+    if own and (known := shipped(experiment, base(experiment), seed)):
         return {experiment.key: value, **known}
-    setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{experiment.steps or 'recipe'}"
+    steps = sum(experiment.steps) if isinstance(experiment.steps, tuple) else experiment.steps or "recipe"
+    setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{steps}"
     folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
     record, stages = folder / "result.json", recipe.prune.stages(experiment.T)
     if record.is_file():
@@ -133,7 +149,7 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     return {experiment.key: value, **result}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """``python docs/experiments.py NAME``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=EXPERIMENTS)
@@ -142,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     experiment = EXPERIMENTS[args.name]
     out = RESULTS / experiment.env / f"{args.name}.json"
     setting = json.loads(json.dumps(dataclasses.asdict(experiment)))
-    recipe = load_recipe(experiment.env, experiment.frames).stage(experiment.objective)
+    recipe = base(experiment).stage(experiment.objective)
     head = {"experiment": setting, "recipe": recipe}
     known = json.loads(out.read_text()) if out.exists() else {**head, "results": []}
     if known["experiment"] != setting or any(recipe.get(key) != value for key, value in known["recipe"].items()):

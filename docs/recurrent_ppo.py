@@ -94,7 +94,7 @@ def play(model: RecurrentPPO, normalise: VecNormalize, env_id: str) -> list[dict
 def main(env_id: str) -> None:
     """Trains with every seed and writes docs/results/ENV/recurrent_ppo.json."""
     th.set_num_threads(1)
-    runs = []
+    runs: list[dict[str, Any]] = []
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
             runs.append({"training_seed": seed, "episodes": play(*train(env_id, seed, Path(folder)), env_id)})
