@@ -18,19 +18,13 @@ HERE = Path(__file__).parent
 README, MEMORY, CLAIMS = HERE.parent / "README.md", HERE / "memory.md", HERE / "claims.md"
 GAME = "PongNoFrameskip-v4"  # of docs/claims.md
 BEGIN, END = "<!-- {}: made by `make results`, do not edit -->", "<!-- end of {} -->"
-HEADINGS = (
-    "agent",
-    "T",
-    "mean return",
-    "IQM [95 %]",
-    "min .. max",
-    "minus ANN",
-    "spikes",
-    "uJ",
-    "all",
-    "synapses",
-    "layer 1 x T",
-)
+REWARD = ("agent", "T", "mean return", "IQM [95 %]", "min .. max", "minus ANN")
+COST = ("spikes", "uJ", "all", "synapses", "layer 1 x T")
+
+
+def greedy(row: dict[str, Any]) -> bool:
+    """Played without random actions."""
+    return str(row["protocol"]).startswith("greedy")
 
 
 def cell(value: float | None, form: str) -> str:
@@ -38,8 +32,8 @@ def cell(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def line(row: dict[str, Any]) -> list[str]:
-    """One agent."""
+def line(row: dict[str, Any], noisy: list[str]) -> list[str]:
+    """One agent's greedy play; ``noisy``: its mean returns under other protocols."""
     reward, energy = row["return"], row["energy"]
     protocol = row["protocol"].removeprefix("greedy").removeprefix(", ")
     difference = row["minus_ann"]["mean"] if row["minus_ann"] else None
@@ -51,6 +45,7 @@ def line(row: dict[str, Any]) -> list[str]:
         f"{reward['iqm']:.2f} [{reward['ci95'][0]:.2f}, {reward['ci95'][1]:.2f}]",
         f"{reward['min']:g} .. {reward['max']:g}",
         cell(difference, "+.2f"),
+        *noisy,
         cell(row["mean_spike_rate"], ".3f"),
         cell(energy.get("snn_uj" if spiking else "ann_uj"), ".3g"),
         *(
@@ -67,8 +62,14 @@ def markdown(headings: Sequence[str], lines: list[list[str]], words: int) -> str
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Agents; what is not greedy, or not carried, is said behind the agent's name."""
-    return markdown(HEADINGS, [line(row) for row in rows], 2)
+    """Agents, one line each for greedy play (membranes zeroed: one more); other protocols have a column."""
+    means = {(row["agent"], row["protocol"]): f"{row['return']['mean']:.2f}" for row in rows}
+    noisy = list(dict.fromkeys(row["protocol"] for row in rows if not greedy(row)))
+    lines = []
+    for row in filter(greedy, rows):
+        carried = row["protocol"] == "greedy"
+        lines.append(line(row, [means.get((row["agent"], protocol), "-") if carried else "-" for protocol in noisy]))
+    return markdown([*REWARD, *noisy, *COST], lines, 2)
 
 
 def spike_rates(rows: list[dict[str, Any]]) -> str:
@@ -142,16 +143,15 @@ def numbers(values: Iterable[int]) -> str:
 
 def section(rows: list[dict[str, Any]]) -> str:
     """The table of one environment under a line that says how it was measured."""
-    greedy = [row for row in rows if row["protocol"].startswith("greedy")]
-    noisy = [row for row in rows if row not in greedy]
-    seeds = numbers(row["training_seeds"] for row in greedy)
+    plain, noisy = [list(filter(greedy, rows)), [row for row in rows if not greedy(row)]]
+    seeds = numbers(row["training_seeds"] for row in plain)
     said = (
         f"{seeds} training seed{'s' * (seeds != '1')}, frames: {numbers(row['frames'] for row in rows)}; per agent and seed "
     )
-    said += f"{numbers(row['episodes'] // row['training_seeds'] for row in greedy)} greedy episodes"
+    said += f"{numbers(row['episodes'] // row['training_seeds'] for row in plain)} greedy episodes"
     if noisy:
         said += f", {numbers(row['episodes'] // row['training_seeds'] for row in noisy)} with random or sticky actions"
-    if any(row["agents_measured"] < row["training_seeds"] for row in greedy):
+    if any(row["agents_measured"] < row["training_seeds"] for row in plain):
         said += "; spikes and energy are those of the shipped seed"
     return f"**{rows[0]['env']}** ({said})\n\n{table(rows)}"
 
