@@ -10,6 +10,7 @@ from typing import Any
 import figures
 import numpy as np
 
+from snn_rl.energy import TECHNOLOGIES, priced
 from snn_rl.environments import load_recipe
 from snn_rl.pooling import energy as pooled
 from snn_rl.stats import bootstrap, iqm, summary
@@ -93,6 +94,17 @@ def savings(rows: list[dict[str, Any]], skipping: float) -> str:
         cells = [f"{cost[key]:.2f}" for key in keys] + [f"{skipping / cost['snn_uj']:.2f}"]
         lines.append([row["agent"], f"{cost['snn_uj']:.3g}", *cells])
     return markdown(["agent", "uJ", *keys.values(), "all, against that ANN skipping its zeros"], lines, 1)
+
+
+def technologies(rows: list[dict[str, Any]]) -> str:
+    """The same operations in other number formats: energy of agent and ANN, and how many times less the agent's is."""
+    lines = []
+    for row in rows:
+        for name, technology in TECHNOLOGIES.items():
+            cost = priced(row["energy"], row["T"], technology)
+            parts = [f"{cost[key]:.3g}" for key in ("ann_uj", "snn_uj", "membrane_uj")]
+            lines.append([row["agent"], name.upper(), *parts, f"{cost['ratio']:.2f}", f"{cost['ratio_synaptic']:.2f}"])
+    return markdown(["agent", "numbers", "ANN, uJ", "uJ", "of these membranes", "all", "synapses"], lines, 2)
 
 
 def lstm(path: Path) -> dict[str, Any]:
@@ -218,6 +230,7 @@ def main() -> None:
     trained = [row for row in rows if row["T"] and row["protocol"] == "greedy" and row["series"] in ("", "frames1")]
     fill(CLAIMS, "spike-rates", [spike_rates(trained)])
     replaced = next(row for row in rows if (row["agent"], row["protocol"]) == ("ann", "greedy"))
+    fill(CLAIMS, "technologies", [technologies([row for row in trained if row["T"] in (1, 5)])])
     fill(CLAIMS, "energy", [savings(trained, replaced["energy"]["ann_effective_uj"])])
 
 

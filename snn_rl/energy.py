@@ -33,6 +33,7 @@ class Technology:
 FP32 = Technology("45 nm FP32 (Horowitz 2014): MAC 4.6 pJ, AC 0.9 pJ, 32-bit SRAM access 5 pJ", 4.6, 0.9)
 INT32 = Technology("45 nm INT32 (Horowitz 2014): MAC 3.2 pJ, AC 0.1 pJ, 32-bit SRAM access 5 pJ", 3.2, 0.1)
 INT8 = Technology("45 nm INT8 (Horowitz 2014): MAC 0.23 pJ, AC 0.03 pJ, 32-bit SRAM access 5 pJ", 0.23, 0.03)
+TECHNOLOGIES = {"fp32": FP32, "int32": INT32, "int8": INT8}
 
 CONVENTION = (
     "per decision; first layer (analog input) dense MACs charged once per decision; one AC per (spike, synapse) pair; "
@@ -111,6 +112,35 @@ def fan_out_shares(network: QNetwork, observation_shape: Sequence[int]) -> list[
     return [(count / total).to(device) for count in counts]
 
 
+def priced(report: dict[str, Any], T: int, technology: Technology) -> dict[str, Any]:
+    """The operations of a :meth:`Meter.report`, which is in FP32, at another technology's prices.
+
+    Counts stay what they are: it is the energy of a network that plays the same with such numbers, which is not shown by
+    this. Membranes stay 32 bits wide.
+    """
+    mac = technology.mac_pj / FP32.mac_pj
+    factors = dict.fromkeys(("ann_uj", "ann_effective_uj", "first_layer_uj", "analog_uj", "neuron_uj"), mac)
+    factors["accumulate_uj"] = technology.ac_pj / FP32.ac_pj
+    factors["membrane_uj"] = technology.memory_pj / FP32.memory_pj
+    parts = {key: report[key] * factor for key, factor in factors.items() if key in report}
+    return report | {"technology": technology.name} | parts | (_sums(parts, T) if T else {})
+
+
+def _sums(parts: dict[str, float], T: int) -> dict[str, float]:
+    """The energy of a decision by each way of counting, and how many times the dense ANN's is that."""
+    synaptic = parts["first_layer_uj"] + parts["accumulate_uj"] + parts.get("analog_uj", 0.0)
+    total = synaptic + parts["neuron_uj"] + parts["membrane_uj"]
+    layer_1_times_T = total + parts["first_layer_uj"] * (T - 1)
+    return {
+        "snn_uj": total,
+        "ratio": parts["ann_uj"] / total,
+        "snn_synaptic_uj": synaptic,
+        "ratio_synaptic": parts["ann_uj"] / synaptic,
+        "snn_first_layer_times_T_uj": layer_1_times_T,
+        "ratio_first_layer_times_T": parts["ann_uj"] / layer_1_times_T,
+    }
+
+
 class Meter:
     """Counts what a network spends while it plays.
 
@@ -169,8 +199,8 @@ class Meter:
             for name, active, neurons in zip(self.network.layer_names, self.active, self.neurons, strict=False)
         }
 
-    def report(self, technology: Technology = FP32) -> dict[str, Any]:
-        """Energy per decision in microjoules, for a spiking network beside the ANN of the same shape.
+    def report(self) -> dict[str, Any]:
+        """Energy per decision in microjoules, FP32, for a spiking network beside the ANN of the same shape.
 
         ``snn_uj`` includes everything: first layer once, accumulates, neuron updates and membrane traffic;
         ``ratio = ann_uj / snn_uj`` against the dense ANN. The other conventions are named fields beside them.
@@ -180,44 +210,37 @@ class Meter:
         """
         self._check()
         T, uj = self.network.T, 1e-6
-        dense = sum(self.macs) * technology.mac_pj * uj
         report: dict[str, Any] = {
-            "ann_uj": dense,
-            "technology": technology.name,
+            "ann_uj": sum(self.macs) * FP32.mac_pj * uj,
+            "technology": FP32.name,
             "convention": CONVENTION,
             "macs": sum(self.macs),
             "effective_macs": sum(self.effective) / self.decisions,
         }
         if not T:
-            report["ann_effective_uj"] = report["effective_macs"] * technology.mac_pj * uj
+            report["ann_effective_uj"] = report["effective_macs"] * FP32.mac_pj * uj
             return report
         del report["effective_macs"]
         by_layer = dict(zip(self.network.layer_names[1:], self.effective[1:], strict=True))
         by_layer |= {f"{self.network.layer_names[n]} recurrent": count for n, count in self.recurrent_acs.items()}
         acs = sum(by_layer.values()) / self.decisions
-        first = self.macs[0] * technology.mac_pj * uj
-        synaptic = first + acs * technology.ac_pj * uj + self.analog_macs * T * technology.mac_pj * uj
         updates = sum(self.neurons) * T
         # Carried: read and written at each timestep. From rest: nothing to read at the first nor to write at the last.
         accesses = 2 * sum(self.neurons) * (T if self.network.carry else T - 1)
-        neuron_uj, membrane_uj = updates * technology.mac_pj * uj, accesses * technology.memory_pj * uj
-        total = synaptic + neuron_uj + membrane_uj
-        return report | {
+        parts = {
+            "first_layer_uj": self.macs[0] * FP32.mac_pj * uj,
+            "accumulate_uj": acs * FP32.ac_pj * uj,
+            **({"analog_uj": self.analog_macs * T * FP32.mac_pj * uj} if self.analog_macs else {}),
+            "neuron_uj": updates * FP32.mac_pj * uj,
+            "membrane_uj": accesses * FP32.memory_pj * uj,
+        }
+        counts = {
             "macs": self.macs[0] + self.analog_macs * T,
             "acs": acs,
             "acs_by_layer": {name: count / self.decisions for name, count in by_layer.items()},
             "neuron_updates": updates,
-            "first_layer_uj": first,
-            "accumulate_uj": acs * technology.ac_pj * uj,
-            "neuron_uj": neuron_uj,
-            "membrane_uj": membrane_uj,
-            "snn_uj": total,
-            "ratio": dense / total,
-            "snn_synaptic_uj": synaptic,
-            "ratio_synaptic": dense / synaptic,
-            "snn_first_layer_times_T_uj": total + first * (T - 1),
-            "ratio_first_layer_times_T": dense / (total + first * (T - 1)),
         }
+        return report | counts | parts | _sums({"ann_uj": report["ann_uj"], **parts}, T)
 
     def _check(self) -> None:
         if not self.decisions:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from snn_rl import agents
 from snn_rl.agents import Agent
 from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, run, seed
-from snn_rl.energy import Meter
+from snn_rl.energy import TECHNOLOGIES, Meter, priced
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new, check_writable, write_json
@@ -111,7 +111,9 @@ def describe(result: dict[str, Any]) -> str:
         text += f"; spikes per neuron and timestep {rates}; "
         ratio, word = (energy["ratio"], "less") if energy["ratio"] >= 1 else (1 / energy["ratio"], "more")
         text += f"{energy['snn_uj']:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
-    return text + ("" if result["T"] else f"; {energy['ann_uj']:.3g} uJ per decision")
+    else:
+        text += f"; {energy['ann_uj']:.3g} uJ per decision"
+    return f"{text} ({energy['technology'].partition(' (')[0]})"
 
 
 def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
@@ -131,8 +133,10 @@ def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
                 "--out"
             )
         check_writable(agent.path / agents.CARD)
-    if (args.save or args.out) and (args.episodes is not None or args.seed):
-        raise UserError("--save and --out store scores by the recipe's protocol: leave out --episodes and --seed")
+    if (args.save or args.out) and (args.episodes is not None or args.seed or args.technology != "fp32"):
+        raise UserError(
+            "--save and --out store scores by the recipe's protocol and in fp32: leave out --episodes, --seed and --technology"
+        )
     if args.no_carry and not agent.network.T:
         raise UserError(f"'{args.agent}' is an ANN and has no membranes to zero; leave out --no-carry")
     if args.out is not None:
@@ -158,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sticky", type=float, default=0.0, help="probability that an action is repeated")
     parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")
     parser.add_argument("--seed", type=seed, default=0, help="of the first episode")
+    parser.add_argument("--technology", choices=TECHNOLOGIES, default="fp32", help="of the energy figures (default: fp32)")
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
     parser.add_argument("--out", type=Path, help="make the agent a folder here, with this score: for reports")
@@ -183,6 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=args.seed,
         progress=True,
     )
+    result["energy"] = priced(result["energy"], result["T"], TECHNOLOGIES[args.technology])
     if recipe.atari and not recipe.flicker and not args.epsilon and not args.sticky and len(result["episodes"]) > ATARI_STARTS:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))

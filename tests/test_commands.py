@@ -93,8 +93,10 @@ def test_convert_prune_and_evaluate_a_strangers_zip(zips: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "same action" in done.stdout
     complains("snn_rl.convert", "--ann", dqn, "--env", "CartPole-v1", "--out", "T2", about="exists already", cwd=tmp_path)
-    done = call("snn_rl.evaluate", "T2", "--episodes", "2", "--json", "r.json", "--video", "v.mp4", cwd=tmp_path)
+    options = ("--episodes", "2", "--technology", "int8", "--json", "r.json", "--video", "v.mp4")
+    done = call("snn_rl.evaluate", "T2", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "(45 nm INT8)" in done.stdout
     result = json.loads((tmp_path / "r.json").read_text())
     assert (result["T"], result["carry"], len(result["episodes"])) == (2, True, 2)
     assert (tmp_path / "v.mp4").stat().st_size > 1000
@@ -106,7 +108,8 @@ def test_evaluate_and_prune_a_spiking_dqn_from_its_zip(tmp_path: Path) -> None:
     complains("snn_rl.prune", "--agent", "mine.zip", "--T", "1", "--out", "p", about="give --env", cwd=tmp_path)
     arguments = ["snn_rl.evaluate", "mine.zip", "--env", "CartPole-v1"]
     complains(*arguments, "--save", about="give it one with --out", cwd=tmp_path)
-    complains(*arguments, "--out", "T2", "--episodes", "3", about="leave out --episodes", cwd=tmp_path)
+    for option in (("--episodes", "3"), ("--technology", "int8")):
+        complains(*arguments, "--out", "T2", *option, about="leave out --episodes, --seed and --technology", cwd=tmp_path)
     done = call(*arguments, "--out", "run/T2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     card = json.loads((tmp_path / "run" / "T2" / "card.json").read_text())

@@ -8,7 +8,7 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import nn
 
-from snn_rl.energy import FP32, INT8, INT32, Meter, analog_macs, dense_macs, fan_out, fan_out_shares
+from snn_rl.energy import FP32, INT8, INT32, Meter, analog_macs, dense_macs, fan_out, fan_out_shares, priced
 from snn_rl.network import QNetwork, mark_neurons
 from snn_rl.rollout import Decision
 
@@ -107,7 +107,7 @@ def test_a_whole_report_by_hand(carry: bool) -> None:
     first_layer = [[[1, 0, 1], [0, 0, 0]], [[0, 1, 0], [0, 0, 1]]]
     second_layer = [[[1, 0], [0, 1]], [[1, 0], [0, 0]]]
     meter.update(decision([[1, 2, 0, 0], [0, 0, 0, 1]], first_layer, second_layer))
-    report = meter.report(FP32)
+    report = meter.report()
     ann = (4 * 3 + 3 * 2 + 2 * 2) * 4.6e-6
     first = 12 * 4.6e-6
     acs = (4 * 2 + 3 * 2) / 2  # 4 spikes with 2 synapses each and 3 with 2, over 2 decisions
@@ -180,11 +180,24 @@ def test_an_ann_multiplies_behind_its_pool_and_a_spike_reaches_all_weights_there
 def test_energy_is_that_of_the_technology_and_says_so(technology, mac) -> None:
     meter = Meter(QNetwork(mlp_spec(10, 100), T=0), (10,))
     meter.update(decision([[1.0] * 10]))
-    report = meter.report(technology)
+    report = priced(meter.report(), 0, technology)
     assert report["ann_uj"] == pytest.approx(1000 * mac * 1e-6)
+    assert report["ann_effective_uj"] == pytest.approx(1000 * mac * 1e-6)
     assert report["technology"] == technology.name
     assert "Horowitz" in report["technology"]
     assert "per decision" in report["convention"]
+
+
+def test_in_int8_membrane_traffic_outweighs_what_spikes_save() -> None:
+    meter = Meter(QNetwork(mlp_spec(10, 20, 5), T=1), (10,))
+    meter.update(decision([[1.0] * 10], [[[1.0] * 2 + [0.0] * 18]]))  # 2 spikes with 5 synapses each
+    in_fp32, in_int8 = meter.report(), priced(meter.report(), 1, INT8)
+    assert priced(in_fp32, 1, FP32) == in_fp32
+    assert in_int8["acs"] == in_fp32["acs"] == 10
+    assert in_int8["snn_synaptic_uj"] == pytest.approx((200 * 0.23 + 10 * 0.03) * 1e-6)
+    assert in_int8["snn_uj"] == pytest.approx((200 * 0.23 + 10 * 0.03 + 20 * 0.23 + 40 * 5) * 1e-6)
+    assert in_int8["ratio"] == pytest.approx(300 * 0.23 * 1e-6 / in_int8["snn_uj"])
+    assert in_int8["ratio"] < 1 < in_fp32["ratio"]
 
 
 def test_what_was_not_measured_is_an_error() -> None:
