@@ -80,7 +80,7 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     if name not in agents.shipped():
         return None
     agent = agents.load(name)
-    if agent.made.get("recipe", table) != table:  # older cards do not say it
+    if agent.made.get("recipe") != table:  # older cards do not say it
         return None
     played = [row for row in agent.episodes if (row["training_seed"], row["protocol"]) == (str(seed), "greedy")]
     if not played:

@@ -10,6 +10,7 @@ from typing import Any
 import figures
 import numpy as np
 
+from snn_rl import agents
 from snn_rl.energy import TECHNOLOGIES, priced
 from snn_rl.environments import load_recipe
 from snn_rl.pooling import energy as pooled
@@ -74,13 +75,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def spike_rates(rows: list[dict[str, Any]]) -> str:
-    """Spikes per neuron and timestep of each layer of the trained agents."""
-    layers = list(rows[0]["spike_rate"])
-    lines = [
-        [row["agent"], *(f"{row['spike_rate'][layer]:.3f}" for layer in layers), f"{row['mean_spike_rate']:.3f}"]
-        for row in rows
-    ]
-    return markdown(["agent", *layers, "mean of the layers"], lines, 1)
+    """Spikes per neuron and timestep of each layer of the trained agents, of the mean layer and of the mean neuron."""
+    layers, lines = list(rows[0]["spike_rate"]), []
+    for row in rows:
+        agent = agents.load(f"{row['env']}/{row['agent']}")
+        neurons = [int(np.prod(shape)) for shape in agent.network.shapes(agent.observation_shape)]
+        rates = [row["spike_rate"][layer] for layer in layers]
+        means = [np.mean(rates), np.average(rates, weights=neurons), np.dot(rates, neurons) * row["T"] / sum(neurons)]
+        lines.append([row["agent"], *(f"{rate:.3f}" for rate in [*rates, *means])])
+    return markdown(["agent", *layers, "mean of the layers", "of the neurons", "of the neurons, per decision"], lines, 1)
 
 
 def savings(rows: list[dict[str, Any]], skipping: float) -> str:
@@ -102,9 +105,10 @@ def technologies(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         for name, technology in TECHNOLOGIES.items():
             cost = priced(row["energy"], row["T"], technology)
-            parts = [f"{cost[key]:.3g}" for key in ("ann_uj", "snn_uj", "membrane_uj")]
+            parts = [f"{cost[key]:.3g}" for key in ("ann_uj", "snn_uj")]
+            parts.append(f"{cost['neuron_uj'] + cost['membrane_uj']:.3g}")
             lines.append([row["agent"], name.upper(), *parts, f"{cost['ratio']:.2f}", f"{cost['ratio_synaptic']:.2f}"])
-    return markdown(["agent", "numbers", "ANN, uJ", "uJ", "of these membranes", "all", "synapses"], lines, 2)
+    return markdown(["agent", "numbers", "ANN, uJ", "uJ", "of these neurons and membranes", "all", "synapses"], lines, 2)
 
 
 def lstm(path: Path) -> dict[str, Any]:

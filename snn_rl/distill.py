@@ -105,12 +105,12 @@ class Distiller:
 
     def learn(self, keeper: Keeper, log_folder: Path) -> None:
         """Updates until the keeper says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
-        labels = th.cat([self._collect() for _ in range(self.first_steps)])
-        if self.temperature is None:  # else it was restored
-            self.temperature = self.recipe.temperature * action_gap(labels)
         losses: deque[float] = deque(maxlen=LOG_INTERVAL)
         with SummaryWriter(str(log_folder)) as log:
-            going = keeper.going
+            if going := keeper.going:
+                labels = th.cat([self._collect() for _ in range(self.first_steps)])
+                if self.temperature is None:  # else it was restored
+                    self.temperature = self.recipe.temperature * action_gap(labels)
             while going:
                 losses.append(self.update(keeper.done / keeper.total))
                 done = keeper.done + 1

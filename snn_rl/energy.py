@@ -27,12 +27,18 @@ class Technology:
     name: str
     mac_pj: float
     ac_pj: float
+    update_pj: float  # of a membrane, which is 32 bits wide: a MAC of that width
     memory_pj: float = 5.0  # 32 bits from or to an 8 kB SRAM: 10 pJ per 64 bits (Horowitz 2014)
 
 
-FP32 = Technology("45 nm FP32 (Horowitz 2014): MAC 4.6 pJ, AC 0.9 pJ, 32-bit SRAM access 5 pJ", 4.6, 0.9)
-INT32 = Technology("45 nm INT32 (Horowitz 2014): MAC 3.2 pJ, AC 0.1 pJ, 32-bit SRAM access 5 pJ", 3.2, 0.1)
-INT8 = Technology("45 nm INT8 (Horowitz 2014): MAC 0.23 pJ, AC 0.03 pJ, 32-bit SRAM access 5 pJ", 0.23, 0.03)
+FP32 = Technology("45 nm FP32 (Horowitz 2014): MAC 4.6 pJ, AC 0.9 pJ, 32-bit SRAM access 5 pJ", 4.6, 0.9, 4.6)
+INT32 = Technology("45 nm INT32 (Horowitz 2014): MAC 3.2 pJ, AC 0.1 pJ, 32-bit SRAM access 5 pJ", 3.2, 0.1, 3.2)
+INT8 = Technology(
+    "45 nm INT8 (Horowitz 2014): MAC 0.23 pJ, AC 0.03 pJ, membrane update in INT32 3.2 pJ, 32-bit SRAM access 5 pJ",
+    0.23,
+    0.03,
+    3.2,
+)
 TECHNOLOGIES = {"fp32": FP32, "int32": INT32, "int8": INT8}
 
 CONVENTION = (
@@ -116,11 +122,12 @@ def priced(report: dict[str, Any], T: int, technology: Technology) -> dict[str, 
     """The operations of a :meth:`Meter.report`, which is in FP32, at another technology's prices.
 
     Counts stay what they are: it is the energy of a network that plays the same with such numbers, which is not shown by
-    this. Membranes stay 32 bits wide.
+    this. Membranes stay 32 bits wide, their updates and their traffic too.
     """
     mac = technology.mac_pj / FP32.mac_pj
-    factors = dict.fromkeys(("ann_uj", "ann_effective_uj", "first_layer_uj", "analog_uj", "neuron_uj"), mac)
+    factors = dict.fromkeys(("ann_uj", "ann_effective_uj", "first_layer_uj", "analog_uj"), mac)
     factors["accumulate_uj"] = technology.ac_pj / FP32.ac_pj
+    factors["neuron_uj"] = technology.update_pj / FP32.update_pj
     factors["membrane_uj"] = technology.memory_pj / FP32.memory_pj
     parts = {key: report[key] * factor for key, factor in factors.items() if key in report}
     return report | {"technology": technology.name} | parts | (_sums(parts, T) if T else {})
@@ -231,7 +238,7 @@ class Meter:
             "first_layer_uj": self.macs[0] * FP32.mac_pj * uj,
             "accumulate_uj": acs * FP32.ac_pj * uj,
             **({"analog_uj": self.analog_macs * T * FP32.mac_pj * uj} if self.analog_macs else {}),
-            "neuron_uj": updates * FP32.mac_pj * uj,
+            "neuron_uj": updates * FP32.update_pj * uj,
             "membrane_uj": accesses * FP32.memory_pj * uj,
         }
         counts = {

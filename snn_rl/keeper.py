@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import torch as th
 from torch import Tensor
@@ -95,12 +95,19 @@ class Keeper:
         self._bar.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        if kind is None and self._interrupted:  # too late for an update to notice
+            self._stop()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._interrupted:
             raise KeyboardInterrupt(f"interrupted twice; the last checkpoint is {self.path}")
         self._interrupted = True
         self._bar.write("stopping: a checkpoint is written at the next update (Ctrl-C again ends at once, without)")
+
+    def _stop(self) -> NoReturn:
+        self.save()
+        self._interrupted = False
+        raise KeyboardInterrupt(f"interrupted after {self.done:,} of {self.total:,}; --resume goes on from {self.path}")
 
     def resume(self) -> bool:
         """Goes on from the checkpoint if there is one; returns whether it did.
@@ -165,8 +172,7 @@ class Keeper:
             stop = self._evaluate() or stop
         interval = max(CHECKPOINT_SECONDS, self._cost / CHECKPOINT_SHARE)
         if self._interrupted:
-            self.save()
-            raise KeyboardInterrupt(f"interrupted after {done:,} of {self.total:,}; --resume goes on from {self.path}")
+            self._stop()
         if not stop and time.monotonic() - self._written > interval:
             try:
                 self.save()

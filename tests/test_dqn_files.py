@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import Recall, counts, dqn, same
 
-from snn_rl import SpikingDQN, agents, load_agent
+from snn_rl import SpikingDQN
 from snn_rl.errors import UserError
 from snn_rl.replay import SequenceReplayBuffer
 
@@ -101,26 +101,3 @@ def test_what_belongs_to_the_saved_network_is_not_changed_while_loading(tmp_path
     with pytest.raises(UserError, match="belong to the saved network"):
         SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu", **change)
     assert SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu", gamma=0.5).gamma == 0.5
-
-
-def test_a_shipped_agent_goes_on_learning_as_the_readme_says(tmp_path: Path) -> None:
-    agent = load_agent("CartPole-v1/T1")
-    model = SpikingDQN(
-        "MlpPolicy", "CartPole-v1", T=1, policy_kwargs={"net_arch": [256, 256]}, learning_starts=20, seed=0, device="cpu"
-    )
-    for q_net in (model.policy.q_net, model.policy.q_net_target):
-        q_net.network.load_state_dict(agent.network.state_dict())
-    env = model.get_env()
-    assert env is not None
-    observation, state, state_agent = env.reset(), None, None
-    for _ in range(20):
-        action, state = model.predict(observation, state, deterministic=True)
-        action_agent, state_agent = agent.predict(observation, state_agent)
-        assert (action == action_agent).all()
-        assert same(state, state_agent)
-        observation, *_ = env.step(action)
-    model.learn(60)
-    model.save(tmp_path / "model")
-    again = load_agent(tmp_path / "model.zip", "CartPole-v1")
-    assert agents.fingerprint(again.network) == agents.fingerprint(model.policy.q_net.network)
-    assert agents.fingerprint(again.network) != agents.fingerprint(agent.network)

@@ -195,7 +195,7 @@ def test_in_int8_membrane_traffic_outweighs_what_spikes_save() -> None:
     assert priced(in_fp32, 1, FP32) == in_fp32
     assert in_int8["acs"] == in_fp32["acs"] == 10
     assert in_int8["snn_synaptic_uj"] == pytest.approx((200 * 0.23 + 10 * 0.03) * 1e-6)
-    assert in_int8["snn_uj"] == pytest.approx((200 * 0.23 + 10 * 0.03 + 20 * 0.23 + 40 * 5) * 1e-6)
+    assert in_int8["snn_uj"] == pytest.approx((200 * 0.23 + 10 * 0.03 + 20 * 3.2 + 40 * 5) * 1e-6)
     assert in_int8["ratio"] == pytest.approx(300 * 0.23 * 1e-6 / in_int8["snn_uj"])
     assert in_int8["ratio"] < 1 < in_fp32["ratio"]
 

@@ -37,11 +37,14 @@ def test_every_recipe_loads_and_builds_its_environment(env_id: str) -> None:
     env.close()
 
 
+gym.register("SnnRlPlain-v0", "gymnasium.envs.classic_control:CartPoleEnv")
+
+
 def test_an_atari_game_without_recipe_gets_four_frames_and_a_vector_gets_one() -> None:
     assert load_recipe("BreakoutNoFrameskip-v4").frames == 4
     assert load_recipe("BreakoutNoFrameskip-v4").evaluate.episodes == ATARI_STARTS
     assert load_recipe("BreakoutNoFrameskip-v4").is_default
-    assert load_recipe("CartPole-v0" if "CartPole-v0" in recipe_names() else "CartPole-v1").frames == 1
+    assert (load_recipe("SnnRlPlain-v0").frames, load_recipe("SnnRlPlain-v0").is_default) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,12 @@ def test_an_interrupt_writes_a_checkpoint_from_which_everything_goes_on(tmp_path
     assert next(other.parameters()).max() == 3
 
 
+def test_an_interrupt_after_the_last_update_is_not_lost(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match="--resume"), make(tmp_path / "c", net(), []):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert (tmp_path / "c").exists()
+
+
 def test_a_failing_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keeper = make(tmp_path / "c", net(), [])
     keeper.save()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
-from conftest import Count, Pixels, Recall
+from conftest import Count, Pixels, Recall, same
 from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
@@ -38,10 +38,6 @@ def seen(policy: SpikingPolicy, *batch: int) -> np.ndarray:
     if policy.observation_space.dtype == np.uint8:
         return rng.integers(0, 256, (*batch, *policy.observation_space.shape), np.uint8)
     return rng.uniform(-1, 1, (*batch, *policy.observation_space.shape)).astype(np.float32)
-
-
-def same(a: Any, b: Any) -> bool:
-    return all(th.allclose(x, y, atol=1e-5) for x, y in zip(a, b, strict=True))
 
 
 @pytest.fixture(params=[mlp, cnn])

@@ -8,6 +8,7 @@ import pytest
 import torch as th
 
 from snn_rl import agents
+from snn_rl.energy import Meter
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.files import data_folder
 from snn_rl.rollout import play, starts
@@ -35,7 +36,9 @@ def test_an_agent_plays_as_its_card_says(name: str) -> None:
     begins = starts(recipe, 2 if recipe.atari else PLAYED, seed=0)
     returns = np.zeros(len(begins))
     envs = [make_env(recipe, frames=agent.frames) for _ in begins]
+    meter = Meter(agent.network, agent.observation_shape)
     for decision in play(agent.network, envs, begins):
+        meter.update(decision)
         returns[decision.episode] += decision.reward
     made = agent.made.get("seed")
     rows = [
@@ -48,6 +51,8 @@ def test_an_agent_plays_as_its_card_says(name: str) -> None:
     # Another processor rounds otherwise, and a game may then take another turn: near, not equal. Three standard errors.
     limit = max(agent.scores["greedy"]["return"]["std"] * 3 * (2 / len(begins)) ** 0.5, 1.0)
     assert abs(returns.mean() - np.mean(stored)) <= limit
+    if agent.network.T:  # an agent that never wins would pass the above whatever it does
+        assert meter.rates() == pytest.approx(agent.scores["greedy"]["spike_rate"], rel=0.25)
 
 
 @pytest.mark.parametrize("name", agents.shipped())
