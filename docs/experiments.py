@@ -135,15 +135,16 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         agent.name = name
         agents.save(agent, folder / name, half=recipe.half)
     agent = agents.load(folder / name)
-    converted, seconds = evaluate(agent, recipe)["return"], 0.0
+    converted, seconds, chosen = evaluate(agent, recipe)["return"], 0.0, {}
     for T in stages:
         agent = prune_stage(
             agent, ann, recipe, T, folder / f"T{T}{fewer}", objective=experiment.objective, seed=seed, device=th.device("cpu")
         )
         seconds += agent.made["seconds"]
+        chosen[f"T{T}"] = agent.made["selection"]
     score = evaluate(agent, recipe)
     print(f"{experiment.key} = {value}, seed {seed}, {seconds:.0f} s: {describe(score)}")
-    made = {"seconds": seconds, "selection": agent.made["selection"], "converted": converted}
+    made = {"seconds": seconds, "selection": agent.made["selection"], "of_stages": chosen, "converted": converted}
     result = {"training_seed": seed, **made, **score}
     write_json(result, record)
     return {experiment.key: value, **result}

@@ -27,12 +27,13 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
 from snn_rl.errors import UserError
+from snn_rl.files import CARD as CARD
+from snn_rl.files import EPISODES as EPISODES
 from snn_rl.files import data_folder, whole
 from snn_rl.network import QNetwork, State
 from snn_rl.recipes import imported, registered_by
 
-FORMAT = 1
-CARD, WEIGHTS, EPISODES = "card.json", "weights.safetensors", "episodes.csv"
+FORMAT, WEIGHTS = 1, "weights.safetensors"
 _KINDS = {"env": str, "name": str, "T": int, "frames": int, "input_scale": float, "carry": bool, "made": dict, "scores": dict}
 EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from snn_rl.energy import TECHNOLOGIES, Meter, priced
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new, check_writable, write_json
+from snn_rl.network import QNetwork
 from snn_rl.provenance import versions
 from snn_rl.recipes import ATARI_STARTS, Recipe
 from snn_rl.rollout import make_envs, play, starts
@@ -31,6 +33,16 @@ def protocol(epsilon: float, sticky: float, zeroed: bool = False) -> str:
     return ", ".join((words or ["greedy"]) + ["membrane zeroed"] * zeroed)
 
 
+@contextmanager
+def _carrying(network: QNetwork, carry: bool) -> Iterator[None]:
+    """Whether the network carries its membranes, for a while."""
+    own, network.carry = network.carry, carry
+    try:
+        yield
+    finally:
+        network.carry = own
+
+
 def evaluate(
     agent: Agent,
     recipe: Recipe,
@@ -39,17 +51,19 @@ def evaluate(
     epsilon: float = 0.0,
     sticky: float = 0.0,
     seed: int = 0,
+    zeroed: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Plays an agent; returns the object that ``evaluate --json`` writes.
 
     Args:
-        agent: who plays, with ``agent.network.carry`` as it is.
+        agent: who plays.
         recipe: of its environment.
         episodes: how many; if None the recipe's number, with random or sticky actions at least 100.
         epsilon: probability of a random action.
         sticky: probability that the environment repeats the previous action.
         seed: of the first episode; episode n has ``seed + n``.
+        zeroed: every decision starts from rest, whatever the agent was trained for.
         progress: show a bar.
 
     Raises:
@@ -61,12 +75,15 @@ def evaluate(
     envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=sticky)
     meter = Meter(agent.network, agent.observation_shape)
     returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
-    with tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=None if progress else True) as bar:
+    bar = tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=None if progress else True)
+    carry = agent.network.carry and not zeroed
+    with bar, _carrying(agent.network, carry):
         for decision in play(agent.network, envs, begins, epsilon):
             meter.update(decision)
             returns[decision.episode] += decision.reward
             lengths[decision.episode] += 1
             bar.update(int(decision.done.sum()))
+        energy = meter.report()
     for env in envs:
         env.close()
     T = agent.network.T
@@ -76,7 +93,7 @@ def evaluate(
         "env": agent.env,
         "T": T,
         "frames": agent.frames,
-        "carry": bool(T and agent.network.carry),
+        "carry": bool(T and carry),
         "epsilon": epsilon,
         "sticky": sticky,
         "episodes": [
@@ -85,7 +102,7 @@ def evaluate(
         ],
         "return": summary(returns),
         **({"spike_rate": meter.rates()} if T else {}),
-        "energy": meter.report(),
+        "energy": energy,
         "versions": versions(),
     }
 
@@ -174,9 +191,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = load_recipe(agent.env, agent.frames)
     agent.network.to(args.device)
     _check(agent, recipe, args)
-    trained_carry = agent.network.carry
-    if args.no_carry:
-        agent.network.carry = False
     if args.out is not None:
         agent.name = args.out.name
     result = evaluate(
@@ -186,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epsilon=args.epsilon,
         sticky=args.sticky,
         seed=args.seed,
+        zeroed=args.no_carry,
         progress=True,
     )
     result["energy"] = priced(result["energy"], result["T"], TECHNOLOGIES[args.technology])
@@ -193,13 +208,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))
     if args.save or args.out is not None:
-        add_score(agent, result, agent.made.get("seed"), zeroed=args.no_carry and trained_carry)
-        agent.network.carry = trained_carry
+        add_score(agent, result, agent.made.get("seed"), zeroed=args.no_carry and agent.network.carry)
         if args.out is not None:
             agents.save(agent, args.out)
         else:
             agents.save_scores(agent)
-        agent.network.carry = trained_carry and not args.no_carry  # as it played, for the video
         print(f"stored in {agent.path}")
     if args.json is not None:
         write_json(result, args.json)
@@ -208,7 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from snn_rl.video import record  # PyAV is slow to import
 
         begin = starts(recipe, 1, args.seed)[0]
-        record([agent], begin, args.video, epsilon=args.epsilon, sticky=args.sticky)
+        with _carrying(agent.network, agent.network.carry and not args.no_carry):
+            record([agent], begin, args.video, epsilon=args.epsilon, sticky=args.sticky)
         print(f"wrote {args.video}")
     return 0
 

@@ -12,6 +12,7 @@ from typing import Any
 from snn_rl.errors import UserError
 
 SETTINGS = "settings.json"
+CARD, EPISODES = "card.json", "episodes.csv"  # of an agent's folder
 
 
 def data_folder(name: str) -> Path:

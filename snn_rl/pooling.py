@@ -16,9 +16,8 @@ import numpy as np
 
 from snn_rl import stats
 from snn_rl.errors import UserError
-from snn_rl.files import data_folder
+from snn_rl.files import CARD, EPISODES, data_folder
 
-CARD, EPISODES = "card.json", "episodes.csv"
 ZEROED = ", membrane zeroed"
 RATIOS = {  # heading, and what the ANN's energy is divided by
     "ratio": ("ANN / this, everything", "snn_uj"),

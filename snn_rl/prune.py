@@ -128,7 +128,7 @@ def prune_stage(
         )
         learner = td.TDLearner(model)
         network = learner.network
-    count = (recipe.prune if teacher else recipe.td).evaluations
+    count = (recipe.td if teacher is None else recipe.prune).evaluations
     with Keeper(
         folder.with_name(f".{folder.name}.checkpoint"),
         network,

@@ -98,9 +98,7 @@ def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False)
         name = "greedy, membrane zeroed" if zeroed else "greedy"
         if name in agent.scores:
             continue
-        agent.network.carry = bool(agent.network.carry and not zeroed)
-        result = evaluate(agent, recipe, progress=True)
-        agent.network.carry = agent.network.carry or zeroed
+        result = evaluate(agent, recipe, zeroed=zeroed, progress=True)
         add_score(agent, result, seed, zeroed)
         print(("membrane zeroed: " if zeroed else "") + describe(result))
         changed = True
