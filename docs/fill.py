@@ -159,7 +159,7 @@ def numbers(values: Iterable[int]) -> str:
 
 def section(rows: list[dict[str, Any]]) -> str:
     """The table of one environment under a line that says how it was measured."""
-    plain, noisy = [list(filter(greedy, rows)), [row for row in rows if not greedy(row)]]
+    plain, noisy = [row for row in rows if greedy(row)], [row for row in rows if not greedy(row)]
     seeds = numbers(row["training_seeds"] for row in plain)
     said = (
         f"{seeds} training seed{'s' * (seeds != '1')}, frames: {numbers(row['frames'] for row in rows)}; per agent and seed "

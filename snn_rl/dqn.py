@@ -161,7 +161,7 @@ class SpikingDQN(DQN):
         action[random] = self._rng.integers(q.shape[1], size=int(random.sum()))
         return action
 
-    def predict(  # type: ignore[override]  # as in the policy
+    def predict(  # type: ignore[override]  # the state is tensors, not numpy arrays
         self,
         observation: NDArray[Any],
         state: State | None = None,
