@@ -90,9 +90,27 @@ def narrow(ann: QNetwork, frames: int, fewer: int, observed: Sequence[int] | Non
         kept = kept[:, :, list(observed)]
     weights[key] = kept.flatten(1, 2)
     width = "in_channels" if first["type"] == "Conv2d" else "in_features"
-    network = QNetwork([*ann.spec[:at], {**first, width: weights[key].shape[1]}, *ann.spec[at + 1 :]], 0, ann.input_scale)
+    spec = [*ann.spec[:at], {**first, width: weights[key].shape[1]}, *ann.spec[at + 1 :]]
+    network = QNetwork(spec, 0, ann.input_scale, carry=False)
     network.load_state_dict(weights)
     return network
+
+
+def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
+    """An ANN as one that sees ``frames`` frames in the recipe's environment: with less than before, see :func:`narrow`.
+
+    Raises:
+        UserError: if it would see more frames than before, or components are hidden in several frames.
+    """
+    if frames > ann.frames:
+        raise UserError(f"'{ann.label}' sees {ann.frames} frame(s); an agent converted from it cannot see {frames}")
+    hidden = ann.env != recipe.id and not recipe.flicker  # components; a frame that flickers is there now and then
+    if hidden and ann.frames > 1:
+        raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
+    network, env = ann.network.cpu(), make_env(recipe, frames=frames)
+    if sees_more(ann, recipe, frames):
+        network = narrow(network, ann.frames, frames, env.get_wrapper_attr("observed") if hidden else None)
+    return Agent(recipe.id, ann.name, network, env.observation_space.shape or (), frames, ann.made)
 
 
 def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, carry: bool) -> QNetwork:
@@ -158,23 +176,14 @@ def convert(
     environment that hides something, or with fewer frames than the ANN's, the agent takes what is left: see :func:`narrow`.
 
     Raises:
-        UserError: if T is below 1, the agent is spiking already, or it would see more frames than the ANN.
+        UserError: if T is below 1 or the agent is spiking already, besides what :func:`narrowed` raises.
     """
     frames = frames or ann.frames
-    if frames > ann.frames:
-        raise UserError(f"'{ann.label}' sees {ann.frames} frame(s); an agent converted from it cannot see {frames}")
     if T < 1:
         raise UserError(f"--T must be at least 1, got {T}")
     if ann.network.T:
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
-    network = ann.network.cpu()
-    hidden = ann.env != recipe.id and not recipe.flicker  # components; a frame that flickers is there now and then
-    if hidden and ann.frames > 1:
-        raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
-    if sees_more(ann, recipe, frames):
-        layer: Any = make_env(recipe, frames=1)
-        observed = layer.get_wrapper_attr("observed") if hidden else None
-        network = narrow(network, ann.frames, frames, observed)
+    network = narrowed(ann, recipe, frames).network
     steps = max(recipe.convert.observations // PLAY_ENVS, 2)
     calibration = record_play(ann, recipe, steps, seed, frames).observations.flatten(0, 1)
     held_out = record_play(ann, recipe, steps, seed + PLAY_ENVS, frames)  # its environments have seeds from there on

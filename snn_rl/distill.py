@@ -1,4 +1,5 @@
-"""The objective ``distill``: the spiking agent plays, its ANN labels what it sees, the spiking agent learns the labels."""
+"""The objective ``distill``: the student plays, its ANN labels what it sees, the student learns the labels. It is a spiking
+agent, or, as its control, an ANN that sees as little."""
 
 from __future__ import annotations
 
@@ -55,13 +56,13 @@ def spike_penalty(spikes: list[Tensor], cost: list[Tensor]) -> Tensor:
 
 
 class Distiller:
-    """Trains a spiking student from its ANN; each :meth:`update` is some of the student's play and a gradient step.
+    """Trains a student from its ANN; each :meth:`update` is some of the student's play and a gradient step.
 
     Sequences are trained in the way the agent is deployed: the membranes are carried through them, zeroed where an episode
     begins, and brought into a plausible state by ``burn_in`` steps before the learnt ones.
 
     Args:
-        student: the spiking network, trained in place.
+        student: the network, trained in place; one that carries nothing learns from single steps.
         teacher: the ANN.
         venv: the environments in which the student plays.
         recipe: the numbers.
@@ -116,7 +117,7 @@ class Distiller:
                 done = keeper.done + 1
                 if done % LOG_INTERVAL == 0:
                     log.add_scalar("train/loss", float(np.mean(losses)), done)
-                    for name, rate in self.spike_rates().items():
+                    for name, rate in self.spike_rates().items() if self.student.T else ():
                         log.add_scalar(f"snn/spike_rate/{name}", rate, done)
                 going = keeper.update(done, loss=float(np.mean(losses)))
         self.venv.close()

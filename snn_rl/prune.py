@@ -70,13 +70,14 @@ def prune_stage(
     device: th.device,
     show: bool = True,
 ) -> Agent:
-    """One stage: fine-tunes an agent's network at T timesteps per decision and saves it in ``folder``.
+    """One stage: fine-tunes an agent's network at T timesteps per decision and saves it in ``folder``. With T = 0 it is an ANN
+    that learns from one that sees more.
 
     Training is by surrogate-gradient back-propagation through time. An interrupted stage goes on where its checkpoint
     (beside ``folder``) stands; a finished one is loaded.
 
     Args:
-        agent: the spiking agent to start from: weights, thresholds and decays.
+        agent: the agent to start from, spiking unless T is 0: weights, thresholds and decays.
         ann: the teacher, for ``distill``.
         recipe: of the environment.
         T: timesteps per decision of the new agent.
@@ -92,7 +93,7 @@ def prune_stage(
     """
     if objective not in OBJECTIVES:
         raise UserError(f"unknown objective '{objective}'; choose from {', '.join(OBJECTIVES)}")
-    if not agent.network.T:
+    if T and not agent.network.T:
         raise UserError(f"'{agent.label}' is an ANN; convert it first")
     if objective == "distill" and ann is None:
         raise UserError(TEACHERLESS)
@@ -134,7 +135,7 @@ def prune_stage(
         network,
         total,
         unit=unit,
-        description=f"{recipe.id} T={T}",
+        description=f"{recipe.id} {f'T={T}' if T else 'ANN'}",
         points=sorted({total - (total // 2) * k // count for k in range(count)}),
         evaluate=selector(recipe, recipe.prune.eval_episodes, agent.frames, seed),
         state=learner.state,

@@ -86,8 +86,8 @@ class PruneRecipe:
         return range(max(self.start, T), T - 1, -1)
 
     def steps(self, T: int) -> int:
-        """Gradient steps of the stage at T."""
-        return self.gradient_steps[min(T, len(self.gradient_steps)) - 1]
+        """Gradient steps of the stage at T; an ANN (T = 0) that is distilled has those of T = 1."""
+        return self.gradient_steps[min(max(T, 1), len(self.gradient_steps)) - 1]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch as th
 from snn_rl import agents, td
 from snn_rl.agents import Agent
 from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, frame_count, penalty, run, seed
-from snn_rl.convert import convert, load_ann
+from snn_rl.convert import convert, load_ann, narrowed, sees_more
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
 from snn_rl.evaluate import add_score, describe, evaluate
@@ -71,12 +71,12 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     return agent
 
 
-def _given_ann(choice: str | None, recipe: Recipe, T: int, frames: int | None, extractor: str | None) -> Agent | None:
-    """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing. ``frames``: of the agent
-    that it shall teach, None for as many as it sees itself."""
+def _given_ann(choice: str | None, recipe: Recipe, teach: bool, frames: int | None, extractor: str | None) -> Agent | None:
+    """The ANN of ``--ann``: a shipped or a given one; None where it is to be trained from nothing. ``teach``: another agent
+    is made from it, which sees ``frames``, None for as many as it sees itself."""
     shipped = f"{folder_name(recipe.ann_env)}/ann"
     if choice is None:
-        there = agents.load(shipped) if T and shipped in agents.shipped() else None
+        there = agents.load(shipped) if teach and shipped in agents.shipped() else None
         choice = "shipped" if there and there.frames >= (frames or 1) else "scratch"
         why = f" ({shipped} sees only {there.frames} frame(s))" if there and choice == "scratch" else ""
         print(f"ANN: {choice}{why}")
@@ -106,15 +106,21 @@ def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False)
         agents.save_scores(agent)
 
 
-def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path) -> list[Agent]:
-    """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between.
+def _has_ann(args: argparse.Namespace) -> bool:
+    """Whether an agent is made from an ANN: a spiking one, or another ANN that learns from it."""
+    return args.T > 0 or args.objective == "distill"
+
+
+def _made_from(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path) -> list[Agent]:
+    """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between. With
+    ``--T 0`` the ANN that sees less, alone.
 
     Agents that see fewer frames than is usual (their ANN's; in an environment that hides something, the recipe's), that were
-    trained without carrying, or by another objective than the recipe's are called so."""
+    trained without carrying, or by another objective than the recipe's (of ANNs: than by reward) are called so."""
     usual = recipe.frames if recipe.teacher else ann.frames
     kind = (f"-frames{frames}" if frames != usual else "") + ("-zeroed" if args.no_carry else "")
     objective = args.objective or recipe.prune.objective
-    taught = kind + (f"-{objective}" if objective != recipe.prune.objective else "")
+    taught = kind + (f"-{objective}" if objective != (recipe.prune.objective if args.T else "td") else "")
 
     def converted(T: int) -> Agent:
         folder = out / f"converted-T{T}{kind}"
@@ -134,6 +140,8 @@ def _spiking(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, 
         print(f"{agent.name} took {agent.made['seconds']:.0f} s")
         return agent
 
+    if not args.T:
+        return [stage(narrowed(ann, recipe, frames), 0, "ann")]
     stages = recipe.prune.stages(args.T)
     made = [converted(stages[0])]
     for T in stages:
@@ -189,7 +197,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.T == 0:
         spiking = {
             "--spike-penalty": args.spike_penalty is not None,
-            "--objective": args.objective is not None,
+            "--objective td": args.objective == "td",
             "--no-carry": args.no_carry,
             "--start": args.start is not None,
             "--ablate": args.ablate,
@@ -208,13 +216,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="example: python -m snn_rl.train --env PongNoFrameskip-v4 --T 1",
     )
     parser.add_argument("--env", type=environment, required=True, help=ENV_HELP)
-    parser.add_argument("--T", type=int, default=1, help="timesteps per decision to end with; 0 trains the ANN alone")
+    alone = "0: the ANN alone, by reward; with --objective distill one that learns from an ANN that sees more"
+    parser.add_argument("--T", type=int, default=1, help=f"timesteps per decision to end with; {alone}")
     parser.add_argument(
         "--ann",
         help="shipped, scratch, or the path of an agent or SB3 zip (default: shipped if there is one; scratch with --T 0)",
     )
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
-    parser.add_argument("--objective", choices=OBJECTIVES, help="of pruning; default: the recipe's")
+    parser.add_argument("--objective", choices=OBJECTIVES, help="default: the recipe's; with --T 0 td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
@@ -238,20 +247,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(args)
     recipe = load_recipe(args.env)
     wanted, usual = args.frames, recipe.frames
-    if wanted is None and args.T:
+    if wanted is None and _has_ann(args):
         wanted = recipe.spiking_frames or None
     if wanted and not recipe.is_default:
         recipe = load_recipe(args.env, wanted)
-    recipe = with_penalty(_budget(recipe, args.total_timesteps), args.spike_penalty, args.objective or recipe.prune.objective)
+    weight = args.spike_penalty if args.T or not _has_ann(args) else 0.0
+    recipe = with_penalty(_budget(recipe, args.total_timesteps), weight, args.objective or recipe.prune.objective)
     if args.start is not None:
         recipe = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, start=args.start))
     make_env(recipe, frames=wanted).close()  # what cannot be built is said before anything is written
     out = args.out or Path("runs") / f"{folder_name(args.env)}-T{args.T}-seed{args.seed}"
-    given = _given_ann(args.ann, recipe, args.T, wanted, args.extractor)
+    given = _given_ann(args.ann, recipe, _has_ann(args), wanted, args.extractor)
     if args.total_timesteps is not None and given and (args.objective or recipe.prune.objective) != "td":
         raise UserError("--total-timesteps is for training by reward: leave it out, or add --ann scratch or --objective td")
     frames = wanted or (given.frames if given else recipe.frames)
-    if args.T and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
+    if not args.T and _has_ann(args) and not (sees_more(given, recipe, frames) if given else recipe.teacher or usual > frames):
+        raise UserError("an ANN learns from one that sees more than itself: give fewer --frames, or leave out --objective")
+    if _has_ann(args) and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
     if args.ablate and len(recipe.prune.stages(args.T)) == 1:
         raise UserError(
@@ -260,10 +272,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin_run(out, _settings(args, recipe, frames), args.resume)
     if given is None:
         of_ann, seen = recipe, frames
-        if args.T and (recipe.teacher or wanted):  # a teacher sees all there is
+        if _has_ann(args) and (recipe.teacher or wanted):  # a teacher sees all there is
             of_ann = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
             seen = max(frames, of_ann.frames)
-        name = "ann" if args.T or seen == usual else f"ann-frames{seen}"
+        name = "ann" if _has_ann(args) or seen == usual else f"ann-frames{seen}"
         ann = train_ann(of_ann, out / name, frames=seen, seed=args.seed, device=args.device)
     elif (out / "ann" / agents.CARD).is_file():
         ann = agents.load(out / "ann")
@@ -271,8 +283,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ann = given
         agents.save(ann, out / "ann", half=recipe.half)  # scored as stored
     made = [ann]
-    if args.T:
-        made += _spiking(ann, recipe, frames, args, out)
+    if _has_ann(args):
+        made += _made_from(ann, recipe, frames, args, out)
     for agent in made:  # after all training, so that nothing waits for it
         own = recipe if (agent.env, agent.frames) == (recipe.id, frames) else load_recipe(agent.env, agent.frames)
         _score(agent, own, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)

@@ -122,13 +122,47 @@ def test_a_recipe_may_begin_at_the_last_t_and_a_zeroed_agent_is_called_so(tmp_pa
     assert (agent.name, agent.network.carry, set(agent.scores)) == ("T1-zeroed", False, {"greedy"})
 
 
+def test_an_ann_that_sees_less_learns_from_one_that_sees_all(tmp_path: Path) -> None:
+    common = ["--T", "0", "--objective", "distill", "--device", "cpu", "--out"]
+    out = tmp_path / "r"
+    assert train.main(["--env", "CartPoleNoVel-v1", *common, str(out)]) == 0
+    assert {card.parent.name for card in out.glob("*/card.json")} == {"ann", "ann-distill"}
+    taught = agents.load(out / "ann-distill")
+    assert (taught.env, taught.observation_shape, taught.network.T) == ("CartPoleNoVel-v1", (2,), 0)
+    assert (taught.made["teacher"]["name"], taught.made["work"]) == ("CartPole-v1/ann", "4 gradient steps")
+    assert set(taught.scores) == {"greedy"}
+    assert "ratio" not in taught.scores["greedy"]["energy"]
+    with pytest.raises(UserError, match="sees more than itself"):
+        train.main(["--env", "CartPole-v1", *common, str(tmp_path / "same")])
+    with pytest.raises(UserError, match="--objective td is for spiking agents"):
+        train.main(["--env", "CartPole-v1", "--T", "0", "--objective", "td"])
+    assert not (tmp_path / "same").exists()
+
+
+def test_an_ann_of_fewer_frames_is_called_so_and_learns_without_a_penalty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two, one, tiny_recipe = tmp_path / "two", tmp_path / "one", train.load_recipe
+
+    def recipe(env_id: str, frames: int | None = None) -> Recipe:
+        plain = tiny_recipe(env_id, frames)
+        return dataclasses.replace(plain, prune=dataclasses.replace(plain.prune, spike_penalty=0.2))
+
+    monkeypatch.setattr(train, "load_recipe", recipe)
+    assert train.main(["--env", "CartPole-v1", "-n", "200", "--T", "0", "--frames", "2", "--out", str(two)]) == 0
+    command = ["--env", "CartPole-v1", "--T", "0", "--objective", "distill", "--frames", "1", "--device", "cpu"]
+    assert train.main([*command, "--ann", str(two / "ann-frames2"), "--out", str(one)]) == 0
+    agent = agents.load(one / "ann-frames1-distill")
+    assert (agent.observation_shape, agent.made["spike_penalty"], agent.made["recipe"]["spike_penalty"]) == ((4,), 0.0, 0.0)
+
+
 def test_an_agent_from_which_something_is_hidden_sees_one_frame(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="frame by frame"):
         train.main(["--env", "CartPoleNoVel-v1", "--frames", "2", "--out", str(tmp_path / "r")])
 
 
 def test_more_frames_than_the_shipped_ann_sees_are_trained_from_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train._given_ann(None, load_recipe("CartPole-v1"), 1, 2, None) is None
+    assert train._given_ann(None, load_recipe("CartPole-v1"), True, 2, None) is None
     assert "scratch" in capsys.readouterr().out
 
 
