@@ -21,7 +21,7 @@ from typing import Any
 
 import torch as th
 
-from snn_rl import agents
+from snn_rl import agents, td
 from snn_rl.console import run
 from snn_rl.convert import convert
 from snn_rl.environments import load_recipe
@@ -60,9 +60,16 @@ EXPERIMENTS = {
 }
 
 
+def random(experiment: Experiment, recipe: Recipe) -> bool:
+    """Whether trainings begin with random weights, as those of snn_rl.train do by reward where something is hidden."""
+    return experiment.objective == "td" and bool(recipe.teacher)
+
+
 def base(experiment: Experiment) -> Recipe:
     """The recipe that all trainings of an experiment share, but for the key that is varied."""
     recipe = load_recipe(experiment.env, experiment.frames)
+    if random(experiment, recipe):
+        recipe = recipe.for_random_weights()
     if not isinstance(experiment.steps, tuple):
         return recipe
     return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, gradient_steps=experiment.steps))
@@ -73,9 +80,9 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     seed, and missing for the others."""
     steps = sum(map(recipe.prune.steps, recipe.prune.stages(experiment.T)))
     table = recipe.stage(experiment.objective)
-    frames, td = load_recipe(experiment.env).frames, experiment.objective == "td"
-    name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "") + "-td" * td
-    if isinstance(experiment.steps, int) and (td or experiment.steps != steps):
+    frames, reward = load_recipe(experiment.env).frames, experiment.objective == "td"
+    name = f"{recipe.id}/T{experiment.T}" + (f"-frames{recipe.frames}" if recipe.frames != frames else "") + "-td" * reward
+    if isinstance(experiment.steps, int) and (reward or experiment.steps != steps):
         return None
     if name not in agents.shipped():
         return None
@@ -127,14 +134,18 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         last = next(folder.glob(f"T{experiment.T}*"))
         agents.check_recipe(agents.load(last), recipe.stage(experiment.objective))
         return {experiment.key: value, **json.loads(record.read_text())}
-    ann = agents.load(f"{recipe.ann_env}/ann")
-    fewer = f"-frames{recipe.frames}" if recipe.frames != ann.frames else ""
-    name = f"converted-T{stages[0]}{fewer}"
-    if not (folder / name).exists():
-        agent = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames)
-        agent.name = name
-        agents.save(agent, folder / name, half=recipe.half)
-    agent = agents.load(folder / name)
+    ann, fewer = None, ""
+    if random(experiment, recipe):
+        agent = td.untrained(recipe, stages[0], seed=seed, frames=recipe.frames, carry=True)
+    else:
+        ann = agents.load(f"{recipe.ann_env}/ann")
+        fewer = f"-frames{recipe.frames}" if recipe.frames != ann.frames else ""
+        name = f"converted-T{stages[0]}{fewer}"
+        if not (folder / name).exists():
+            agent = convert(ann, recipe, stages[0], seed=seed, frames=recipe.frames)
+            agent.name = name
+            agents.save(agent, folder / name, half=recipe.half)
+        agent = agents.load(folder / name)
     converted, seconds, chosen = evaluate(agent, recipe)["return"], 0.0, {}
     for T in stages:
         agent = prune_stage(

@@ -125,7 +125,7 @@ def prune_stage(
             carry=network.carry,
             device=device,
             initial=network,
-            trained="conversion" not in agent.made,  # what a conversion gives has not been trained
+            trained=not {"conversion", "random"} & agent.made.keys(),
         )
         learner = td.TDLearner(model)
         network = learner.network

@@ -135,6 +135,10 @@ class Recipe:
         """Id of the environment of the ANN that is converted and teaches: this one, or the one with nothing hidden."""
         return self.teacher or self.id
 
+    def for_random_weights(self) -> Recipe:
+        """The same for a spiking agent that begins with random weights: they are fitted to its first play."""
+        return dataclasses.replace(self, train=dataclasses.replace(self.train, data_init=True))
+
     def stage(self, objective: str) -> dict[str, Any]:
         """All numbers that a stage of an objective is trained by, as its card holds them."""
         if objective == "distill":

@@ -12,12 +12,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
+from snn_rl.agents import Agent
 from snn_rl.calibrate import standardizable
 from snn_rl.dqn import SpikingDQN
-from snn_rl.environments import make_vec_env
+from snn_rl.environments import make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.keeper import Keeper
 from snn_rl.network import QNetwork
+from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy
 from snn_rl.recipes import Recipe
 
 NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
@@ -27,6 +29,41 @@ RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "ne
 def falling(rate: float, part: float) -> Callable[[float], float]:
     """A learning-rate schedule of Stable-Baselines3: constant, then down to 0 over the last ``part`` of training."""
     return lambda remaining: rate * min(remaining / part, 1.0) if part else rate
+
+
+def _check_size(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    """Raises UserError for images that are too small for NatureCNN."""
+    if len(shape) == 3 and min(shape[1:]) < NATURE_PIXELS:
+        raise UserError(
+            f"'{recipe.id}' has images of {shape[1]}x{shape[2]} pixels and NatureCNN, which is trained from nothing, needs "
+            f"{NATURE_PIXELS}x{NATURE_PIXELS}: train a DQN with a feature extractor of your own and give its zip with --ann"
+        )
+
+
+def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) -> Agent:
+    """A spiking agent with random weights: the layers of the recipe's ANN, with the decays and the recurrent synapses that a
+    conversion would give it.
+
+    Raises:
+        UserError: for images that are too small for NatureCNN.
+    """
+    env = make_env(recipe, frames=frames)
+    shape, image = env.observation_space.shape or (), len(env.observation_space.shape or ()) == 3
+    _check_size(recipe, shape)
+    layers: dict[str, Any] = {} if image else {"net_arch": list(recipe.train.net_arch)}
+    th.manual_seed(seed)
+    policy = (SpikingCnnPolicy if image else SpikingMlpPolicy)(
+        env.observation_space,
+        env.action_space,
+        lambda _: 0.0,
+        T=T,
+        carry=carry,
+        decay=recipe.convert.decay,
+        recurrent=recipe.convert.recurrent,
+        **layers,
+    )
+    made = {"how": "random weights", "random": True, "seed": seed}
+    return Agent(recipe.id, f"random-T{T}", policy.q_net.network, shape, frames, made)
 
 
 def build(
@@ -64,11 +101,8 @@ def build(
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     shape = venv.observation_space.shape or ()
     image = len(shape) == 3
-    if image and initial is None and min(shape[1:]) < NATURE_PIXELS:
-        raise UserError(
-            f"'{recipe.id}' has images of {shape[1]}x{shape[2]} pixels and NatureCNN, which is trained from nothing, needs "
-            f"{NATURE_PIXELS}x{NATURE_PIXELS}: train a DQN with a feature extractor of your own and give its zip with --ann"
-        )
+    if initial is None:
+        _check_size(recipe, shape)
     model = SpikingDQN(
         "CnnPolicy" if image else "MlpPolicy",
         venv,

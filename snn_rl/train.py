@@ -8,67 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch as th
-
-from snn_rl import agents, td
+from snn_rl import agents
 from snn_rl.agents import Agent
+from snn_rl.chain import from_ann, score, train_ann
 from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, frame_count, penalty, run, seed
-from snn_rl.convert import convert, load_ann, narrowed, sees_more
+from snn_rl.convert import load_ann, sees_more
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
-from snn_rl.evaluate import add_score, describe, evaluate
 from snn_rl.files import begin_run, folder_name
-from snn_rl.keeper import Keeper
-from snn_rl.provenance import command, versions
-from snn_rl.prune import PENALTY_HELP, prune_stage, selector, with_penalty
-from snn_rl.recipes import OBJECTIVES, Recipe, listed
-
-
-def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: th.device) -> Agent:
-    """Trains the ANN with DQN (Double DQN, n-step returns), keeps the best network by evaluation, saves it in ``folder``.
-
-    Raises:
-        KeyboardInterrupt: after a checkpoint was written; called again, it goes on from there.
-    """
-    settings = recipe.train
-    table = listed(settings)
-    if (folder / agents.CARD).is_file():
-        agent = agents.load(folder)
-        agents.check_recipe(agent, table)
-        return agent
-    learner = td.TDLearner(td.build(recipe, 0, seed=seed, frames=frames, carry=False, device=device))
-    with Keeper(
-        folder.with_name(f".{folder.name}.checkpoint"),
-        learner.network,
-        settings.total_timesteps,
-        unit="step",
-        description=f"{recipe.id} ANN",
-        points=sorted({*range(settings.eval_freq, settings.total_timesteps, settings.eval_freq), settings.total_timesteps}),
-        evaluate=selector(recipe, settings.eval_episodes, frames, seed),
-        state=learner.state,
-        restore=learner.restore,
-        stop_at=settings.stop_at,
-        identity=table | {"env": recipe.id, "seed": seed, "frames": frames, "total": settings.total_timesteps},
-    ) as keeper:
-        keeper.resume()
-        learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
-    keeper.finish()
-    made = {
-        "how": f"DQN from nothing, {keeper.done:,} environment steps, best of {len(keeper.evaluations)} evaluations",
-        "seed": seed,
-        "recipe": table,
-        "work": keeper.done,
-        "seconds": round(keeper.seconds, 1),
-        "selection": keeper.evaluations,
-        "curve": keeper.curve,
-        "command": command(),
-        "versions": versions(),
-    }
-    shape = make_env(recipe, frames=frames).observation_space.shape or ()
-    agent = Agent(recipe.id, folder.name, learner.network.cpu(), shape, frames, made)
-    agents.save(agent, folder, half=recipe.half)
-    keeper.remove()
-    return agent
+from snn_rl.prune import PENALTY_HELP, with_penalty
+from snn_rl.recipes import OBJECTIVES, Recipe
 
 
 def _given_ann(choice: str | None, recipe: Recipe, teach: bool, frames: int | None, extractor: str | None) -> Agent | None:
@@ -90,76 +39,24 @@ def _given_ann(choice: str | None, recipe: Recipe, teach: bool, frames: int | No
     return Agent(ann.env, "ann", ann.network, ann.observation_shape, ann.frames, ann.made)
 
 
-def _score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False) -> None:
-    """Evaluates a saved agent by the recipe's protocol, where asked for with the membrane zeroed too; stores it."""
-    assert agent.path is not None
-    changed = False
-    for zeroed in (False, True) if ablate and agent.network.carry else (False,):
-        name = "greedy, membrane zeroed" if zeroed else "greedy"
-        if name in agent.scores:
-            continue
-        result = evaluate(agent, recipe, zeroed=zeroed, progress=True)
-        add_score(agent, result, seed, zeroed)
-        print(("membrane zeroed: " if zeroed else "") + describe(result))
-        changed = True
-    if changed:
-        agents.save_scores(agent)
+def _trained_ann(args: argparse.Namespace, recipe: Recipe, frames: int, teach: bool, out: Path) -> Agent:
+    """The ANN, trained from nothing for ``frames`` frames; one that teaches sees all there is."""
+    usual, seen = load_recipe(args.env).frames, frames
+    if teach and (recipe.teacher or frames != usual):
+        recipe = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
+        seen = max(frames, recipe.frames)
+    name = "ann" if teach or seen == usual else f"ann-frames{seen}"
+    return train_ann(recipe, out / name, frames=seen, seed=args.seed, device=args.device)
 
 
-def _has_ann(args: argparse.Namespace) -> bool:
-    """Whether an agent is made from an ANN: a spiking one, or another ANN that learns from it."""
-    return args.T > 0 or args.objective == "distill"
-
-
-def _made_from(ann: Agent, recipe: Recipe, frames: int, args: argparse.Namespace, out: Path) -> list[Agent]:
-    """Conversion and all stages of pruning; with ``--ablate`` also what came out without the stages in between. With
-    ``--T 0`` the ANN that sees less, alone.
-
-    Agents that see fewer frames than is usual (their ANN's; in an environment that hides something, the recipe's), that were
-    trained without carrying, or by another objective than the recipe's (of ANNs: than by reward) are called so."""
-    usual = recipe.frames if recipe.teacher else ann.frames
-    kind = (f"-frames{frames}" if frames != usual else "") + ("-zeroed" if args.no_carry else "")
-    objective = args.objective or recipe.prune.objective
-    taught = kind + (f"-{objective}" if objective != (recipe.prune.objective if args.T else "td") else "")
-
-    def converted(T: int) -> Agent:
-        folder = out / f"converted-T{T}{kind}"
-        if (folder / agents.CARD).is_file():
-            agent = agents.load(folder)
-            agents.check_recipe(agent, listed(recipe.convert))
-            return agent
-        agent = convert(ann, recipe, T, seed=args.seed, carry=not args.no_carry, frames=frames, show=True)
-        agent.name = folder.name
-        agents.save(agent, folder, half=recipe.half)
-        return agent
-
-    def stage(agent: Agent, T: int, name: str) -> Agent:
-        agent = prune_stage(
-            agent, ann, recipe, T, out / f"{name}{taught}", objective=objective, seed=args.seed, device=args.device
-        )
-        print(f"{agent.name} took {agent.made['seconds']:.0f} s")
-        return agent
-
-    if not args.T:
-        return [stage(narrowed(ann, recipe, frames), 0, "ann")]
-    stages = recipe.prune.stages(args.T)
-    made = [converted(stages[0])]
-    for T in stages:
-        made.append(stage(made[-1], T, f"T{T}"))
-    if args.ablate:
-        made.append(converted(args.T))
-        made.append(stage(made[-1], args.T, f"direct-T{args.T}"))
-    return made
-
-
-def _settings(args: argparse.Namespace, recipe: Recipe, frames: int) -> dict[str, Any]:
+def _settings(args: argparse.Namespace, objective: str, frames: int) -> dict[str, Any]:
     return {
         "env": args.env,
         "seed": args.seed,
         "frames": frames,
         "carry": not args.no_carry,
         "ann": args.ann,
-        "objective": args.objective or recipe.prune.objective,
+        "objective": objective,
         "spike_penalty": args.spike_penalty,
         "start": args.start,
         "total_timesteps": args.total_timesteps,
@@ -220,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--T", type=int, default=1, help=f"timesteps per decision to end with; {alone}")
     parser.add_argument(
         "--ann",
-        help="shipped, scratch, or the path of an agent or SB3 zip (default: shipped if there is one; scratch with --T 0)",
+        help="shipped, scratch, none (random weights, for --objective td), or the path of an agent or SB3 zip (default: "
+        "shipped if there is one; with --T 0 scratch; by td where something is hidden none)",
     )
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: the recipe's; with --T 0 td")
@@ -246,48 +144,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     _check(args)
     recipe = load_recipe(args.env)
-    wanted, usual = args.frames, recipe.frames
-    if wanted is None and _has_ann(args):
-        wanted = recipe.spiking_frames or None
+    objective = args.objective or recipe.prune.objective
+    teach = args.T > 0 or args.objective == "distill"  # an agent is made from an ANN
+    wanted = args.frames or (recipe.spiking_frames if teach else 0) or None
+    usual = recipe.frames
     if wanted and not recipe.is_default:
         recipe = load_recipe(args.env, wanted)
-    weight = args.spike_penalty if args.T or not _has_ann(args) else 0.0
-    recipe = with_penalty(_budget(recipe, args.total_timesteps), weight, args.objective or recipe.prune.objective)
+    recipe = _budget(recipe, args.total_timesteps)
+    recipe = with_penalty(recipe, 0.0 if teach and not args.T else args.spike_penalty, objective)
     if args.start is not None:
         recipe = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, start=args.start))
     make_env(recipe, frames=wanted).close()  # what cannot be built is said before anything is written
     out = args.out or Path("runs") / f"{folder_name(args.env)}-T{args.T}-seed{args.seed}"
-    given = _given_ann(args.ann, recipe, _has_ann(args), wanted, args.extractor)
-    if args.total_timesteps is not None and given and (args.objective or recipe.prune.objective) != "td":
+    choice, given = args.ann, None
+    if choice is None and args.T and objective == "td" and recipe.teacher:
+        choice = "none"  # the weights of an ANN that sees what is hidden would teach
+        print("ANN: none")
+    if choice == "none":
+        if not args.T or objective != "td":
+            raise UserError("--ann none is for spiking agents that learn by reward: add --objective td, or leave it out")
+        recipe = recipe.for_random_weights()
+    else:
+        given = _given_ann(choice, recipe, teach, wanted, args.extractor)
+    if args.total_timesteps is not None and given and objective != "td":
         raise UserError("--total-timesteps is for training by reward: leave it out, or add --ann scratch or --objective td")
     frames = wanted or (given.frames if given else recipe.frames)
-    if not args.T and _has_ann(args) and not (sees_more(given, recipe, frames) if given else recipe.teacher or usual > frames):
+    if not args.T and teach and not (sees_more(given, recipe, frames) if given else recipe.teacher or usual > frames):
         raise UserError("an ANN learns from one that sees more than itself: give fewer --frames, or leave out --objective")
-    if _has_ann(args) and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
+    if teach and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
     if args.ablate and len(recipe.prune.stages(args.T)) == 1:
         raise UserError(
             f"--ablate compares with stages from a higher T, but {recipe.id} is trained straight at T={args.T} here"
         )
-    begin_run(out, _settings(args, recipe, frames), args.resume)
-    if given is None:
-        of_ann, seen = recipe, frames
-        if _has_ann(args) and (recipe.teacher or wanted):  # a teacher sees all there is
-            of_ann = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
-            seen = max(frames, of_ann.frames)
-        name = "ann" if _has_ann(args) or seen == usual else f"ann-frames{seen}"
-        ann = train_ann(of_ann, out / name, frames=seen, seed=args.seed, device=args.device)
-    elif (out / "ann" / agents.CARD).is_file():
+    begin_run(out, _settings(args, objective, frames), args.resume)
+    ann: Agent | None = None
+    if given is None and choice != "none":
+        ann = _trained_ann(args, recipe, frames, teach, out)
+    elif given is not None and (out / "ann" / agents.CARD).is_file():
         ann = agents.load(out / "ann")
-    else:
+    elif given is not None:
         ann = given
         agents.save(ann, out / "ann", half=recipe.half)  # scored as stored
-    made = [ann]
-    if _has_ann(args):
-        made += _made_from(ann, recipe, frames, args, out)
+    made = [] if ann is None else [ann]
+    if teach:
+        made += from_ann(
+            ann,
+            recipe,
+            args.T,
+            out,
+            frames=frames,
+            carry=not args.no_carry,
+            objective=objective,
+            seed=args.seed,
+            device=args.device,
+            ablate=args.ablate,
+        )
     for agent in made:  # after all training, so that nothing waits for it
         own = recipe if (agent.env, agent.frames) == (recipe.id, frames) else load_recipe(agent.env, agent.frames)
-        _score(agent, own, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)
+        score(agent, own, agent.made.get("seed"), ablate=agent.network.T > 0 and agent.network.T == args.T)
     from snn_rl import report  # matplotlib is slow to import
 
     return report.main([str(out), "--out", str(out / "report")])

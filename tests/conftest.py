@@ -20,10 +20,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl import SpikingDQN, environments
 from snn_rl.agents import Agent
+from snn_rl.chain import train_ann
 from snn_rl.environments import load_recipe
 from snn_rl.network import QNetwork
 from snn_rl.recipes import Recipe
-from snn_rl.train import train_ann
 
 th.set_num_threads(1)
 

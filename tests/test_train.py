@@ -156,6 +156,27 @@ def test_an_ann_of_fewer_frames_is_called_so_and_learns_without_a_penalty(
     assert (agent.observation_shape, agent.made["spike_penalty"], agent.made["recipe"]["spike_penalty"]) == ((4,), 0.0, 0.0)
 
 
+def test_by_reward_nobody_who_sees_more_helps(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    common = ["--objective", "td", "-n", "1200", "--device", "cpu"]
+    assert train.main(["--env", "CartPoleNoVel-v1", *common, "--out", str(out)]) == 0
+    assert {card.parent.name for card in out.glob("*/card.json")} == {"T1-td"}  # no ANN, no conversion
+    agent = agents.load(out / "T1-td")
+    assert (agent.made["teacher"], agent.made["from"]["how"], agent.made["recipe"]["data_init"]) == (
+        None,
+        "random weights",
+        True,
+    )
+    assert agent.network.recurrent
+    assert all(lif.decay.numel() == 16 for lif in agent.network.lifs)  # the neurons that the recipe gives a conversion
+    given = ["--env", "CartPoleNoVel-v1", "--ann", "CartPoleNoVel-v1/ann", *common, "--out", str(tmp_path / "own")]
+    assert train.main(given) == 0
+    assert "conversion" in agents.load(tmp_path / "own" / "converted-T1").made
+    with pytest.raises(UserError, match="add --objective td"):
+        train.main(["--env", "CartPole-v1", "--ann", "none", "--out", str(tmp_path / "x")])
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_agent_from_which_something_is_hidden_sees_one_frame(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="frame by frame"):
         train.main(["--env", "CartPoleNoVel-v1", "--frames", "2", "--out", str(tmp_path / "r")])
