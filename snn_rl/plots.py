@@ -45,6 +45,10 @@ def draw(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     return out
 
 
+def _ann(name: str) -> str:
+    return re.sub("^ann", "ANN", name)
+
+
 def _frames(number: int) -> str:
     return f"{number} frame{'s' * (number > 1)}"
 
@@ -85,7 +89,7 @@ def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], 
     for axes in parts:
         _style(axes)
         for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
-            axes.axhline(ann["return"]["mean"], color=ANN, linewidth=1.5, linestyle=dash, label=ann["agent"].upper())
+            axes.axhline(ann["return"]["mean"], color=ANN, linewidth=1.5, linestyle=dash, label=_ann(ann["agent"]))
             axes.axhspan(*ann["return"]["mean_ci95"], color=ANN, alpha=0.12, linewidth=0)
         for n, (kind, colour) in enumerate(kinds.items()):
             group = [row for row in snns if row["kind"] == kind]
@@ -132,7 +136,7 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
         axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=f"ANN, dense{', ' + seen if len(dense) > 1 else ''}")
     sparse = {row["energy"]["ann_effective_uj"]: row["agent"] for row in anns if "ann_effective_uj" in row["energy"]}
     for n, (uj, name) in enumerate(sorted(sparse.items(), reverse=True)):
-        label = f"{name.upper() if len(sparse) > 1 else 'ANN'}, non-zero only"
+        label = f"{_ann(name) if len(sparse) > 1 else 'ANN'}, non-zero only"
         axes.axhline(uj, color=ANN, linestyle=(0, (4 - n % 3, 2 + n)), label=label)
     axes.set_xticks(range(len(snns)), ["\n".join([str(row["T"]), *row["kind"].split(", ")]) for row in snns])
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)

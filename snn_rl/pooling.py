@@ -189,7 +189,7 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             scores = entry.scores.get(protocol, [])
             rates = [score["spike_rate"] for score in scores if "spike_rate" in score]
             # An ANN has no membrane: with the SNN's zeroed, it is still the same opponent.
-            partner = like.returns.get(protocol.removesuffix(ZEROED)) if entry.T and like is not None else None
+            partner = like.returns.get(protocol.removesuffix(ZEROED)) if like is not None and like is not entry else None
             cost = energy(scores)
             replaced = energy(like.scores.get("greedy", [])) if like is not None and like.frames != entry.frames else {}
             if entry.T and cost and replaced:

@@ -133,6 +133,14 @@ def test_the_partner_of_a_zeroed_membrane_is_the_same_ann(tmp_path: Path) -> Non
     assert rows(tmp_path)["T1", "greedy, membrane zeroed"]["minus_ann"]["mean"] == -2.0
 
 
+def test_an_ann_that_sees_less_is_compared_with_the_one_that_sees_more(tmp_path: Path) -> None:
+    agent(tmp_path, "ann", 0, {"greedy": [3.0, 5.0]}, frames=4)
+    agent(tmp_path, "ann-frames1-distill", 0, {"greedy": [3.0, 4.0]}, frames=1)
+    found = rows(tmp_path)
+    assert found["ann-frames1-distill", "greedy"]["minus_ann"]["mean"] == -0.5
+    assert found["ann", "greedy"]["minus_ann"] is None
+
+
 def test_a_training_seed_is_compared_with_its_own_ann() -> None:
     ann: pooling.Returns = {"0": {("", "0"): 10.0}, "1": {("", "0"): 20.0}}
     own: pooling.Returns = {"0": {("", "0"): 11.0}, "1": {("", "0"): 23.0}}
