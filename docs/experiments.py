@@ -134,7 +134,7 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         last = next(folder.glob(f"T{experiment.T}*"))
         agents.check_recipe(agents.load(last), recipe.stage(experiment.objective))
         return {experiment.key: value, **json.loads(record.read_text())}
-    ann, fewer = None, ""
+    ann, fewer, made = None, "", {}
     if random(experiment, recipe):
         agent = td.untrained(recipe, stages[0], seed=seed, frames=recipe.frames, carry=True)
     else:
@@ -146,7 +146,8 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
             agent.name = name
             agents.save(agent, folder / name, half=recipe.half)
         agent = agents.load(folder / name)
-    converted, seconds, chosen = evaluate(agent, recipe)["return"], 0.0, {}
+        made = {"converted": evaluate(agent, recipe)["return"]}
+    seconds, chosen = 0.0, {}
     for T in stages:
         agent = prune_stage(
             agent, ann, recipe, T, folder / f"T{T}{fewer}", objective=experiment.objective, seed=seed, device=th.device("cpu")
@@ -155,7 +156,7 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         chosen[f"T{T}"] = agent.made["selection"]
     score = evaluate(agent, recipe)
     print(f"{experiment.key} = {value}, seed {seed}, {seconds:.0f} s: {describe(score)}")
-    made = {"seconds": seconds, "selection": agent.made["selection"], "of_stages": chosen, "converted": converted}
+    made = {"seconds": seconds, "selection": agent.made["selection"], "of_stages": chosen, **made}
     result = {"training_seed": seed, **made, **score}
     write_json(result, record)
     return {experiment.key: value, **result}
@@ -173,7 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = base(experiment).stage(experiment.objective)
     head = {"experiment": setting, "recipe": recipe}
     known = json.loads(out.read_text()) if out.exists() else {**head, "results": []}
-    if known["experiment"] != setting or any(recipe.get(key) != value for key, value in known["recipe"].items()):
+    same = known["recipe"].keys() - ({"gradient_steps"} if experiment.steps else set())  # the setting has these
+    if known["experiment"] != setting or any(recipe.get(key) != known["recipe"][key] for key in same):
         raise UserError(f"'{out}' is of another setting or another recipe; remove it to measure anew")
     found = {(one["training_seed"], one[experiment.key]): one for one in known["results"]}
     for seed in args.seeds or experiment.seeds:

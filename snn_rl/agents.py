@@ -296,5 +296,6 @@ def _not_found(where: str, path: Path) -> str:
 
 
 def source(agent: Agent) -> dict[str, Any]:
-    """What a card says of the agent that another one was made from."""
-    return {"name": agent.label, "how": agent.made.get("how"), "weights": fingerprint(agent.network)}
+    """What a card says of the agent that another was made from. Random weights, made anew at each start, depend on threads."""
+    weights = f"seed {agent.made['seed']}" if agent.made.get("random") else fingerprint(agent.network)
+    return {"name": agent.label, "how": agent.made.get("how"), "weights": weights}

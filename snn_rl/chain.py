@@ -13,7 +13,7 @@ from snn_rl.environments import make_env
 from snn_rl.evaluate import add_score, describe, evaluate
 from snn_rl.keeper import Keeper
 from snn_rl.provenance import command, versions
-from snn_rl.prune import prune_stage, selector
+from snn_rl.prune import prune_stage, selector, with_penalty
 from snn_rl.recipes import Recipe, listed
 
 
@@ -71,6 +71,7 @@ def from_ann(
     out: Path,
     *,
     frames: int,
+    usual: int,
     carry: bool,
     objective: str,
     seed: int,
@@ -79,8 +80,8 @@ def from_ann(
 ) -> list[Agent]:
     """Conversion and all stages of pruning down to T, each kept in ``out``. With T = 0 the ANN that sees less, alone.
 
-    Agents that see fewer frames than is usual (their ANN's; in an environment that hides something, the recipe's), that were
-    trained without carrying, or by another objective than the recipe's (of ANNs: than by reward) are called so.
+    Agents that see other than the usual frames, that were trained without carrying, or by another objective than the recipe's
+    (of ANNs: than by reward) are called so.
 
     Args:
         ann: the ANN that is converted; None for random weights.
@@ -88,13 +89,13 @@ def from_ann(
         T: timesteps per decision to end with.
         out: folder of the run.
         frames: that the new agents see.
+        usual: frames that agents of this environment see.
         carry: whether they keep their membranes between environment steps.
         objective: ``distill`` or ``td``.
         seed: of conversion and training.
         device: where to train.
         ablate: also convert straight to T, and train straight at T from there.
     """
-    usual = recipe.frames if recipe.teacher or ann is None else ann.frames
     kind = (f"-frames{frames}" if frames != usual else "") + ("" if carry or not T else "-zeroed")
     taught = kind + (f"-{objective}" if objective != (recipe.prune.objective if T else "td") else "")
 
@@ -117,6 +118,7 @@ def from_ann(
         return agent
 
     if ann is not None and not T:
+        recipe = with_penalty(recipe, 0.0, objective)  # it has no spikes
         return [stage(narrowed(ann, recipe, frames), 0, "ann")]
     stages = recipe.prune.stages(T)
     made = [begin(stages[0])]

@@ -107,10 +107,13 @@ def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
     hidden = ann.env != recipe.id and not recipe.flicker  # components; a frame that flickers is there now and then
     if hidden and ann.frames > 1:
         raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
-    network, env = ann.network.cpu(), make_env(recipe, frames=frames)
-    if sees_more(ann, recipe, frames):
-        network = narrow(network, ann.frames, frames, env.get_wrapper_attr("observed") if hidden else None)
-    return Agent(recipe.id, ann.name, network, env.observation_space.shape or (), frames, ann.made)
+    ann.network.cpu()
+    if not sees_more(ann, recipe, frames):
+        return ann
+    env = make_env(recipe, frames=frames)
+    network = narrow(ann.network, ann.frames, frames, env.get_wrapper_attr("observed") if hidden else None)
+    made = {"how": f"weights of {ann.label} for the inputs that are left"}
+    return Agent(recipe.id, "narrowed", network, env.observation_space.shape or (), frames, made)
 
 
 def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, carry: bool) -> QNetwork:

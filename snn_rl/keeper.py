@@ -160,7 +160,7 @@ class Keeper:
                     continue
                 self.curve.setdefault(name, []).append([done, float(f"{value:.4g}")])
         if self._log and done * LINES // self.total > self.done * LINES // self.total:
-            left = (self.total - done) * (time.monotonic() - self._begun) / max(done - self._first, 1)
+            left = max(self.total - done, 0) * (time.monotonic() - self._begun) / max(done - self._first, 1)
             words = "".join(f", {name} {value:.3g}" for name, value in shown.items())
             self._bar.write(f"{self.description}: {done:,} of {self.total:,}{words}, about {left / 60:.0f} minutes left")
         self._bar.update(done - self.done)

@@ -183,7 +183,8 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     for entry in sorted(entries, key=lambda e: (e.T > 0, e.series == "", e.series, -e.T, -e.frames, not e.carry)):
         own = {folder.parent for folder in entry.folders}
         beside = [ann for ann in anns if own & {folder.parent for folder in ann.folders}]
-        like = max(beside or anns, key=lambda ann: ann.frames, default=None)  # the one that is replaced sees all there is
+        # The one that is replaced sees all there is, and had no teacher.
+        like = max(beside or anns, key=lambda ann: (ann.frames, ann.name == "ann"), default=None)
         for protocol, returns in entry.returns.items():
             groups = [np.array(list(episodes.values())) for episodes in returns.values()]
             scores = entry.scores.get(protocol, [])

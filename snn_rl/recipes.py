@@ -119,7 +119,7 @@ class Recipe:
     id: str
     base: str = ""  # id of the environment whose recipe is meant wherever this one says nothing
     frames: int = 1
-    spiking_frames: int = 0  # that spiking agents with memory see where nothing else is asked for; 0: as many as their ANN
+    spiking_frames: int = 0  # that agents see where nothing else is asked for, but not ANNs by reward; 0: as many as their ANN
     flicker: float = 0.0  # probability with which the agent does not see a frame
     teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
     half: bool = False  # store weights in half precision; an agent is scored as stored

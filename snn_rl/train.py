@@ -94,7 +94,6 @@ def _check(args: argparse.Namespace) -> None:
     if args.T == 0:
         spiking = {
             "--spike-penalty": args.spike_penalty is not None,
-            "--objective td": args.objective == "td",
             "--no-carry": args.no_carry,
             "--start": args.start is not None,
             "--ablate": args.ablate,
@@ -131,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--frames",
         type=frame_count,
-        help="frames that the agent sees (default: the recipe's spiking_frames, else its ANN's; from nothing the recipe's)",
+        help="frames that the agent sees (default: the recipe's spiking_frames, else its ANN's; ANNs by reward: the recipe's)",
     )
     parser.add_argument(
         "--total-timesteps", "-n", type=int, help="environment steps of each training by reward (the ANN; each stage of td)"
@@ -144,14 +143,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     _check(args)
     recipe = load_recipe(args.env)
-    objective = args.objective or recipe.prune.objective
-    teach = args.T > 0 or args.objective == "distill"  # an agent is made from an ANN
+    objective = args.objective or (recipe.prune.objective if args.T else "td")
+    teach = args.T > 0 or objective == "distill"  # an agent is made from an ANN
     wanted = args.frames or (recipe.spiking_frames if teach else 0) or None
     usual = recipe.frames
     if wanted and not recipe.is_default:
         recipe = load_recipe(args.env, wanted)
     recipe = _budget(recipe, args.total_timesteps)
-    recipe = with_penalty(recipe, 0.0 if teach and not args.T else args.spike_penalty, objective)
+    recipe = with_penalty(recipe, args.spike_penalty, objective)
     if args.start is not None:
         recipe = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, start=args.start))
     make_env(recipe, frames=wanted).close()  # what cannot be built is said before anything is written
@@ -162,16 +161,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("ANN: none")
     if choice == "none":
         if not args.T or objective != "td":
-            raise UserError("--ann none is for spiking agents that learn by reward: add --objective td, or leave it out")
+            how = "add --objective td" if args.T else "--T 0 has --ann scratch"
+            raise UserError(f"--ann none is for spiking agents that learn by reward: {how}, or leave it out")
         recipe = recipe.for_random_weights()
     else:
         given = _given_ann(choice, recipe, teach, wanted, args.extractor)
-    if args.total_timesteps is not None and given and objective != "td":
-        raise UserError("--total-timesteps is for training by reward: leave it out, or add --ann scratch or --objective td")
+    if args.total_timesteps is not None and given and (objective != "td" or not args.T):
+        how = "--ann scratch or --objective td" if args.T else "--ann scratch"
+        raise UserError(f"--total-timesteps is for training by reward: leave it out, or add {how}")
     frames = wanted or (given.frames if given else recipe.frames)
     if not args.T and teach and not (sees_more(given, recipe, frames) if given else recipe.teacher or usual > frames):
         raise UserError("an ANN learns from one that sees more than itself: give fewer --frames, or leave out --objective")
-    if teach and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
+    if teach and choice != "none" and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
     if args.ablate and len(recipe.prune.stages(args.T)) == 1:
         raise UserError(
@@ -183,6 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ann = _trained_ann(args, recipe, frames, teach, out)
     elif given is not None and (out / "ann" / agents.CARD).is_file():
         ann = agents.load(out / "ann")
+        if (ann.env, ann.frames) != (given.env, given.frames):
+            raise UserError(f"'{ann.path}' is another ANN than {given.label} of {given.frames} frame(s); choose another --out")
     elif given is not None:
         ann = given
         agents.save(ann, out / "ann", half=recipe.half)  # scored as stored
@@ -194,6 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.T,
             out,
             frames=frames,
+            usual=usual if ann is None or recipe.teacher else ann.frames,
             carry=not args.no_carry,
             objective=objective,
             seed=args.seed,

@@ -141,6 +141,14 @@ def test_an_ann_that_sees_less_is_compared_with_the_one_that_sees_more(tmp_path:
     assert found["ann", "greedy"]["minus_ann"] is None
 
 
+def test_of_anns_that_see_as_much_the_one_without_a_teacher_is_the_opponent(tmp_path: Path) -> None:
+    taught = agent(tmp_path / "a", "ann-distill", 0, {"greedy": [3.0]})
+    alone = agent(tmp_path / "b", "ann", 0, {"greedy": [5.0]})
+    spiking = agent(tmp_path / "c", "T1", 1, {"greedy": [4.0]})
+    for order in ((taught, alone, spiking), (alone, taught, spiking)):
+        assert rows(*order)["T1", "greedy"]["minus_ann"]["mean"] == -1.0
+
+
 def test_a_training_seed_is_compared_with_its_own_ann() -> None:
     ann: pooling.Returns = {"0": {("", "0"): 10.0}, "1": {("", "0"): 20.0}}
     own: pooling.Returns = {"0": {("", "0"): 11.0}, "1": {("", "0"): 23.0}}

@@ -1,11 +1,13 @@
 """`train` from end to end with a tiny recipe: the folders it promises, the ablation, resuming, and refusing."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from snn_rl import agents, train
+from snn_rl import agents, td, train
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
 from snn_rl.recipes import Recipe
@@ -130,13 +132,29 @@ def test_an_ann_that_sees_less_learns_from_one_that_sees_all(tmp_path: Path) -> 
     taught = agents.load(out / "ann-distill")
     assert (taught.env, taught.observation_shape, taught.network.T) == ("CartPoleNoVel-v1", (2,), 0)
     assert (taught.made["teacher"]["name"], taught.made["work"]) == ("CartPole-v1/ann", "4 gradient steps")
+    assert taught.made["from"]["how"] == "weights of CartPole-v1/ann for the inputs that are left"
     assert set(taught.scores) == {"greedy"}
     assert "ratio" not in taught.scores["greedy"]["energy"]
+    before = (out / "ann-distill" / "weights.safetensors").stat().st_mtime_ns
+    assert train.main(["--env", "CartPoleNoVel-v1", *common, str(out), "--resume"]) == 0
+    assert (out / "ann-distill" / "weights.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="sees more than itself"):
         train.main(["--env", "CartPole-v1", *common, str(tmp_path / "same")])
-    with pytest.raises(UserError, match="--objective td is for spiking agents"):
-        train.main(["--env", "CartPole-v1", "--T", "0", "--objective", "td"])
+    with pytest.raises(UserError, match=r"or add --ann scratch$"):
+        train.main(["--env", "CartPoleNoVel-v1", "-n", "5000", *common, str(tmp_path / "same")])
     assert not (tmp_path / "same").exists()
+
+
+def test_a_run_is_not_continued_from_another_ann(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    command = ["--env", "CartPoleNoVel-v1", "--T", "0", "--device", "cpu", "--out", str(out)]
+    assert train.main([*command, "-n", "1200"]) == 0
+    with pytest.raises(UserError, match="begun with objective = 'td'"):
+        train.main([*command, "--objective", "distill", "--resume"])
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps({**settings, "objective": "distill", "total_timesteps": None}))
+    with pytest.raises(UserError, match="is another ANN than CartPole-v1/ann of 1 frame"):
+        train.main([*command, "--objective", "distill", "--resume"])
 
 
 def test_an_ann_of_fewer_frames_is_called_so_and_learns_without_a_penalty(
@@ -156,24 +174,41 @@ def test_an_ann_of_fewer_frames_is_called_so_and_learns_without_a_penalty(
     assert (agent.observation_shape, agent.made["spike_penalty"], agent.made["recipe"]["spike_penalty"]) == ((4,), 0.0, 0.0)
 
 
-def test_by_reward_nobody_who_sees_more_helps(tmp_path: Path) -> None:
+def test_by_reward_nobody_who_sees_more_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built, build = [], td.build
+
+    def spy(recipe: Recipe, T: int, **kwargs: Any) -> Any:
+        model = build(recipe, T, **kwargs)
+        built.append((T, model.data_init, model.warm_up_eps))
+        return model
+
+    monkeypatch.setattr(td, "build", spy)
     out = tmp_path / "r"
     common = ["--objective", "td", "-n", "1200", "--device", "cpu"]
-    assert train.main(["--env", "CartPoleNoVel-v1", *common, "--out", str(out)]) == 0
-    assert {card.parent.name for card in out.glob("*/card.json")} == {"T1-td"}  # no ANN, no conversion
-    agent = agents.load(out / "T1-td")
-    assert (agent.made["teacher"], agent.made["from"]["how"], agent.made["recipe"]["data_init"]) == (
-        None,
-        "random weights",
-        True,
-    )
-    assert agent.network.recurrent
-    assert all(lif.decay.numel() == 16 for lif in agent.network.lifs)  # the neurons that the recipe gives a conversion
-    given = ["--env", "CartPoleNoVel-v1", "--ann", "CartPoleNoVel-v1/ann", *common, "--out", str(tmp_path / "own")]
+    command = ["--env", "CartPoleNoVel-v1", *common, "--start", "2", "--out", str(out)]
+    assert train.main(command) == 0
+    assert built == [(2, True, 1.0), (1, False, 0.01)]  # random play and a fit to it, in the first stage alone
+    assert {card.parent.name for card in out.glob("*/card.json")} == {"T2-td", "T1-td"}  # no ANN, no conversion
+    first, last = agents.load(out / "T2-td"), agents.load(out / "T1-td")
+    assert (first.made["teacher"], first.made["from"]["how"]) == (None, "random weights")
+    assert last.made["from"]["name"] == "CartPoleNoVel-v1/T2-td"
+    assert last.network.recurrent
+    assert all(lif.decay.numel() == 16 for lif in last.network.lifs)  # the neurons that the recipe gives a conversion
+    assert train.main([*command, "--resume"]) == 0
+    assert len(built) == 2
+
+
+def test_random_weights_are_for_reward_and_an_ann_may_be_given_all_the_same(tmp_path: Path) -> None:
+    common = ["--objective", "td", "-n", "1200", "--device", "cpu", "--out"]
+    given = ["--env", "CartPoleNoVel-v1", "--ann", "CartPoleNoVel-v1/ann", *common, str(tmp_path / "own")]
     assert train.main(given) == 0
     assert "conversion" in agents.load(tmp_path / "own" / "converted-T1").made
-    with pytest.raises(UserError, match="add --objective td"):
-        train.main(["--env", "CartPole-v1", "--ann", "none", "--out", str(tmp_path / "x")])
+    two = ["--env", "CartPoleNoVel-v1", "--frames", "2", *common, str(tmp_path / "two")]
+    assert train.main(two) == 0
+    assert agents.load(tmp_path / "two" / "T1-frames2-td").observation_shape == (4,)
+    for T, hint in (("1", "add --objective td, or"), ("0", "--T 0 has --ann scratch")):
+        with pytest.raises(UserError, match=hint):
+            train.main(["--env", "CartPole-v1", "--T", T, "--ann", "none", "--out", str(tmp_path / "x")])
     assert not (tmp_path / "x").exists()
 
 
