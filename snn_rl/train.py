@@ -104,8 +104,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--extractor is for an SB3 zip; give one with --ann")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m snn_rl.train``."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="snn_rl.train",
         description="Trains a spiking agent: ANN, conversion, temporal pruning down to T, evaluation, report.",
@@ -140,7 +139,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m snn_rl.train``."""
+    args = _parser().parse_args(argv)
     _check(args)
     recipe = load_recipe(args.env)
     objective = args.objective or (recipe.prune.objective if args.T else "td")
