@@ -120,6 +120,7 @@ def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], 
 
 def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) -> Figure:
     figure, axes = panel(title, "timesteps per decision T", "energy per decision (uJ)")
+    figure.set_figwidth(max(7, 0.95 * len(snns)))  # the words under and over the bars need room
     bottom = np.zeros(len(snns))
     for part, (name, colour) in PARTS.items():
         height = np.array([row["energy"][part] for row in snns])
@@ -130,7 +131,8 @@ def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) 
         words = [f"ANN / {cost['ratio']:.1f}"]
         if "ratio_replaced" in cost:  # two lines of ANNs
             words = [f"solid / {cost['ratio_replaced']:.1f}", f"dotted / {cost['ratio']:.1f}"]
-        axes.text(x, bottom[x], "\n".join(words), ha="center", va="bottom", fontsize=8)
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a line of an ANN may lie behind it
+        axes.text(x, bottom[x], "\n".join(words), ha="center", va="bottom", fontsize=8, bbox=paper)
     dense = {row["energy"]["ann_uj"]: _frames(row["frames"]) for row in snns}
     for (uj, seen), line in zip(sorted(dense.items(), reverse=True), ("-", ":", "-."), strict=False):
         axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=f"ANN, dense{', ' + seen if len(dense) > 1 else ''}")
