@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.type_aliases import GymEnv
 
 from snn_rl.agents import Agent
@@ -11,6 +12,13 @@ from snn_rl.dqn import SpikingDQN
 from snn_rl.errors import UserError
 
 EPSILON = 0.05  # of random actions: who can play already needs few
+
+
+def _mismatch(agent: Agent, shape: tuple[int, ...] | None) -> str:
+    return (
+        f"{agent.label} takes observations of shape {agent.observation_shape}, the environment gives {shape}; is it the "
+        "agent's environment, with as many stacked frames as the agent sees?"
+    )
 
 
 def to_sb3(agent: Agent, env: GymEnv | str, **kwargs: Any) -> SpikingDQN:
@@ -26,7 +34,10 @@ def to_sb3(agent: Agent, env: GymEnv | str, **kwargs: Any) -> SpikingDQN:
     Raises:
         UserError: if the environment's observations or actions are not the agent's, or its layers not what the policy builds.
     """
-    network = agent.network
+    network, made = agent.network, maybe_make_env(env, verbose=0)
+    assert made is not None
+    if len(made.observation_space.shape or ()) != len(agent.observation_shape):  # no policy of the agent's kind can be built
+        raise UserError(_mismatch(agent, made.observation_space.shape))
     widths = [layer["out_features"] for layer in network.spec if layer["type"] == "Linear"][:-1]
     neurons = [layer for layer in network.spec if layer["type"] == "ReLU"]
     image = len(agent.observation_shape) == 3
@@ -42,17 +53,14 @@ def to_sb3(agent: Agent, env: GymEnv | str, **kwargs: Any) -> SpikingDQN:
         policy.pop("features_extractor_kwargs", None)
     model = SpikingDQN(
         "CnnPolicy" if image else "MlpPolicy",
-        env,
+        made,
         T=network.T,
         carry=network.carry,
         policy_kwargs=policy | given,
         **{"warm_up_eps": EPSILON, "exploration_initial_eps": EPSILON, **kwargs},
     )
     if model.observation_space.shape != agent.observation_shape:
-        raise UserError(
-            f"{agent.label} takes observations of shape {agent.observation_shape}, the environment gives "
-            f"{model.observation_space.shape}; stack as many frames as the agent sees, and no others"
-        )
+        raise UserError(_mismatch(agent, model.observation_space.shape))
     built = model.policy.q_net.network
     if (built.spec, built.input_scale) != (network.spec, network.input_scale):
         raise UserError(

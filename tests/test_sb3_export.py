@@ -56,7 +56,9 @@ def test_another_environment_or_other_layers_are_an_error() -> None:
     with pytest.raises(UserError, match=r"takes observations of shape \(4,\), the environment gives \(6,\)"):
         to_sb3(load_agent("CartPole-v1/T1"), "Acrobot-v1")
     agent = load_agent(f"{PONG}/T1-frames1")
-    with pytest.raises(UserError, match="stack as many frames as the agent sees"):
+    with pytest.raises(UserError, match=r"the environment gives \(4,\); is it the agent's environment"):
+        to_sb3(agent, "CartPole-v1")
+    with pytest.raises(UserError, match="as many stacked frames as the agent sees"):
         to_sb3(agent, make_vec_env(load_recipe(PONG), 1, seed=0, frames=2), buffer_size=1_000)
     scaled = Agent("CartPole-v1", "T1", QNetwork(mlp_spec(4, 8, 2), 1, input_scale=0.5), (4,))
     with pytest.raises(UserError, match="are not those that the policy builds"):
