@@ -296,6 +296,5 @@ def _not_found(where: str, path: Path) -> str:
 
 
 def source(agent: Agent) -> dict[str, Any]:
-    """What a card says of the agent that another was made from. Random weights, made anew at each start, depend on threads."""
-    weights = f"seed {agent.made['seed']}" if agent.made.get("random") else fingerprint(agent.network)
-    return {"name": agent.label, "how": agent.made.get("how"), "weights": weights}
+    """What a card says of what an agent was made from: random weights, made anew at each start, depend on threads a little."""
+    return {"name": agent.label, "how": agent.made.get("how"), "weights": agent.made.get("random", fingerprint(agent.network))}

@@ -64,7 +64,7 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     return agent
 
 
-def from_ann(
+def make_agents(
     ann: Agent | None,
     recipe: Recipe,
     T: int,

@@ -62,7 +62,7 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
         recurrent=recipe.convert.recurrent,
         **layers,
     )
-    made = {"how": "random weights", "random": True, "seed": seed}
+    made = {"how": "random weights", "random": f"seed {seed}"}
     return Agent(recipe.id, f"random-T{T}", policy.q_net.network, shape, frames, made)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from snn_rl import agents
 from snn_rl.agents import Agent
-from snn_rl.chain import from_ann, score, train_ann
+from snn_rl.chain import make_agents, score, train_ann
 from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, frame_count, penalty, run, seed
 from snn_rl.convert import load_ann, sees_more
 from snn_rl.environments import load_recipe, make_env
@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         agents.save(ann, out / "ann", half=recipe.half)  # scored as stored
     made = [] if ann is None else [ann]
     if teach:
-        made += from_ann(
+        made += make_agents(
             ann,
             recipe,
             args.T,
