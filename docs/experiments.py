@@ -1,4 +1,5 @@
-"""Experiments: one key of a recipe's [prune] or [td] table takes several values, all else stays the same.
+"""Experiments: one key of a recipe's [prune] or [td] table, or some keys of another table, take several values; all else
+stays the same.
 
     python docs/experiments.py burn-in
 
@@ -36,9 +37,9 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is varied. ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; a tuple
-    has those at T = 1, 2, 3, ..., as in a recipe (where there is one stage only, it has them all); None for the recipe's, of
-    ``td`` for the recipe's timesteps."""
+    """What is varied. ``key``: of [prune] or [td]; or a table, of which each value then holds some keys. ``steps``: gradient
+    steps of one training, shared evenly by its stages from ``start`` down to T; a tuple has those at T = 1, 2, 3, ..., as in a
+    recipe (where there is one stage only, it has them all); None for the recipe's, of ``td`` for the recipe's timesteps."""
 
     env: str
     key: str
@@ -52,6 +53,12 @@ class Experiment:
 
 EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
+    "neurons": Experiment(
+        "CartPoleNoVel-v1",
+        "convert",
+        tuple({"decay": decay, "recurrent": hears} for hears in (False, True) for decay in (0.5, (0.05, 0.98))),
+        None,
+    ),
     "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), (8_000, 2_500, 2_500, 2_500, 5_000), frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
     "advantage": Experiment("CartPoleNoVel-v1", "advantage_alpha", (0.9, 0.0), None, objective="td"),
@@ -107,8 +114,10 @@ def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
     """The recipe with another value of the key that is varied, and whether that is the recipe's own."""
     recipe = base(experiment)
     table = "td" if experiment.objective == "td" and hasattr(recipe.td, experiment.key) else "prune"
-    own = getattr(getattr(recipe, table), experiment.key) == value
-    recipe = dataclasses.replace(recipe, **{table: dataclasses.replace(getattr(recipe, table), **{experiment.key: value})})
+    table, keys = (experiment.key, value) if isinstance(value, dict) else (table, {experiment.key: value})
+    varied = dataclasses.replace(getattr(recipe, table), **keys)
+    own = varied == getattr(recipe, table)
+    recipe = dataclasses.replace(recipe, **{table: varied})
     changed, stages = recipe.prune, recipe.prune.stages(experiment.T)
     if isinstance(experiment.steps, int):
         changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
@@ -128,7 +137,8 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         return {experiment.key: value, **known}
     steps = sum(experiment.steps) if isinstance(experiment.steps, tuple) else experiment.steps or "recipe"
     setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{steps}"
-    folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{experiment.key}-{value}-seed{seed}")
+    varied = "-".join(f"{key}-{one}" for key, one in (value if isinstance(value, dict) else {experiment.key: value}).items())
+    folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{varied}-seed{seed}")
     record, stages = folder / "result.json", recipe.prune.stages(experiment.T)
     if record.is_file():
         last = next(folder.glob(f"T{experiment.T}*"))
@@ -177,11 +187,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     same = known["recipe"].keys() - ({"gradient_steps"} if experiment.steps else set())  # the setting has these
     if known["experiment"] != setting or any(recipe.get(key) != known["recipe"][key] for key in same):
         raise UserError(f"'{out}' is of another setting or another recipe; remove it to measure anew")
-    found = {(one["training_seed"], one[experiment.key]): one for one in known["results"]}
+    values = setting["values"]
+    found = {(one["training_seed"], values.index(one[experiment.key])): one for one in known["results"]}
     for seed in args.seeds or experiment.seeds:
-        for value in experiment.values:
-            if (seed, value) not in found or "shipped" in found[seed, value]:  # other agents may have been shipped since
-                found[seed, value] = train(experiment, value, seed)
+        for n, value in enumerate(experiment.values):
+            if (seed, n) not in found or "shipped" in found[seed, n]:  # other agents may have been shipped since
+                found[seed, n] = train(experiment, value, seed)
                 write_json({**head, "results": [found[key] for key in sorted(found)]}, out)
     print(out)
     return 0

@@ -15,6 +15,15 @@ def runs(record: dict[str, Any], value: Any) -> list[dict[str, Any]]:
     return [one for one in record["results"] if one[record["experiment"]["key"]] == value]
 
 
+def shown(value: Any) -> str:
+    """A value of the key that was varied, in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return " to ".join(map(shown, value))
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+
+
 def measured(record: dict[str, Any]) -> list[Any]:
     """The values of the key of which there is a training: an experiment may not be finished."""
     return [value for value in record["experiment"]["values"] if runs(record, value)]
@@ -33,7 +42,7 @@ def by_value(record: dict[str, Any]) -> Figure:
         returns = [mean_return(run) for run in runs(record, value)]
         plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3)
         plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2)
-    plot.set_xticks(range(len(measured(record))), [f"{value:g}" for value in measured(record)])
+    plot.set_xticks(range(len(measured(record))), [shown(value).replace(", ", "\n") for value in measured(record)])
     plot.margins(x=0.15)
     return figure
 
@@ -48,7 +57,7 @@ def by_energy(record: dict[str, Any]) -> Figure:
         points = np.array([(run["energy"]["snn_uj"], mean_return(run)) for run in runs(record, value) if "energy" in run])
         if not len(points):
             continue
-        plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{setting['key']} = {value:g}")
+        plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{setting['key']} = {shown(value)}")
         middle.append(points.mean(0))
     plot.plot(*np.array(middle).T, color="#999999", linewidth=1, zorder=2)
     figure.legend(frameon=False, loc="outside lower center", ncols=3)

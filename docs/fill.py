@@ -190,7 +190,7 @@ def experiment(path: Path) -> str:
         before = ", ".join(f"{one['converted']['mean']:.2f}" for one in trained if "converted" in one)
         lines.append(
             [
-                f"{value:g}",
+                figures.shown(value),
                 *[before or "-"] * begun,
                 ", ".join(f"{group.mean():.2f}" for group in groups),
                 f"{iqm(np.concatenate(groups)):.2f} [{low:.2f}, {high:.2f}]",
