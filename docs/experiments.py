@@ -121,7 +121,7 @@ def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
     changed, stages = recipe.prune, recipe.prune.stages(experiment.T)
     if isinstance(experiment.steps, int):
         changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
-    elif len(stages) == 1:
+    elif experiment.steps and len(stages) == 1:
         changed = dataclasses.replace(changed, gradient_steps=(sum(changed.gradient_steps),))
     recipe = dataclasses.replace(recipe, prune=changed)
     if isinstance(experiment.steps, int):  # environment steps of as many gradient steps of td
