@@ -232,6 +232,11 @@ class SpikingDQN(DQN):
         if force_reset:
             self._last_states = None
 
+    def load_replay_buffer(self, *args: Any, **kwargs: Any) -> None:
+        """As the parent's. Learning then begins new episodes: what the buffer held does not lead to what is played now."""
+        super().load_replay_buffer(*args, **kwargs)
+        self._last_obs = None
+
     def train(self, gradient_steps: int, batch_size: int = 32) -> None:
         """``gradient_steps`` updates from ``batch_size`` sequences each."""
         self.policy.set_training_mode(True)

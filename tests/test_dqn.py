@@ -118,6 +118,19 @@ def test_a_second_learn_goes_on_with_the_membranes_or_starts_anew(monkeypatch: p
 # 4, 5: target network, optimiser
 
 
+def test_a_replay_buffer_that_is_loaded_does_not_lead_to_what_is_played_next(tmp_path: Path) -> None:
+    model = dqn(counts(100), learning_starts=1000)
+    model.learn(10)
+    model.save_replay_buffer(tmp_path / "buffer")
+    model.learn(7, reset_num_timesteps=False)
+    model.load_replay_buffer(tmp_path / "buffer")
+    model.learn(5, reset_num_timesteps=False)
+    buffer = model.replay_buffer
+    assert buffer.frames[0, :15, 1].tolist() == [*range(10), *range(5)]
+    assert buffer.age[0, :15].tolist() == [*range(10), *range(5)]
+    assert buffer.acted[0, :15].tolist() == [True] * 9 + [False] + [True] * 5
+
+
 def test_the_target_update_copies_thresholds_and_decays() -> None:
     model = dqn(target_update_interval=1000)
     with th.no_grad():
