@@ -288,9 +288,13 @@ def _apply(synapse: nn.Module, x: Tensor) -> Tensor:
 
 
 def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextManager[None]:
-    """bfloat16 products where the processor has them (twice to four times the speed) and they are wanted."""
+    """bfloat16 products where the processor has them (twice to four times the speed) and they are wanted.
+
+    Without autocast's cache: older PyTorch kept in it what was cast without a gradient (in burn-in), and the weights then got
+    none where they are learnt. Each is used once per unroll, so nothing is lost.
+    """
     native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))
-    return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, enabled=native and wanted))
+    return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, native and wanted, False))
 
 
 def detach(state: State) -> State:

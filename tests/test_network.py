@@ -7,7 +7,7 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons
+from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons, mixed_precision
 from snn_rl.sb3_layers import read_layers
 
 
@@ -63,6 +63,18 @@ def test_in_mixed_precision_the_q_values_are_not_rounded() -> None:
         q, _ = network(th.ones(1, 1))
     assert q.dtype == th.float32
     assert q.item() == pytest.approx(1.001, abs=1e-6)
+
+
+def test_in_mixed_precision_what_ran_without_gradients_takes_none_from_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(th.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    one = lively(QNetwork(mlp_spec(3, 8, 8, 2), T=2))
+    with mixed_precision(th.device("cpu")):
+        assert not th.is_autocast_cache_enabled()  # older PyTorch would give the weights no gradient with it
+        with th.no_grad():
+            _, state = one.unroll(th.randn(4, 5, 3))
+        q, _ = one.unroll(th.randn(4, 5, 3), state)
+    q.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in one.parameters())
 
 
 def test_decisions_one_by_one_are_one_long_unroll_with_episode_starts_in_the_middle(network: QNetwork) -> None:
