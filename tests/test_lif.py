@@ -75,6 +75,31 @@ def test_gradients_through_the_reset_treat_the_spike_as_a_constant(current: floa
     assert [x.grad.item() for x in (i, v, v_th, decay)] == pytest.approx([1.0, 0.5, -spike, 2.0])
 
 
+def test_a_threshold_per_neuron_is_a_scale_of_its_weights() -> None:
+    """Currents, membrane and amplitude in units of each neuron's threshold: the same spikes at a threshold of 1."""
+    thresholds = th.tensor([0.25, 1.0, 4.0], requires_grad=True)  # powers of two: the scaling is exact
+    i, v, w = th.randn(50, 8, 3), th.zeros(8, 3), th.zeros(8, 3)
+    total = 0.0
+    for current in i:
+        z, v = lif_step(current, v, thresholds, th.tensor(0.75))
+        z_scaled, w = lif_step(current / thresholds, w, th.tensor(1.0), th.tensor(0.75))
+        assert th.equal(z, z_scaled)
+        assert th.equal(v, w * thresholds)
+        total += z.sum(0)
+    assert (total > 0).all()
+    total.sum().backward()
+    for n, v_th in enumerate(thresholds.detach()):  # each has the gradient that it would have alone
+        alone, v = v_th.clone().requires_grad_(), th.zeros(8)
+        spikes = []
+        for current in i[:, :, n]:
+            z, v = lif_step(current, v, alone, th.tensor(0.75))
+            spikes.append(z)
+        th.stack(spikes).sum().backward()
+        assert thresholds.grad is not None
+        assert alone.grad is not None
+        assert thresholds.grad[n].item() == pytest.approx(alone.grad.item(), rel=1e-4)
+
+
 def test_currents_in_half_precision_leave_the_membrane_in_full() -> None:
     i = th.tensor([0.75, 1.5], dtype=th.bfloat16, requires_grad=True)
     z, v = lif_step(i, th.zeros(2), th.tensor(1.0), th.tensor(1.0))
