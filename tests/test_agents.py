@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch as th
 from conftest import conv_spec, lively, mlp_spec
@@ -278,6 +279,20 @@ def test_an_agent_predicts_by_sb3s_contract() -> None:
     agent = agents.load("CartPole-v1/T1")
     mean, _ = evaluate_policy(agent, make_vec_env("CartPole-v1", 2, seed=0), n_eval_episodes=2)
     assert mean == 500
+
+
+def test_only_the_environment_whose_episode_starts_begins_at_rest() -> None:
+    agent = make()
+    agent.network.carry = True
+    first, second = th.randn(2, 3, 1, 8, 8).numpy()
+    _, state = agent.predict(first)
+    _, carried = agent.predict(second, state)
+    _, fresh = agent.predict(second)
+    _, mixed = agent.predict(second, state, np.array([False, True, False]))
+    for kept, rest, both in zip(carried, fresh, mixed, strict=True):
+        assert th.equal(both[1], rest[1])
+        assert th.equal(both[[0, 2]], kept[[0, 2]])
+    assert not th.equal(carried[0][1], fresh[0][1])
 
 
 def test_an_agent_takes_one_observation_too_and_refuses_what_does_not_fit() -> None:

@@ -1,9 +1,14 @@
-"""The losses of distillation, by hand."""
+"""The losses of distillation, and what is learnt in a step, by hand."""
 
 import pytest
 import torch as th
+from conftest import counts, lively, mlp_spec
 
-from snn_rl.distill import action_gap, distillation_loss, spike_penalty
+from snn_rl import distill
+from snn_rl.distill import Distiller, action_gap, distillation_loss, spike_penalty
+from snn_rl.network import QNetwork, mark_neurons
+from snn_rl.recipes import PruneRecipe
+from snn_rl.replay import Sequences
 
 
 def test_the_distillation_loss_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
@@ -22,3 +27,28 @@ def test_the_spike_penalty_is_the_part_of_all_accumulates_that_the_spikes_cause(
     spikes = [th.ones(2, 1, 3, 4), th.zeros(2, 1, 3, 2)]  # every neuron of the first layer, none of the second
     cost = [th.full((4,), 3 / 20), th.full((2,), 4 / 20)]  # fan-outs 3 and 4: 4 * 3 + 2 * 4 synapses
     assert spike_penalty(spikes, cost) == pytest.approx(12 / 20)
+
+
+def test_an_update_learns_what_a_loop_of_single_decisions_says_behind_the_burn_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Membranes begin at rest, are zeroed where episodes start (in the burn-in too) and carried everywhere else."""
+    student = lively(QNetwork(mark_neurons(mlp_spec(2, 16, 8, 2), recurrent=True), T=2), decay=0.95)
+    for synapses in student.recurrent.values():
+        th.nn.init.normal_(synapses.weight)
+    numbers = PruneRecipe(burn_in=3, sequence_length=4, learning_starts=30)
+    learner = Distiller(student, QNetwork(mlp_spec(2, 8, 2), T=0), counts(5, 7), numbers, frames=1, seed=0)
+    L, B = 7, 2
+    starts = th.zeros(L, B, dtype=th.bool)
+    starts[1, 0] = starts[5, 1] = True
+    nothing, none = th.zeros(L, B), th.zeros(L, B, dtype=th.bool)
+    batch = Sequences(th.randn(L, B, 2), starts, ~none, nothing.long(), nothing, none, th.randn(L, B, 2))
+    state, expected = None, []
+    with th.no_grad():
+        for observation, start in zip(batch.observations, starts, strict=True):
+            q, state = student(observation, state, start)
+            expected.append(q)
+    learnt: list[th.Tensor] = []
+    monkeypatch.setattr(distill, "distillation_loss", lambda q, *_: (learnt.append(q), q.square().sum())[1])
+    monkeypatch.setattr(learner.buffer, "sample_sequences", lambda *_: batch)
+    learner.temperature = 1.0
+    learner.update(0.0)
+    assert th.allclose(learnt[0], th.stack(expected[3:]).flatten(0, 1), atol=1e-5)

@@ -44,6 +44,16 @@ def test_an_evaluation_can_be_repeated_exactly(ann: Agent, recipe: Recipe) -> No
     assert [episode["seed"] for episode in first["episodes"]] == [3, 4, 5, 6]
 
 
+def test_zeroed_membranes_are_zeroed_and_only_for_that_evaluation(ann: Agent, recipe: Recipe) -> None:
+    spiking = convert(ann, recipe, 1)
+    for lif in spiking.network.lifs:
+        lif.set(v_th=5.0, decay=1.0)  # nothing fires before it has summed some observations up
+    carried, zeroed, again = (evaluate(spiking, recipe, zeroed=zero) for zero in (False, True, False))
+    assert (carried["carry"], zeroed["carry"]) == (True, False)
+    assert sum(zeroed["spike_rate"].values()) < 0.1 * sum(carried["spike_rate"].values())
+    assert again == carried
+
+
 def test_scores_replace_those_of_the_same_protocol(ann: Agent, recipe: Recipe) -> None:
     for episodes in (2, 3):
         add_score(ann, evaluate(ann, recipe, episodes=episodes), training_seed=0)

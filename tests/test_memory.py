@@ -57,7 +57,7 @@ def agent(folder: Path, carry: bool = True) -> Path:
 
 def test_zeroed_membranes_know_only_the_last_observation_and_carried_ones_more(tmp_path: Path) -> None:
     one = agents.load(agent(tmp_path / "T1"))
-    [trace] = memory.trace(one, load_recipe("CartPoleNoVel-v1"), [Start(0, None)])
+    _, trace = memory.trace(one, load_recipe("CartPoleNoVel-v1"), [Start(1, None), Start(0, None)])
     assert len(trace.observations) == len(trace.hidden) == int(trace.total)
     assert {name: v.shape[1] for name, v in trace.membranes.items()} == {"fc1": 12, "fc2": 8}
     rest = memory.zeroed(one.network, trace.observations, (2,))

@@ -54,6 +54,8 @@ def test_the_learner_follows_its_recipe(recipe: Recipe) -> None:
     spiking = changed.td
     assert (again.batch_size, again.sequence_length, again.burn_in) == (8, spiking.sequence_length, spiking.burn_in)
     assert again.lr_schedule(0.5) == spiking.learning_rate / 2
+    online, target = ({p.data_ptr() for p in net.parameters()} for net in (again.policy.q_net, again.policy.q_net_target))
+    assert not online & target
     assert (again.train_freq.frequency, again.gradient_steps) == (2, 1)  # in each of 2 environments: every 4 steps
     zeroed = td.build(changed, 1, seed=0, frames=1, carry=False, device=CPU)
     assert (zeroed.batch_size, zeroed.sequence_length) == (8 * spiking.sequence_length, 1)  # as much is learnt in a step

@@ -52,8 +52,9 @@ def test_random_actions_belong_to_the_episode(network: QNetwork) -> None:
     assert returns(network, 3, episodes=4, epsilon=0.0, seed=2) == greedy[2:6]  # seed n is the episode, not its place
 
 
-def test_play_is_a_loop_of_single_decisions_with_carried_membranes(network: QNetwork) -> None:
-    decisions = list(play(network, [make_env(CARTPOLE) for _ in range(2)], starts(CARTPOLE, 5, 0)))
+@pytest.mark.parametrize("n_envs", [2, 5])  # five end one after the other: the others keep membranes of their own
+def test_play_is_a_loop_of_single_decisions_with_carried_membranes(network: QNetwork, n_envs: int) -> None:
+    decisions = list(play(network, [make_env(CARTPOLE) for _ in range(n_envs)], starts(CARTPOLE, 5, 0)))
     for episode in range(5):
         env = make_env(CARTPOLE)
         observation, state, over = env.reset(seed=episode)[0], None, False

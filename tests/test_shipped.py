@@ -17,13 +17,16 @@ PLAYED = 10  # episodes that are played again here; of games two, which take min
 
 
 def test_the_catalogue_holds_the_promised_agents() -> None:
-    chain, hidden = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}, {"ann", "T1", "T1-zeroed"}
+    chain = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}
+    one_frame = {"ann-frames1-distill", "T5-frames1", "T1-frames1", "T1-frames1-zeroed"}
+    hidden = {"ann", "T1", "T1-zeroed", "T1-td", "T5", "T5-zeroed"}
     for env, names in {
         "CartPole-v1": chain,
-        "PongNoFrameskip-v4": chain | {"T1-frames1"},
+        "PongNoFrameskip-v4": chain | one_frame | {"T1-td"},
         "FreewayNoFrameskip-v4": {"ann", "T1"},
         "CartPoleNoVel-v1": hidden,
         "CartPoleFlicker-v1": hidden,
+        "PongFlickerNoFrameskip-v4": {"T1", "T1-zeroed"},
     }.items():
         assert names <= {name.split("/")[1] for name in agents.shipped() if name.split("/")[0] == env}
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
-from conftest import counts, dqn
+from conftest import counts, dqn, lively
 from torch import Tensor
 
 from snn_rl.replay import Returns, Sequences, n_step_returns
@@ -85,6 +85,8 @@ def test_the_carried_loss_is_a_loop_of_single_decisions_each_network_with_its_ow
     double_q: bool, alpha: float
 ) -> None:
     model = dqn(sequence_length=4, burn_in=3, n_steps=2, gamma=0.9, double_q=double_q, advantage_alpha=alpha)
+    for q_net in (model.q_net, model.q_net_target):
+        lively(q_net.network, decay=0.95)  # what is not zeroed stays
     with th.no_grad():
         for parameter in model.q_net_target.network.synapses.parameters():
             parameter.add_(0.1 * th.randn_like(parameter))
@@ -92,6 +94,7 @@ def test_the_carried_loss_is_a_loop_of_single_decisions_each_network_with_its_ow
     th.manual_seed(1)
     observations = th.randn(L, 2, 2)
     starts = th.zeros(L, 2, dtype=th.bool)
+    starts[1, 1] = starts[2, 0] = True  # inside the burn-in too
     starts[5, 0] = True
     terminated = th.zeros(L, 2, dtype=th.bool)
     terminated[4, 0] = True
