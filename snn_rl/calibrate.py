@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from snn_rl.errors import UserError
 from snn_rl.lif import LIF, Decay
-from snn_rl.network import QNetwork, UnconvertibleError
+from snn_rl.network import QNetwork
+from snn_rl.spec import UnconvertibleError
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 READOUT = 0.1  # of the readout's usual first weights, so that the first Q-values lie close together

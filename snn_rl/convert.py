@@ -22,10 +22,11 @@ from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, frame_count, r
 from snn_rl.environments import load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
-from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons
+from snn_rl.network import QNetwork, detach
 from snn_rl.provenance import command, versions
 from snn_rl.recipes import Recipe, listed
 from snn_rl.rollout import stream
+from snn_rl.spec import UnconvertibleError, mark_neurons
 
 PLAY_ENVS = 8
 PLAY_EPSILON = 0.05

@@ -16,8 +16,9 @@ from typing import Any, cast
 import torch as th
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, Spec
+from snn_rl.network import QNetwork
 from snn_rl.rollout import Decision
+from snn_rl.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from snn_rl.agents import Agent, check_finite
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, UnconvertibleError
+from snn_rl.network import QNetwork
 from snn_rl.policy import SpikingPolicy
 from snn_rl.recipes import Recipe
 from snn_rl.sb3_layers import check_in_order, leaves, read_layers
+from snn_rl.spec import UnconvertibleError
 
 MAX_MEMBER = 2 << 30  # a zip member that unpacks to more than this is refused
 SPIKING = "q_net.network."  # what the tensors of our own policies begin with

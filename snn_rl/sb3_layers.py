@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch as th
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, UnconvertibleError, describe, mark_neurons
+from snn_rl.network import QNetwork
+from snn_rl.spec import UnconvertibleError, describe, mark_neurons
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -25,7 +26,7 @@ def read_layers(
     named: Sequence[tuple[str, nn.Module]], T: int, input_scale: float, carry: bool = True, **neurons: bool
 ) -> QNetwork:
     """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1, with what
-    ``neurons`` says: see :func:`~snn_rl.network.mark_neurons`.
+    ``neurons`` says: see :func:`~snn_rl.spec.mark_neurons`.
 
     Raises:
         UnconvertibleError: naming the module that has no spiking counterpart.

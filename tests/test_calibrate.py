@@ -9,7 +9,8 @@ from torch import Tensor
 
 from snn_rl.calibrate import balance_thresholds, initialize, standardize
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, UnconvertibleError
+from snn_rl.network import QNetwork
+from snn_rl.spec import UnconvertibleError
 
 
 def test_balanced_with_many_timesteps_it_approaches_its_ann() -> None:

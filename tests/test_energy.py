@@ -9,8 +9,9 @@ from conftest import conv_spec, lively, mlp_spec
 from torch import nn
 
 from snn_rl.energy import FP32, INT8, INT32, Meter, analog_macs, dense_macs, fan_out, fan_out_shares, priced
-from snn_rl.network import QNetwork, mark_neurons
+from snn_rl.network import QNetwork
 from snn_rl.rollout import Decision
+from snn_rl.spec import mark_neurons
 
 
 def nature_cnn(frames: int, actions: int) -> list[dict]:

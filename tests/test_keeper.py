@@ -11,7 +11,8 @@ import torch as th
 from snn_rl import keeper as keeper_module
 from snn_rl.errors import UserError
 from snn_rl.keeper import Keeper
-from snn_rl.network import QNetwork, describe
+from snn_rl.network import QNetwork
+from snn_rl.spec import describe
 
 
 def net() -> QNetwork:

@@ -12,8 +12,9 @@ from snn_rl import agents, memory
 from snn_rl.agents import Agent
 from snn_rl.environments import load_recipe
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, mark_neurons
+from snn_rl.network import QNetwork
 from snn_rl.rollout import Start
+from snn_rl.spec import mark_neurons
 
 
 def episodes(n: int, width: int) -> list[np.ndarray]:

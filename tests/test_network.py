@@ -7,8 +7,9 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, UnconvertibleError, detach, mark_neurons, mixed_precision
+from snn_rl.network import QNetwork, detach, mixed_precision
 from snn_rl.sb3_layers import read_layers
+from snn_rl.spec import UnconvertibleError, mark_neurons
 
 
 def drive(steps: int = 6, batch: int = 3, size: int = 8) -> Tensor:

@@ -14,9 +14,10 @@ from snn_rl.agents import Agent
 from snn_rl.convert import convert, narrow, record_play
 from snn_rl.environments import begin, load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, UnconvertibleError
+from snn_rl.network import QNetwork
 from snn_rl.partial import FULL
 from snn_rl.rollout import stream
+from snn_rl.spec import UnconvertibleError
 
 
 def test_velocities_are_hidden_and_the_rest_is_cartpole() -> None:

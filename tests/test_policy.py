@@ -18,8 +18,8 @@ from torch import nn
 from snn_rl import SpikingCnnPolicy, SpikingMlpPolicy
 from snn_rl.errors import UserError
 from snn_rl.lif import LIF
-from snn_rl.network import UnconvertibleError
 from snn_rl.policy import SpikingPolicy
+from snn_rl.spec import UnconvertibleError
 
 VECTOR = spaces.Box(-1.0, 1.0, (5,), np.float32)
 IMAGE = spaces.Box(0, 255, (2, 36, 36), np.uint8)

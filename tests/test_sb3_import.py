@@ -23,9 +23,9 @@ from torch import nn
 from snn_rl import SpikingDQN, SpikingMlpPolicy, agents
 from snn_rl.environments import make_env
 from snn_rl.errors import UserError
-from snn_rl.network import UnconvertibleError
 from snn_rl.recipes import Recipe
 from snn_rl.sb3_import import import_policy, load_zip
+from snn_rl.spec import UnconvertibleError
 
 pytestmark = pytest.mark.usefixtures("pixels")
 

@@ -22,8 +22,8 @@ from torch import nn
 
 from snn_rl import SpikingDQN
 from snn_rl.errors import UserError
-from snn_rl.network import UnconvertibleError
 from snn_rl.sb3_import import load_zip
+from snn_rl.spec import UnconvertibleError
 
 pytestmark = pytest.mark.usefixtures("pixels")
 

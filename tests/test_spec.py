@@ -9,8 +9,9 @@ import torch as th
 from conftest import mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, UnconvertibleError, describe
+from snn_rl.network import QNetwork
 from snn_rl.sb3_layers import leaves, read_layers
+from snn_rl.spec import UnconvertibleError, describe
 
 
 def test_a_description_is_rebuilt_as_the_same_layers() -> None:

@@ -14,8 +14,9 @@ from snn_rl import video
 from snn_rl.agents import Agent
 from snn_rl.environments import load_recipe, make_env
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork, describe
+from snn_rl.network import QNetwork
 from snn_rl.rollout import Start, play
+from snn_rl.spec import describe
 from snn_rl.video import record
 
 PONG = "PongNoFrameskip-v4"
