@@ -2,16 +2,19 @@
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from snn_rl.agents import load as load_agent
     from snn_rl.dqn import SpikingDQN
     from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy
     from snn_rl.sb3_export import to_sb3
 
-__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "load_agent", "to_sb3"]
+__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "__version__", "load_agent", "to_sb3"]
 
 _HOMES = {
     "SpikingDQN": ("snn_rl.dqn", "SpikingDQN"),
@@ -24,6 +27,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Imports the public names when they are asked for: the report reads files and should not wait for torch."""
+    if name == "__version__":
+        return version("snn_rl")
     if name not in _HOMES:
         raise AttributeError(f"module 'snn_rl' has no attribute '{name}'")
     module, attribute = _HOMES[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.metadata import version
 from typing import NoReturn
 
 from snn_rl.console import run
@@ -15,6 +16,7 @@ STAGES = {
     "evaluate": "an agent: reward, spikes, energy, video",
     "report": "tables and plots of runs and agents",
     "memory": "what an agent's membranes remember",
+    "demo": "the shipped Pong agent beside its ANN: table, video, plot",
 }
 
 
@@ -26,6 +28,9 @@ def main() -> NoReturn:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(usage)
         sys.exit(0 if len(sys.argv) > 1 else 2)
+    if sys.argv[1] == "--version":
+        print(f"snn_rl {version('snn_rl')}")
+        sys.exit(0)
     stage = sys.argv.pop(1)
     if stage not in STAGES:
         print(f"snn_rl: unknown stage '{stage}'; choose from {', '.join(STAGES)}", file=sys.stderr)

@@ -79,8 +79,8 @@ class Agent:
             deterministic: without effect.
 
         Raises:
-            UserError: if the observations have another shape than the agent's, or come with the state or the starts of
-                another number of environments.
+            UserError: if the observations have another shape than the agent's, are not finite, or come with the state or the
+                starts of another number of environments.
         """
         if isinstance(observation, tuple):
             raise UserError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
@@ -209,7 +209,7 @@ def load(where: str | Path, env: str | None = None, extractor: str | None = None
         if not path.is_file():
             raise UserError(f"no file '{path}'")
         if env is None:
-            raise UserError(f"an SB3 zip does not say its environment; give --env for '{path}'")
+            raise UserError(f"an SB3 zip does not say its environment: give --env ID; in Python load_agent('{path}', ID)")
         return load_zip(path, env, extractor)
     if extractor is not None:
         raise UserError(f"--extractor is for an SB3 zip; '{where}' is none")
@@ -289,8 +289,12 @@ def _place(name: str) -> tuple[str, int, str, int]:
 
 def _not_found(where: str, path: Path) -> str:
     if path.exists():
-        return f"'{where}' is not an agent: it has no {CARD}"
-    nearest: Iterable[str] = difflib.get_close_matches(where, shipped(), 1, cutoff=0.3)
+        inside = ", ".join(f"'{card.parent}'" for card in sorted(path.glob(f"*/{CARD}")))
+        return f"'{where}' is not an agent: it has no {CARD}" + (f"; those in it are {inside}" if inside else "")
+    names = shipped()
+    if of_env := [name for name in names if name.startswith(f"{where}/")]:
+        return f"'{where}' is an environment; its shipped agents are {', '.join(of_env)}"
+    nearest: Iterable[str] = difflib.get_close_matches(where, names, 1, cutoff=0.3)
     hint = next((f"; did you mean the shipped agent '{name}'?" for name in nearest), "")
     return f"no agent '{where}': neither a folder, nor a shipped agent, nor an SB3 zip{hint}"
 

@@ -10,7 +10,7 @@ from snn_rl import agents, td
 from snn_rl.agents import Agent
 from snn_rl.convert import convert, narrowed
 from snn_rl.environments import make_env
-from snn_rl.evaluate import add_score, describe, evaluate
+from snn_rl.evaluate import add_score, describe, evaluate, protocol
 from snn_rl.keeper import Keeper
 from snn_rl.provenance import command, versions
 from snn_rl.prune import prune_stage, selector, with_penalty
@@ -135,7 +135,7 @@ def score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False) 
     assert agent.path is not None
     changed = False
     for zeroed in (False, True) if ablate and agent.network.carry else (False,):
-        name = "greedy, membrane zeroed" if zeroed else "greedy"
+        name = protocol(0, 0, zeroed)
         if name in agent.scores:
             continue
         result = evaluate(agent, recipe, zeroed=zeroed, progress=True)
@@ -144,3 +144,7 @@ def score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False) 
         changed = True
     if changed:
         agents.save_scores(agent)
+    if ablate and agent.network.carry:
+        carried, zeroed = (agent.scores[protocol(0, 0, zero)]["return"]["ci95"] for zero in (False, True))
+        if zeroed[0] > carried[1]:
+            print("it plays better with its membranes zeroed: evaluate --no-carry plays it so, train --no-carry trains it so")

@@ -105,7 +105,12 @@ def _judge(error: BaseException) -> tuple[int, str]:
         return 1, _explain(error)
     if isinstance(error, MemoryError):
         return 1, "not enough memory; close other programs or use a smaller buffer_size in the recipe"
-    return 70, f"unexpected {type(error).__name__}: {error}; run again with --debug and report the traceback"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{last.filename}, line {last.lineno}"
+    return (
+        70,
+        f"unexpected {type(error).__name__}: {error} ({where}); run again with --debug to see the traceback, and report it",
+    )
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:

@@ -256,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--frames", type=frame_count, help="frames that the new agent sees, at most the ANN's (default: as many)"
     )
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     check_new(args.out)

@@ -93,15 +93,12 @@ class SpikingDQN(DQN):
             raise UserError(f"advantage_alpha must be at least 0 and below 1, got {advantage_alpha}")
         if {"T", "carry"} & (policy_kwargs or {}).keys():
             raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
-        replay_buffer_class = replay_buffer_class or SequenceReplayBuffer
-        if not issubclass(replay_buffer_class, SequenceReplayBuffer):
-            raise UserError(f"{replay_buffer_class.__name__} holds no sequences: leave replay_buffer_class out")
         super().__init__(
             policy,
             env,
             buffer_size=buffer_size,
             policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry},
-            replay_buffer_class=replay_buffer_class,
+            replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
             _init_setup_model=False,
             **kwargs,
         )
@@ -117,6 +114,12 @@ class SpikingDQN(DQN):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        buffer_class = self.replay_buffer_class or SequenceReplayBuffer
+        if not issubclass(buffer_class, SequenceReplayBuffer):  # that of a stock DQN, where load() comes here
+            raise UserError(
+                f"{buffer_class.__name__} holds no sequences: leave replay_buffer_class out; a stock DQN is not loaded but "
+                "converted: python -m snn_rl.convert --ann model.zip, then to_sb3() where it shall learn on"
+            )
         n_steps, self.n_steps = self.n_steps, 1  # the parent would look for its own n-step buffer
         kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
         stacked = None if self.env is None else unwrap_vec_wrapper(self.env, VecFrameStack)

@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
     parser.add_argument("--out", type=Path, help="make the agent a folder here, with this score: for reports")
     parser.add_argument("--video", type=Path, help="record the first episode here, as .mp4")
-    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     agent = agents.load(args.agent, args.env, args.extractor)

@@ -162,7 +162,7 @@ class Keeper:
         if self._log and done * LINES // self.total > self.done * LINES // self.total:
             left = max(self.total - done, 0) * (time.monotonic() - self._begun) / max(done - self._first, 1)
             words = "".join(f", {name} {value:.3g}" for name, value in shown.items())
-            self._bar.write(f"{self.description}: {done:,} of {self.total:,}{words}, about {left / 60:.0f} minutes left")
+            self._bar.write(f"{self.description}: {done:,} of {self.total:,}{words}, about {left / 60:.0f} min left")
         self._bar.update(done - self.done)
         self.done = done
         if shown:

@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("agent", help="spiking agent that carries its membranes: folder or shipped name")
     parser.add_argument("--out", type=Path, required=True, help="folder for memory.png and memory.json")
     parser.add_argument("--episodes", type=int, help="episodes to play (default 60; of image observations 3)")
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     agent = agents.load(args.agent)

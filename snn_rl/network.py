@@ -85,7 +85,7 @@ class QNetwork(nn.Module):
                     shapes.append(tuple(x.shape[1:]))
         except RuntimeError as error:
             first = "x".join(map(str, observation_shape))
-            raise ValueError(f"the network does not fit observations of shape {first}: {error}") from error
+            raise ValueError(f"the network does not fit observations of shape {first}") from error
         if len(shapes[-1]) != 1:
             raise ValueError(f"the network's output has shape {shapes[-1]}, expected one Q-value per action")
         return shapes[:-1]
@@ -112,8 +112,10 @@ class QNetwork(nn.Module):
             Q-values ``(batch, actions)`` and the membranes after the decision.
 
         Raises:
-            UserError: if the state or the starts are for another number of environments, or the state is of another network.
+            UserError: if the state or the starts are for another number of environments, the state is of another network, or
+                an observation is not finite.
         """
+        check_observed(observation)
         if state is not None and len(state) != len(self.lifs) + len(self.recurrent):
             raise UserError(
                 f"the state has {len(state)} tensors where this network's has {len(self.lifs) + len(self.recurrent)}; "
@@ -192,6 +194,12 @@ def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextMa
     """
     native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))
     return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, native and wanted, False))
+
+
+def check_observed(observations: Tensor) -> None:
+    """Raises UserError where an observation holds NaN or infinity: membranes would keep it for ever."""
+    if observations.is_floating_point() and not bool(th.isfinite(observations).all()):
+        raise UserError("an observation holds NaN or infinity; mend the environment, or leave such observations out")
 
 
 def detach(state: State) -> State:

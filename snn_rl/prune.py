@@ -192,9 +192,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help=f"{EXTRACTOR_HELP} (of --ann and --agent)")
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: distill where there is --ann, else td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
-    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     zips = [path for path in (args.agent, args.ann or "") if path.endswith(".zip")]

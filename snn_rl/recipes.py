@@ -196,7 +196,7 @@ def spec(env_id: str) -> Any:
                 f"{registered_by[env_id]}:{env_id}"
             ) from error
         known = [*recipe_names(), *gym.registry]
-        nearest = difflib.get_close_matches(env_id, known, 1, cutoff=0.4)
+        nearest = difflib.get_close_matches(env_id, known, 1, cutoff=0.6)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"environments with a recipe: {', '.join(recipe_names())}"
         if env_id in known:  # a recipe without its environment
             hint = "it has a recipe, but no module that registers it was named"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snn_rl.environments import begin, make_env
 from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
+from snn_rl.network import QNetwork, check_observed
 from snn_rl.partial import FULL
 from snn_rl.recipes import ATARI_STARTS, Recipe
 
@@ -75,7 +75,7 @@ def play(
         epsilon: probability of a random action.
 
     Raises:
-        UserError: if an observation does not fit the network, or a Q-value is not finite.
+        UserError: if an observation does not fit the network or is not finite, or a Q-value is not.
     """
     if not 0 <= epsilon <= 1:
         raise UserError(f"--epsilon must lie in [0, 1], got {epsilon}")
@@ -93,11 +93,11 @@ def play(
     begins = np.ones(len(rows), dtype=np.bool_)
     while rows:
         batch = np.stack(observation)
+        seen = th.as_tensor(batch, device=device)
+        check_observed(seen)
         layers: list[Tensor] = []
         with th.no_grad():
-            q, state = network.unroll(
-                th.as_tensor(batch, device=device)[None], state, th.as_tensor(begins, device=device)[None], layers
-            )
+            q, state = network.unroll(seen[None], state, th.as_tensor(begins, device=device)[None], layers)
         q = q[0].cpu()
         if not bool(th.isfinite(q).all()):
             raise UserError("the agent's Q-values are not finite; its weights are damaged, so load or train it anew")

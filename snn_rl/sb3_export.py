@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.type_aliases import GymEnv
 
-from snn_rl.agents import Agent
+from snn_rl.agents import Agent, load
 from snn_rl.dqn import SpikingDQN
 from snn_rl.errors import UserError
 
@@ -21,11 +22,11 @@ def _mismatch(agent: Agent, shape: tuple[int, ...] | None) -> str:
     )
 
 
-def to_sb3(agent: Agent, env: GymEnv | str, **kwargs: Any) -> SpikingDQN:
+def to_sb3(agent: Agent | str | Path, env: GymEnv | str, **kwargs: Any) -> SpikingDQN:
     """A learner with the agent's layers, weights, thresholds and decays.
 
     Args:
-        agent: spiking, or an ANN.
+        agent: spiking, or an ANN; or the folder or the name that :func:`~snn_rl.agents.load` takes.
         env: what it plays; images with as many stacked frames as the agent sees.
         kwargs: SpikingDQN's, but for ``T`` and ``carry``, which are the agent's. ``warm_up_eps`` and
             ``exploration_initial_eps`` are 0.05 where they are not given; ``policy_kwargs`` are needed for a feature extractor
@@ -34,6 +35,9 @@ def to_sb3(agent: Agent, env: GymEnv | str, **kwargs: Any) -> SpikingDQN:
     Raises:
         UserError: if the environment's observations or actions are not the agent's, or its layers not what the policy builds.
     """
+    agent = agent if isinstance(agent, Agent) else load(agent)
+    if {"T", "carry"} & kwargs.keys():
+        raise UserError(f"T and carry are those of {agent.label}; leave them out, or prune the agent to another T first")
     network, made = agent.network, maybe_make_env(env, verbose=0)
     assert made is not None
     if len(made.observation_space.shape or ()) != len(agent.observation_shape):  # no policy of the agent's kind can be built

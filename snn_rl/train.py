@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--env", type=environment, required=True, help=ENV_HELP)
     alone = "0: the ANN alone, by reward; with --objective distill one that learns from an ANN that sees more"
-    parser.add_argument("--T", type=int, default=1, help=f"timesteps per decision to end with; {alone}")
+    parser.add_argument("--T", type=int, default=1, help=f"timesteps per decision to end with (default 1); {alone}")
     parser.add_argument(
         "--ann",
         help="shipped, scratch, none (random weights, for --objective td), or the path of an agent or SB3 zip (default: "
@@ -121,10 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: the recipe's; with --T 0 td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--device", type=device, default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--device", type=device, default="auto", help="cpu, cuda or auto (default auto)")
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument(
         "--frames",

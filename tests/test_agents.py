@@ -231,6 +231,13 @@ def test_a_folder_that_is_no_agent_is_told(tmp_path: Path) -> None:
         agents.load(tmp_path)
 
 
+def test_a_run_or_an_environment_is_told_the_agents_in_it(folder: Path) -> None:
+    with pytest.raises(UserError, match=f"those in it are '{folder}'"):
+        agents.load(folder.parent)
+    with pytest.raises(UserError, match="is an environment; its shipped agents are CartPole-v1/ann, CartPole-v1/converted-T5"):
+        agents.load("CartPole-v1")
+
+
 def test_a_zip_needs_its_environment(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file"):
         agents.load(tmp_path / "model.zip")
@@ -304,3 +311,7 @@ def test_an_agent_takes_one_observation_too_and_refuses_what_does_not_fit() -> N
         agent.predict(th.randn(3, 1, 8, 9).numpy())
     with pytest.raises(UserError, match="state is for 3 environments but 1"):
         agent.predict(batch[:1], state)
+    for value in (float("nan"), float("inf")):  # a membrane would never forget it
+        batch[1, 0, 2, 3] = value
+        with pytest.raises(UserError, match="holds NaN or infinity"):
+            agent.predict(batch)

@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch as th
 from stable_baselines3 import DQN, PPO
 
+import snn_rl
 from snn_rl import SpikingDQN, console
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -44,12 +46,16 @@ def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("stage", ["train", "convert", "prune", "evaluate", "report", "memory"])
+@pytest.mark.parametrize("stage", ["train", "convert", "prune", "evaluate", "report", "memory", "demo"])
 def test_help_has_an_example(stage: str) -> None:
     done = call(f"snn_rl.{stage}", "--help")
     assert done.returncode == 0
     assert f"python -m snn_rl.{stage}" in done.stdout
     assert call("snn_rl", stage, "--help").stdout == done.stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert call("snn_rl", "--version").stdout.strip() == f"snn_rl {snn_rl.__version__}" == f"snn_rl {version('snn_rl')}"
 
 
 def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
@@ -176,3 +182,13 @@ def test_a_device_that_is_not_there_is_an_error() -> None:
 
 def test_an_unknown_stage_is_one_sentence() -> None:
     complains("snn_rl", "trian", about="unknown stage 'trian'")
+
+
+def test_what_nobody_expected_is_said_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(_: object) -> int:
+        raise RuntimeError("motor stalled")
+
+    with pytest.raises(SystemExit) as ended:
+        console.run(main, [])
+    assert ended.value.code == 70
+    assert f"unexpected RuntimeError: motor stalled ({__file__}, line " in capsys.readouterr().err

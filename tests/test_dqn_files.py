@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Recall, counts, dqn, same
+from stable_baselines3 import DQN
 
 from snn_rl import SpikingDQN
 from snn_rl.errors import UserError
@@ -75,6 +76,12 @@ def test_recurrent_layers_with_decays_of_their_own_learn_and_are_saved(tmp_path:
     assert state_a is not None
     assert len(state_a) == 4  # two membranes, then the last spikes of the two layers
     assert all(same(x, y) for x, y in zip(state_a, state_b, strict=True))
+
+
+def test_a_stock_dqn_is_not_loaded_but_converted(tmp_path: Path) -> None:
+    DQN("MlpPolicy", "CartPole-v1", buffer_size=10, device="cpu").save(tmp_path / "stock.zip")
+    with pytest.raises(UserError, match=r"a stock DQN is not loaded but converted: python -m snn_rl\.convert"):
+        SpikingDQN.load(tmp_path / "stock.zip")
 
 
 def test_without_carry_is_saved_too(tmp_path: Path) -> None:

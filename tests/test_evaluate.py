@@ -1,8 +1,11 @@
 """Evaluations of real CartPole agents: what they hold, and how they are kept."""
 
+from pathlib import Path
+
 import pytest
 
 from snn_rl.agents import Agent
+from snn_rl.chain import score
 from snn_rl.convert import convert
 from snn_rl.evaluate import add_score, describe, evaluate, protocol
 from snn_rl.recipes import Recipe
@@ -52,6 +55,17 @@ def test_zeroed_membranes_are_zeroed_and_only_for_that_evaluation(ann: Agent, re
     assert (carried["carry"], zeroed["carry"]) == (True, False)
     assert sum(zeroed["spike_rate"].values()) < 0.1 * sum(carried["spike_rate"].values())
     assert again == carried
+
+
+@pytest.mark.parametrize(("zeroed", "said"), [([3.0, 4.0], True), ([1.5, 4.0], False)])
+def test_it_is_said_where_an_agent_plays_better_without_its_memory(
+    ann: Agent, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], zeroed: list[float], said: bool
+) -> None:
+    spiking = convert(ann, recipe, 1)
+    spiking.path = tmp_path
+    spiking.scores = {"greedy": {"return": {"ci95": [1.0, 2.0]}}, "greedy, membrane zeroed": {"return": {"ci95": zeroed}}}
+    score(spiking, recipe, 0, ablate=True)
+    assert ("better with its membranes zeroed" in capsys.readouterr().out) == said
 
 
 def test_scores_replace_those_of_the_same_protocol(ann: Agent, recipe: Recipe) -> None:

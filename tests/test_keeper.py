@@ -71,7 +71,7 @@ def test_where_there_is_no_terminal_lines_tell_of_progress(tmp_path: Path, capsy
             keeper.update(done, loss=0.25)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == keeper_module.LINES
-    assert lines[0] == "test: 5 of 100, loss 0.25, about 0 minutes left"
+    assert lines[0] == "test: 5 of 100, loss 0.25, about 0 min left"
 
 
 def test_a_curve_holds_only_numbers(tmp_path: Path) -> None:

@@ -115,6 +115,24 @@ def test_weights_that_are_not_finite_are_an_error(network: QNetwork) -> None:
         list(play(network, [make_env(CARTPOLE)], starts(CARTPOLE, 1, 0)))
 
 
+class Broken(Count):
+    """A sensor fails at the third step."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return np.where(self.clock == 3, np.nan, observation).astype(np.float32), *rest
+
+
+def test_an_observation_that_is_not_finite_is_an_error() -> None:
+    small = QNetwork(mlp_spec(2, 4, 2), T=1)
+    with pytest.raises(UserError, match="an observation holds NaN or infinity"):
+        list(play(small, [Broken(5)], [Start(0, None)]))
+    steps = stream(small, DummyVecEnv([lambda: Broken(5)]), 0.0, np.random.default_rng(0))
+    assert len(list(islice(steps, 3))) == 3
+    with pytest.raises(UserError, match="an observation holds NaN or infinity"):
+        next(steps)
+
+
 # The endless stream
 
 

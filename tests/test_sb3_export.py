@@ -45,7 +45,7 @@ def test_it_plays_the_same_and_its_zip_is_the_agent(name: str, tmp_path: Path) -
 
 def test_it_goes_on_learning_from_there() -> None:
     agent = load_agent("CartPoleNoVel-v1/T1")
-    model = to_sb3(agent, "snn_rl.partial:CartPoleNoVel-v1", learning_starts=50, seed=0)
+    model = to_sb3("CartPoleNoVel-v1/T1", "snn_rl.partial:CartPoleNoVel-v1", learning_starts=50, seed=0)
     model.learn(120)
     after, before = model.policy.q_net.network.state_dict(), agent.network.state_dict()
     assert not all(th.equal(after[key], before[key]) for key in before)
@@ -60,6 +60,8 @@ def test_another_environment_or_other_layers_are_an_error() -> None:
         to_sb3(agent, "CartPole-v1")
     with pytest.raises(UserError, match="as many stacked frames as the agent sees"):
         to_sb3(agent, make_vec_env(load_recipe(PONG), 1, seed=0, frames=2), buffer_size=1_000)
+    with pytest.raises(UserError, match="T and carry are those of CartPole-v1/T2"):
+        to_sb3("CartPole-v1/T2", "CartPole-v1", T=1)
     scaled = Agent("CartPole-v1", "T1", QNetwork(mlp_spec(4, 8, 2), 1, input_scale=0.5), (4,))
     with pytest.raises(UserError, match="are not those that the policy builds"):
         to_sb3(scaled, gym.make("CartPole-v1"))
