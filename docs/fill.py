@@ -20,6 +20,25 @@ HERE = Path(__file__).parent
 README, MEMORY, CLAIMS = HERE.parent / "README.md", HERE / "memory.md", HERE / "claims.md"
 GAME = "PongNoFrameskip-v4"  # of docs/claims.md
 BEGIN, END = "<!-- {}: made by `make results`, do not edit -->", "<!-- end of {} -->"
+HEADLINE = (  # environment, agent, protocol, and the words for them
+    (GAME, "ann", "greedy", "Pong, ANN", "4 frames"),
+    (GAME, "ann-frames1-distill", "greedy", "Pong, ANN", "1 frame"),
+    (GAME, "T1-frames1", "greedy", "Pong, spiking, T=1", "1 frame"),
+    (
+        "PongFlickerNoFrameskip-v4",
+        "T1",
+        "greedy",
+        "Pong that flickers, spiking, T=1",
+        "1 frame, hidden with probability 0.5",
+    ),
+    (
+        "PongFlickerNoFrameskip-v4",
+        "T1",
+        "greedy, membrane zeroed",
+        "the same without its memory",
+        "1 frame, hidden with probability 0.5",
+    ),
+)
 REWARD = ("agent", "T", "mean return", "IQM [95 %]", "min .. max", "minus ANN")
 COST = ("spikes", "uJ", "all", "synapses", "layer 1 x T")
 
@@ -72,6 +91,20 @@ def table(rows: list[dict[str, Any]]) -> str:
         carried = row["protocol"] == "greedy"
         lines.append(line(row, [means.get((row["agent"], protocol), "-") if carried else "-" for protocol in noisy]))
     return markdown([*REWARD, *noisy, *COST], lines, 2)
+
+
+def headline(rows: list[dict[str, Any]]) -> str:
+    """What the README begins with."""
+    found = {(row["env"], row["agent"], row["protocol"]): row for row in rows}
+    lines = []
+    for game, agent, protocol, player, seen in HEADLINE:
+        row = found[game, agent, protocol]
+        reward, energy = row["return"], row["energy"]
+        robust = f"{reward['iqm']:.2f} [{reward['ci95'][0]:.2f}, {reward['ci95'][1]:.2f}]"
+        costs = [energy.get("snn_uj" if row["T"] else "ann_uj"), None if row["T"] else energy["ann_effective_uj"]]
+        cells = [f"{reward['mean']:.2f}", robust, str(row["training_seeds"]), *(cell(cost, ".3g") for cost in costs)]
+        lines.append([player, seen, *cells])
+    return markdown(["", "sees", "mean return", "IQM [95 %]", "trainings", "uJ per decision", "zeros skipped"], lines, 2)
 
 
 def spike_rates(rows: list[dict[str, Any]]) -> str:
@@ -212,9 +245,10 @@ def fill(path: Path, name: str, parts: list[str]) -> None:
 
 def main() -> None:
     """Tasks that hide something go to docs/memory.md, all others to the README; Pong with one frame to both."""
-    readme, memory = [], []
+    readme, memory, every = [], [], []
     for path in sorted((HERE / "results").glob("*/summary.json")):
         rows = json.loads(path.read_text())
+        every += rows
         control = path.with_name("recurrent_ppo.json")
         if load_recipe(rows[0]["env"]).teacher:
             memory.append(section(([lstm(control)] if control.exists() else []) + rows))
@@ -223,6 +257,7 @@ def main() -> None:
         fewer = [row for row in rows if row["frames"] < max(one["frames"] for one in rows) or not row["T"]]
         if any(row["T"] for row in fewer):
             memory.append(section(fewer))
+    fill(README, "headline", [headline(every)])
     fill(README, "results", readme)
     fill(MEMORY, "results", memory)
     records = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*/memory.json"))]
