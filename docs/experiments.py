@@ -1,5 +1,5 @@
-"""Experiments: one key of a recipe's [prune] or [td] table, or some keys of another table, take several values; all else
-stays the same.
+"""Experiments: one key of a recipe's [prune] or [td] table takes several values, or some keys do together; all else stays as
+it is.
 
     python docs/experiments.py burn-in
 
@@ -37,9 +37,10 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is varied. ``key``: of [prune] or [td]; or a table, of which each value then holds some keys. ``steps``: gradient
-    steps of one training, shared evenly by its stages from ``start`` down to T; a tuple has those at T = 1, 2, 3, ..., as in a
-    recipe (where there is one stage only, it has them all); None for the recipe's, of ``td`` for the recipe's timesteps."""
+    """What is varied. ``key``: of [prune] or [td]; or a name for what values are that set several keys (of [convert] too).
+    ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; a tuple has those at T = 1,
+    2, 3, ..., as in a recipe (where there is one stage only, it has them all); None for the recipe's, of ``td`` for the
+    recipe's timesteps."""
 
     env: str
     key: str
@@ -51,14 +52,17 @@ class Experiment:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
+SPREAD = (0.05, 0.98)  # a decay per neuron, as in the recipe; 0.5: one per layer
+NEURONS: tuple[Any, ...] = (
+    {"decay": 0.5, "recurrent": False, "neuron_rate": 1.0},
+    {"decay": SPREAD, "recurrent": False, "neuron_rate": 1.0},
+    {"decay": 0.5, "recurrent": True, "neuron_rate": 1.0},
+    {"decay": SPREAD, "recurrent": True, "neuron_rate": 1.0},
+    {"decay": SPREAD, "recurrent": True, "neuron_rate": 10.0},  # the recipe
+)
 EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
-    "neurons": Experiment(
-        "CartPoleNoVel-v1",
-        "convert",
-        tuple({"decay": decay, "recurrent": hears} for hears in (False, True) for decay in (0.5, (0.05, 0.98))),
-        None,
-    ),
+    "neurons": Experiment("CartPoleNoVel-v1", "neurons", NEURONS, None),
     "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), (8_000, 2_500, 2_500, 2_500, 5_000), frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
     "advantage": Experiment("CartPoleNoVel-v1", "advantage_alpha", (0.9, 0.0), None, objective="td"),
@@ -110,14 +114,19 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     return {**score, "training_seed": seed, "shipped": True, "episodes": episodes}
 
 
+def changes(experiment: Experiment, value: Any) -> dict[str, Any]:
+    """The keys of a recipe that a value sets."""
+    return value if isinstance(value, dict) else {experiment.key: value}
+
+
 def variant(experiment: Experiment, value: Any) -> tuple[Recipe, bool]:
-    """The recipe with another value of the key that is varied, and whether that is the recipe's own."""
-    recipe = base(experiment)
-    table = "td" if experiment.objective == "td" and hasattr(recipe.td, experiment.key) else "prune"
-    table, keys = (experiment.key, value) if isinstance(value, dict) else (table, {experiment.key: value})
-    varied = dataclasses.replace(getattr(recipe, table), **keys)
-    own = varied == getattr(recipe, table)
-    recipe = dataclasses.replace(recipe, **{table: varied})
+    """The recipe with another value of what is varied, and whether that is the recipe's own."""
+    before = recipe = base(experiment)
+    for key, one in changes(experiment, value).items():
+        tables = ("td", "prune", "convert") if experiment.objective == "td" else ("prune", "convert")
+        table = next(table for table in tables if hasattr(getattr(recipe, table), key))
+        recipe = dataclasses.replace(recipe, **{table: dataclasses.replace(getattr(recipe, table), **{key: one})})
+    own = recipe == before
     changed, stages = recipe.prune, recipe.prune.stages(experiment.T)
     if isinstance(experiment.steps, int):
         changed = dataclasses.replace(changed, gradient_steps=(experiment.steps // len(stages),))
@@ -137,7 +146,7 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         return {experiment.key: value, **known}
     steps = sum(experiment.steps) if isinstance(experiment.steps, tuple) else experiment.steps or "recipe"
     setting = f"{recipe.id}-frames{recipe.frames}-T{experiment.T}-{experiment.objective}-{steps}"
-    varied = "-".join(f"{key}-{one}" for key, one in (value if isinstance(value, dict) else {experiment.key: value}).items())
+    varied = "-".join(f"{key}-{one}" for key, one in changes(experiment, value).items())
     folder = Path("runs") / "experiments" / setting / (f"seed{seed}" if own else f"{varied}-seed{seed}")
     record, stages = folder / "result.json", recipe.prune.stages(experiment.T)
     if record.is_file():
