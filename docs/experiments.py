@@ -38,9 +38,9 @@ RESULTS = Path(__file__).parent / "results"
 @dataclass(frozen=True)
 class Experiment:
     """What is varied. ``key``: of [prune] or [td]; or a name for what values are that set several keys (of [convert] too).
-    ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; a tuple has those at T = 1,
-    2, 3, ..., as in a recipe (where there is one stage only, it has them all); None for the recipe's, of ``td`` for the
-    recipe's timesteps."""
+    ``steps``: gradient steps of one training, shared evenly by its stages from ``start`` down to T; a tuple has those at
+    T = 1, 2, 3, ..., as in a recipe (where there is one stage only, it has them all); None for the recipe's, of ``td`` for
+    the recipe's timesteps."""
 
     env: str
     key: str
