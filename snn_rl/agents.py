@@ -292,7 +292,7 @@ def _not_found(where: str, path: Path) -> str:
         inside = ", ".join(f"'{card.parent}'" for card in sorted(path.glob(f"*/{CARD}")))
         return f"'{where}' is not an agent: it has no {CARD}" + (f"; those in it are {inside}" if inside else "")
     names = shipped()
-    if of_env := [name for name in names if name.startswith(f"{where}/")]:
+    if of_env := [name for name in names if name.startswith(f"{where.rstrip('/')}/")]:
         return f"'{where}' is an environment; its shipped agents are {', '.join(of_env)}"
     nearest: Iterable[str] = difflib.get_close_matches(where, names, 1, cutoff=0.3)
     hint = next((f"; did you mean the shipped agent '{name}'?" for name in nearest), "")

@@ -142,9 +142,11 @@ def score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False) 
         add_score(agent, result, seed, zeroed)
         print(("membrane zeroed: " if zeroed else "") + describe(result))
         changed = True
-    if changed:
-        agents.save_scores(agent)
-    if ablate and agent.network.carry:
+    if not changed:
+        return
+    agents.save_scores(agent)
+    if ablate and agent.network.carry and "conversion" not in agent.made:  # what is trained shall use its memory
         carried, zeroed = (agent.scores[protocol(0, 0, zero)]["return"]["ci95"] for zero in (False, True))
         if zeroed[0] > carried[1]:
-            print("it plays better with its membranes zeroed: evaluate --no-carry plays it so, train --no-carry trains it so")
+            words = "plays better with its membranes zeroed, as evaluate --no-carry does; train --no-carry trains it so"
+            print(f"{agent.label} {words}")

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from snn_rl.energy import fan_out_shares
 from snn_rl.keeper import Keeper
-from snn_rl.network import QNetwork, detach, mixed_precision
+from snn_rl.network import QNetwork, mixed_precision
 from snn_rl.recipes import PruneRecipe
 from snn_rl.replay import SequenceReplayBuffer
 from snn_rl.rollout import Step, action_count, stream
@@ -157,11 +157,7 @@ class Distiller:
             group["lr"] = rate * factor
         before, after = slice(self.burn_in), slice(self.burn_in, None)
         with mixed_precision(self.device, self.bfloat16):
-            state = None
-            if self.burn_in:
-                with th.no_grad():
-                    _, state = self.student.unroll(batch.observations[before], None, batch.starts[before])
-                state = detach(state)
+            state = self.student.burn_in(batch.observations[before], batch.starts[before]) if self.burn_in else None
             spikes: list[Tensor] = []
             q, _ = self.student.unroll(batch.observations[after], state, batch.starts[after], spikes)
         acted = batch.acted[after]  # the slot after a time limit's cut was never labelled

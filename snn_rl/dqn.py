@@ -117,8 +117,9 @@ class SpikingDQN(DQN):
         buffer_class = self.replay_buffer_class or SequenceReplayBuffer
         if not issubclass(buffer_class, SequenceReplayBuffer):  # that of a stock DQN, where load() comes here
             raise UserError(
-                f"{buffer_class.__name__} holds no sequences: leave replay_buffer_class out; a stock DQN is not loaded but "
-                "converted: python -m snn_rl.convert --ann model.zip, then to_sb3() where it shall learn on"
+                f"{buffer_class.__name__} holds no sequences: leave replay_buffer_class out; what a stock DQN saved is an "
+                "agent: to_sb3(load_agent('model.zip', ID), env), or, if it is an ANN, first python -m snn_rl.convert "
+                "--ann model.zip --env ID --out DIR"
             )
         n_steps, self.n_steps = self.n_steps, 1  # the parent would look for its own n-step buffer
         kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
@@ -148,7 +149,7 @@ class SpikingDQN(DQN):
         """As Stable-Baselines3's.
 
         Raises:
-            UserError: for T or carry, which belong to the saved network.
+            UserError: for T or carry, which belong to the saved network, and for the zip of a stock DQN.
         """
         if {"T", "carry"} & kwargs.keys():
             raise UserError(

@@ -174,7 +174,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
-    parser.add_argument("--episodes", type=int, help="default: the recipe's (greedy Atari: all 30 starts); noisy: 100")
+    parser.add_argument(
+        "--episodes", type=int, help="default: the recipe's (greedy Atari with nothing hidden: all 30 starts); noisy: 100"
+    )
     parser.add_argument("--epsilon", type=float, default=0.0, help="probability of a random action")
     parser.add_argument("--sticky", type=float, default=0.0, help="probability that an action is repeated")
     parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")

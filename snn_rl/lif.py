@@ -40,9 +40,9 @@ class _Step(th.autograd.Function):
         through_z, through_v = grad_outputs
         g = u.abs().neg_().add_(1).clamp_(min=0).mul_(through_z).mul_(ctx.slope / v_th)  # of the charged membrane, through z
         z = th.gt(u, 0, out=th.empty_like(u))
-        of_v_th = z.mul_(through_v).add_(g).addcmul_(g, u).neg_().sum_to_size(v_th.shape)  # charged / v_th = u + 1
+        of_v_th = -z.mul_(through_v).add_(g).addcmul_(g, u).sum_to_size(v_th.shape)  # charged / v_th = u + 1; not z itself
         g.add_(through_v)
-        return g, g * decay, of_v_th, (g * v).sum_to_size(decay.shape), None
+        return g, g * decay, of_v_th, th.mul(g, v, out=z).sum_to_size(decay.shape), None
 
 
 class _Clamp(th.autograd.Function):
@@ -95,8 +95,8 @@ class LIF(nn.Module):
     Both are ``nn.Parameter`` because Stable-Baselines3 copies parameters, not buffers, to the target network.
     ``v_th`` is positive by construction (its logarithm is what is trained); ``decay`` lies in [0.001, 1].
 
-    The threshold is one scalar: a threshold per neuron adds nothing, since the weights before and behind a neuron can
-    scale its membrane as well (tested). The decay is one scalar as in the paper, or one per channel: neurons that forget at
+    The threshold is one scalar: a threshold per neuron can express nothing more, since the weights before and behind a
+    neuron can scale its membrane as well. The decay is one scalar as in the paper, or one per channel: neurons that forget at
     different speeds together tell how their input changes (heterogeneous time constants, Perez-Nieves et al. 2021).
 
     Args:

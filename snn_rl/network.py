@@ -178,6 +178,13 @@ class QNetwork(nn.Module):
             q = self.synapses[-1](x.float().mean(1).flatten(0, 1)).unflatten(0, (S, batch))
         return q, (*new_state, *last_spikes)
 
+    def burn_in(self, observations: Tensor, episode_starts: Tensor) -> State:
+        """Membranes after decisions from rest that are not learnt from; see :meth:`unroll`. Without a gradient."""
+        with th.no_grad():
+            _, state = self.unroll(observations, None, episode_starts)
+        th.clear_autocast_cache()  # older PyTorch (#165068) keeps weights there as they were cast: without a gradient
+        return state
+
 
 def _apply(synapse: nn.Module, x: Tensor) -> Tensor:
     """Runs a synapse on ``(S, T, batch, ...)``."""
@@ -187,18 +194,14 @@ def _apply(synapse: nn.Module, x: Tensor) -> Tensor:
 
 
 def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextManager[None]:
-    """bfloat16 products where the processor has them (twice to four times the speed) and they are wanted.
-
-    Without autocast's cache: older PyTorch kept in it what was cast without a gradient (in burn-in), and the weights then got
-    none where they are learnt. Each is used once per unroll, so nothing is lost.
-    """
+    """bfloat16 products where the processor has them (twice to four times the speed) and they are wanted."""
     native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))
-    return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, native and wanted, False))
+    return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, enabled=native and wanted))
 
 
 def check_observed(observations: Tensor) -> None:
     """Raises UserError where an observation holds NaN or infinity: membranes would keep it for ever."""
-    if observations.is_floating_point() and not bool(th.isfinite(observations).all()):
+    if observations.is_floating_point() and not bool(th.isfinite(observations.float()).all()):
         raise UserError("an observation holds NaN or infinity; mend the environment, or leave such observations out")
 
 

@@ -195,6 +195,8 @@ class SequenceReplayBuffer(ReplayBuffer):
                 "the first observation of an episode is a stack whose older frames are not zero; build the environment "
                 "with zero padding (as VecFrameStack does) or pass replay_buffer_kwargs={'frame_stack': 1}"
             )
+        if self.frames.dtype.kind == "f" and not np.isfinite(stack[-1].astype(np.float32)).all():
+            raise UserError("an observation holds NaN or infinity, and what learns from it is lost; mend the environment")
         slot = int(self.head[e] % self.buffer_size)
         self.frames[e, slot] = stack[-1]
         self.age[e, slot] = self.next_age[e]

@@ -107,6 +107,7 @@ def decay_shape(group: Spec, neurons: dict[str, Any]) -> tuple[int, ...]:
 
 
 def build(layer: dict[str, Any]) -> nn.Module:
+    """The module that a layer of a spec describes; not for neurons."""
     kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in layer.items() if key != "type"}
     try:
         return _TYPES[layer["type"]](**kwargs)

@@ -7,7 +7,7 @@ import torch as th
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn_rl.network import QNetwork, State, detach
+from snn_rl.network import QNetwork
 from snn_rl.replay import Sequences, n_step_returns
 
 
@@ -71,11 +71,8 @@ def _q_carried(
 ) -> tuple[Tensor, Tensor]:
     """Q of the slots behind the burn-in by the online network, and of all slots by the target network."""
     observations, starts = batch.observations, batch.starts
-    state: State | None = None
     with th.no_grad():
         q_target, _ = target.unroll(observations, None, starts)
-        if burn_in:
-            _, state = online.unroll(observations[:burn_in], None, starts[:burn_in])
-            state = detach(state)
+    state = online.burn_in(observations[:burn_in], starts[:burn_in]) if burn_in else None
     q, _ = online.unroll(observations[burn_in:], state, starts[burn_in:], record)
     return q, q_target

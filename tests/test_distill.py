@@ -47,6 +47,10 @@ def test_an_update_learns_what_a_loop_of_single_decisions_says_behind_the_burn_i
         for observation, start in zip(batch.observations, starts, strict=True):
             q, state = student(observation, state, start)
             expected.append(q)
+    at_rest = student.unroll(batch.observations[1:], None, starts[1:])[0][2:, 0]  # where an episode starts in the burn-in
+    never = student.unroll(batch.observations)[0][3:, 0]
+    assert th.allclose(th.stack(expected[3:])[:, 0], at_rest, atol=1e-5)
+    assert not th.allclose(never, at_rest, atol=1e-2)
     learnt: list[th.Tensor] = []
     monkeypatch.setattr(distill, "distillation_loss", lambda q, *_: (learnt.append(q), q.square().sum())[1])
     monkeypatch.setattr(learner.buffer, "sample_sequences", lambda *_: batch)

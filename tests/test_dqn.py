@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
-from conftest import counts, dqn, same
+from conftest import Count, counts, dqn, same
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -116,6 +116,18 @@ def test_a_second_learn_goes_on_with_the_membranes_or_starts_anew(monkeypatch: p
 
 
 # 4, 5: target network, optimiser
+
+
+def test_an_observation_at_a_time_limit_that_is_not_finite_is_an_error() -> None:
+    """It is bootstrapped from, though no decision is made there."""
+
+    class Broken(Count):
+        def step(self, action: int) -> Any:
+            observation, *rest = super().step(action)
+            return (np.full(2, np.nan, np.float32) if self.clock == self.length else observation), *rest
+
+    with pytest.raises(UserError, match="holds NaN or infinity"):
+        dqn(Broken(7, cut=True)).learn(20)
 
 
 def test_a_replay_buffer_that_is_loaded_does_not_lead_to_what_is_played_next(tmp_path: Path) -> None:
