@@ -30,7 +30,7 @@ from snn_rl.errors import UserError
 from snn_rl.evaluate import describe, evaluate
 from snn_rl.files import write_json
 from snn_rl.prune import prune_stage
-from snn_rl.recipes import Recipe
+from snn_rl.recipes import Recipe, listed
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -165,6 +165,7 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
             agent.name = name
             agents.save(agent, folder / name, half=recipe.half)
         agent = agents.load(folder / name)
+        agents.check_recipe(agent, listed(recipe.convert))
         made = {"converted": evaluate(agent, recipe)["return"]}
     seconds, chosen = 0.0, {}
     for T in stages:
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     experiment = EXPERIMENTS[args.name]
     out = RESULTS / experiment.env / f"{args.name}.json"
     setting = json.loads(json.dumps(dataclasses.asdict(experiment)))
-    recipe = base(experiment).stage(experiment.objective)
+    recipe = {**listed(base(experiment).convert), **base(experiment).stage(experiment.objective)}
     head = {"experiment": setting, "recipe": recipe}
     known = json.loads(out.read_text()) if out.exists() else {**head, "results": []}
     same = known["recipe"].keys() - ({"gradient_steps"} if experiment.steps else set())  # the setting has these

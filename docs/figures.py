@@ -42,7 +42,11 @@ def by_value(record: dict[str, Any]) -> Figure:
         returns = [mean_return(run) for run in runs(record, value)]
         plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3)
         plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2)
-    plot.set_xticks(range(len(measured(record))), [shown(value).replace(", ", "\n") for value in measured(record)])
+    several = any(isinstance(value, dict) for value in measured(record))
+    labels = [shown(value).replace(", ", "\n") for value in measured(record)]
+    plot.set_xticks(range(len(labels)), labels, fontsize="small" if several else None)
+    if several:
+        figure.set_figwidth(1.4 * figure.get_figwidth())
     plot.margins(x=0.15)
     return figure
 
