@@ -58,7 +58,6 @@ NEURONS: tuple[Any, ...] = (
     {"decay": SPREAD, "recurrent": False, "neuron_rate": 1.0},
     {"decay": 0.5, "recurrent": True, "neuron_rate": 1.0},
     {"decay": SPREAD, "recurrent": True, "neuron_rate": 1.0},
-    {"decay": SPREAD, "recurrent": True, "neuron_rate": 10.0},  # the recipe
 )
 EXPERIMENTS = {
     "burn-in": Experiment("CartPoleNoVel-v1", "burn_in", (0, 4, 16, 40), 5_000),
