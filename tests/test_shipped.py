@@ -18,7 +18,7 @@ PLAYED = 10  # episodes that are played again here; of games two, which take min
 
 def test_the_catalogue_holds_the_promised_agents() -> None:
     chain = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}
-    one_frame = {"ann-frames1-distill", "T5-frames1", "T1-frames1", "T1-frames1-zeroed"}
+    one_frame = {"ann-frames1-distill", "T5-frames1", "T5-frames1-zeroed", "T1-frames1", "T1-frames1-zeroed"}
     hidden = {"ann", "T1", "T1-zeroed", "T1-td", "T5", "T5-zeroed"}
     for env, names in {
         "CartPole-v1": chain,
