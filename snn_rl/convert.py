@@ -22,7 +22,7 @@ from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, frame_count, r
 from snn_rl.environments import load_recipe, make_env, make_vec_env
 from snn_rl.errors import UserError
 from snn_rl.files import check_new
-from snn_rl.network import QNetwork, detach
+from snn_rl.network import QNetwork
 from snn_rl.provenance import command, versions
 from snn_rl.recipes import Recipe, listed
 from snn_rl.rollout import stream
@@ -151,7 +151,6 @@ def compare(twin: QNetwork, ann: QNetwork, play: Play) -> dict[str, Any]:
         for observations, seen, begins in zip(*chunks, strict=True):
             spikes: list[Tensor] = []
             q, state = twin.unroll(observations, state, begins, spikes)
-            state = detach(state)
             q_ann, _ = ann.unroll(seen)
             same += int((q.argmax(-1) == q_ann.argmax(-1)).sum())
             squared += float((q - q_ann).square().mean(-1).sum())

@@ -203,8 +203,3 @@ def check_observed(observations: Tensor) -> None:
     """Raises UserError where an observation holds NaN or infinity: membranes would keep it for ever."""
     if observations.is_floating_point() and not bool(th.isfinite(observations.float()).all()):
         raise UserError("an observation holds NaN or infinity; mend the environment, or leave such observations out")
-
-
-def detach(state: State) -> State:
-    """The same membranes, cut off from the graph that made them."""
-    return tuple(v.detach() for v in state)

@@ -7,7 +7,7 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, detach, mixed_precision
+from snn_rl.network import QNetwork, mixed_precision
 from snn_rl.sb3_layers import read_layers
 from snn_rl.spec import UnconvertibleError, mark_neurons
 
@@ -161,14 +161,6 @@ def test_gradients_flow_back_through_a_carried_membrane_and_stop_at_an_episode_s
     network.unroll(observations, None, starts)[0][1].sum().backward()
     assert bool((observations.grad[0] == 0).all())
     assert bool((observations.grad[1] != 0).any())
-
-
-def test_detach_cuts_the_graph_but_keeps_the_numbers(network: QNetwork) -> None:
-    _, state = network.unroll(drive())
-    for v, cut in zip(state, detach(state), strict=True):
-        assert v.requires_grad
-        assert not cut.requires_grad
-        assert th.equal(v, cut)
 
 
 def test_without_carry_every_decision_starts_from_rest() -> None:
