@@ -19,7 +19,7 @@ from snn_rl.calibrate import initialize
 from snn_rl.errors import UserError
 from snn_rl.network import State, mixed_precision
 from snn_rl.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
-from snn_rl.replay import SequenceReplayBuffer, Sequences, n_step_returns
+from snn_rl.replay import SequenceReplayBuffer, Sequences, n_step_returns, normalized
 from snn_rl.td_loss import td_loss
 
 SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
@@ -251,7 +251,7 @@ class SpikingDQN(DQN):
             self._initialize()
         losses = []
         for _ in range(gradient_steps):
-            batch = self._normalized(self.replay_buffer.sample_sequences(batch_size, self._window))
+            batch = normalized(self.replay_buffer.sample_sequences(batch_size, self._window), self._vec_normalize_env)
             spikes: list[Tensor] = []
             with mixed_precision(self.device, self.bfloat16):
                 loss = self._loss(batch, spikes)
@@ -269,25 +269,13 @@ class SpikingDQN(DQN):
 
     def _initialize(self) -> None:
         """Fits both networks to the first play. The mean return is the constant that solves its own Bellman equation."""
-        batch = self._normalized(self.replay_buffer.sample_sequences(INIT_WINDOWS, 1 + self.n_steps))
+        batch = normalized(self.replay_buffer.sample_sequences(INIT_WINDOWS, 1 + self.n_steps), self._vec_normalize_env)
         returns = n_step_returns(batch, 0, 1, self.n_steps, self.gamma)
         acted = batch.acted[:1]
         going_on = float(returns.discount[acted].mean())
         value = float(returns.reward[acted].mean()) / (1 - going_on) if going_on < 1 else 0.0
         initialize(self.policy.q_net.network, batch.observations[0], value)
         self.policy.q_net_target.load_state_dict(self.policy.q_net.state_dict())
-
-    def _normalized(self, batch: Sequences) -> Sequences:
-        """The buffer holds what the environment gave; where VecNormalize is in use, this applies its present statistics."""
-        normalize = self._vec_normalize_env
-        if normalize is None:
-            return batch
-        observations = normalize.normalize_obs(batch.observations.cpu().numpy())
-        rewards = normalize.normalize_reward(batch.rewards.cpu().numpy())
-        return batch._replace(
-            observations=th.as_tensor(observations, dtype=th.float32, device=self.device),
-            rewards=th.as_tensor(rewards, dtype=th.float32, device=self.device),
-        )
 
     def _loss(self, batch: Sequences, record: list[Tensor] | None = None) -> Tensor:
         return td_loss(

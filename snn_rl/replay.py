@@ -23,6 +23,7 @@ import torch as th
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from snn_rl.errors import UserError
@@ -78,6 +79,19 @@ def n_step_returns(batch: Sequences, begin: int, length: int, n: int, gamma: flo
         discount = th.where(going, discount * gamma * ~batch.terminated[window], discount)
         going = going & ~batch.terminated[window]
     return Returns(reward, discount, bootstrap)
+
+
+def normalized(batch: Sequences, statistics: VecNormalize | None) -> Sequences:
+    """The buffer holds what the environment gave; where VecNormalize is in use, this applies its present statistics."""
+    if statistics is None:
+        return batch
+    device = batch.observations.device
+    observations = statistics.normalize_obs(batch.observations.cpu().numpy())
+    rewards = statistics.normalize_reward(batch.rewards.cpu().numpy())
+    return batch._replace(
+        observations=th.as_tensor(observations, dtype=th.float32, device=device),
+        rewards=th.as_tensor(rewards, dtype=th.float32, device=device),
+    )
 
 
 class SequenceReplayBuffer(ReplayBuffer):
