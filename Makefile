@@ -31,4 +31,4 @@ format: install
 
 results: install  ## docs/results and the README's table, from the committed episodes
 	$(BIN)/python -m snn_rl.report agents/*/ --out docs/results
-	$(BIN)/python docs/fill.py
+	$(BIN)/python tools/fill.py

@@ -15,7 +15,8 @@ STAGES = {
     "prune": "a spiking agent to fewer timesteps",
     "evaluate": "an agent: reward, spikes, energy, video",
     "report": "tables and plots of runs and agents",
-    "memory": "what an agent's membranes remember",
+    "probe": "what an agent's membranes remember",
+    "memory": "the older name of probe",
     "demo": "the shipped Pong agent beside its ANN: table, video, plot",
 }
 

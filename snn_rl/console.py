@@ -9,17 +9,19 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import torch as th
+from snn_rl.core.errors import UserError
+from snn_rl.tasks.catalogue import imported
 
-from snn_rl.errors import UserError
-from snn_rl.recipes import imported
+if TYPE_CHECKING:
+    import torch as th
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 ENV_HELP = "Gymnasium id, or MODULE:ID where a module of yours registers it"
 EXTRACTOR_HELP = "custom feature extractor of the zip, from your code"
+PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
 
 Main = Callable[[Sequence[str] | None], int]
 
@@ -52,7 +54,7 @@ def _keep_freed_memory() -> None:
 
 
 def environment(text: str) -> str:
-    """An argparse type: the id of an environment, see :func:`~snn_rl.recipes.imported`."""
+    """An argparse type: the id of an environment, see :func:`~snn_rl.tasks.catalogue.imported`."""
     try:
         return imported(text)
     except UserError as error:
@@ -85,6 +87,8 @@ def penalty(text: str) -> float:
 
 def device(text: str) -> th.device:
     """An argparse type: a device that is there; ``auto`` is the GPU where there is one."""
+    import torch as th
+
     try:
         chosen = th.device(("cuda" if th.cuda.is_available() else "cpu") if text == "auto" else text)
         if chosen.type not in ("cpu", "cuda"):

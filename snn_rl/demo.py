@@ -7,16 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from snn_rl import agents, report
 from snn_rl.console import run
-from snn_rl.environments import load_recipe
-from snn_rl.evaluate import evaluate
-from snn_rl.files import data_folder
-from snn_rl.rollout import starts
-from snn_rl.video import record
 
 ENV = "PongNoFrameskip-v4"
 
@@ -28,6 +19,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, default=8, help="whole games per agent (30 is every start)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
+    from rich.console import Console
+    from rich.table import Table
+
+    from snn_rl import report
+    from snn_rl.measure.scores import evaluate
+    from snn_rl.measure.video import record
+    from snn_rl.store import agents
+    from snn_rl.store.files import data_folder
+    from snn_rl.tasks.environments import load_recipe
+    from snn_rl.tasks.rollout import starts
+
     args.out.mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(ENV)
     players = [agents.load(f"{ENV}/{name}") for name in ("ann", "T1-frames1")]

@@ -1,136 +1,20 @@
-"""Evaluation: whole games, unclipped reward, the same starts for every agent, energy from the spikes of that play."""
+"""``python -m snn_rl.evaluate``: reward, spikes, energy and video of an agent."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from tqdm import tqdm
-
-from snn_rl import agents
-from snn_rl.agents import Agent
 from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, run, seed
-from snn_rl.energy import TECHNOLOGIES, Meter, priced
-from snn_rl.environments import load_recipe, make_env
-from snn_rl.errors import UserError
-from snn_rl.files import check_new, check_writable, write_json
-from snn_rl.network import QNetwork
-from snn_rl.provenance import versions
-from snn_rl.recipes import ATARI_STARTS, Recipe
-from snn_rl.rollout import make_envs, play, starts
-from snn_rl.stats import summary
+from snn_rl.core.errors import UserError
+from snn_rl.measure.technology import TECHNOLOGIES
+from snn_rl.store.files import CARD, check_new, check_writable
 
-NOISY_EPISODES = 100  # with random or sticky actions no two games are the same
-
-
-def protocol(epsilon: float, sticky: float, zeroed: bool = False) -> str:
-    """Name of a protocol in cards and tables."""
-    words = [f"epsilon {epsilon:g}"] * (epsilon > 0) + [f"sticky {sticky:g}"] * (sticky > 0)
-    return ", ".join((words or ["greedy"]) + ["membrane zeroed"] * zeroed)
-
-
-@contextmanager
-def _carrying(network: QNetwork, carry: bool) -> Iterator[None]:
-    """Whether the network carries its membranes, for a while."""
-    own, network.carry = network.carry, carry
-    try:
-        yield
-    finally:
-        network.carry = own
-
-
-def evaluate(
-    agent: Agent,
-    recipe: Recipe,
-    *,
-    episodes: int | None = None,
-    epsilon: float = 0.0,
-    sticky: float = 0.0,
-    seed: int = 0,
-    zeroed: bool = False,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Plays an agent; returns the object that ``evaluate --json`` writes.
-
-    Args:
-        agent: who plays.
-        recipe: of its environment.
-        episodes: how many; if None the recipe's number, with random or sticky actions at least 100.
-        epsilon: probability of a random action.
-        sticky: probability that the environment repeats the previous action.
-        seed: of the first episode; episode n has ``seed + n``.
-        zeroed: every decision starts from rest, whatever the agent was trained for.
-        progress: show a bar.
-
-    Raises:
-        UserError: for options out of range and for an agent that does not fit the environment.
-    """
-    if episodes is None:
-        episodes = max(recipe.evaluate.episodes, NOISY_EPISODES if epsilon or sticky else 0)
-    begins = starts(recipe, episodes, seed)
-    envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=sticky)
-    meter = Meter(agent.network, agent.observation_shape)
-    returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
-    bar = tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=None if progress else True)
-    carry = agent.network.carry and not zeroed
-    with bar, _carrying(agent.network, carry):
-        for decision in play(agent.network, envs, begins, epsilon):
-            meter.update(decision)
-            returns[decision.episode] += decision.reward
-            lengths[decision.episode] += 1
-            bar.update(int(decision.done.sum()))
-        energy = meter.report()
-    for env in envs:
-        env.close()
-    T = agent.network.T
-    return {
-        "agent": agent.label,
-        "weights": agents.fingerprint(agent.network),
-        "env": agent.env,
-        "T": T,
-        "frames": agent.frames,
-        "carry": bool(T and carry),
-        "epsilon": epsilon,
-        "sticky": sticky,
-        "episodes": [
-            {"start": begin.start, "seed": begin.seed, "return": float(total), "length": int(length)}
-            for begin, total, length in zip(begins, returns, lengths, strict=True)
-        ],
-        "return": summary(returns),
-        **({"spike_rate": meter.rates()} if T else {}),
-        "energy": energy,
-        "versions": versions(),
-    }
-
-
-def add_score(agent: Agent, result: dict[str, Any], training_seed: int | None, zeroed: bool = False) -> None:
-    """Puts an evaluation into an agent's card (without its episodes) and its episodes into ``episodes.csv``."""
-    name = protocol(result["epsilon"], result["sticky"], zeroed)
-    agent.scores[name] = {key: value for key, value in result.items() if key != "episodes"}
-    own = "" if training_seed is None else str(training_seed)
-    agent.episodes = [row for row in agent.episodes if (row["protocol"], str(row["training_seed"] or "")) != (name, own)]
-    agent.episodes += [
-        {"training_seed": own, "protocol": name, "episode": n, **episode} for n, episode in enumerate(result["episodes"])
-    ]
-
-
-def describe(result: dict[str, Any]) -> str:
-    """One line for a person."""
-    reward, energy = result["return"], result["energy"]
-    text = f"{result['agent']}: return {reward['mean']:.2f} (min {reward['min']:g}, max {reward['max']:g}, "
-    text += f"{len(result['episodes'])} episodes)"
-    if result["T"]:
-        rates = ", ".join(f"{name} {rate:.3f}" for name, rate in result["spike_rate"].items())
-        text += f"; spikes per neuron and timestep {rates}; "
-        ratio, word = (energy["ratio"], "less") if energy["ratio"] >= 1 else (1 / energy["ratio"], "more")
-        text += f"{energy['snn_uj']:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
-    else:
-        text += f"; {energy['ann_uj']:.3g} uJ per decision"
-    return f"{text} ({energy['technology'].partition(' (')[0]})"
+if TYPE_CHECKING:
+    from snn_rl.store.agents import Agent
+    from snn_rl.tasks.recipes import Recipe
 
 
 def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
@@ -149,7 +33,7 @@ def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
                 "--save stores the result in an agent's folder; this agent has none for its environment: give it one with "
                 "--out"
             )
-        check_writable(agent.path / agents.CARD)
+        check_writable(agent.path / CARD)
     if (args.save or args.out) and (args.episodes is not None or args.seed or args.technology != "fp32"):
         raise UserError(
             "--save and --out store scores by the recipe's protocol and in fp32: leave out --episodes, --seed and --technology"
@@ -159,6 +43,8 @@ def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
     if args.out is not None:
         check_new(args.out)
     if args.video is not None:
+        from snn_rl.tasks.environments import make_env
+
         make_env(recipe, frames=agent.frames, render_mode="rgb_array").close()
 
 
@@ -189,8 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    agent = agents.load(args.agent, args.env, args.extractor)
-    recipe = load_recipe(agent.env, agent.frames)
+    from snn_rl.measure.energy import priced
+    from snn_rl.measure.scores import add_score, carrying, describe, evaluate
+    from snn_rl.sb3.zips import load_agent
+    from snn_rl.store import agents
+    from snn_rl.store.files import write_json
+    from snn_rl.tasks.environments import load_recipe
+    from snn_rl.tasks.recipes import ATARI_STARTS
+    from snn_rl.tasks.rollout import starts
+
+    agent = load_agent(args.agent, args.env, args.extractor)
+    recipe = load_recipe(agent.env, agent.frames, agent.module)
     agent.network.to(args.device)
     _check(agent, recipe, args)
     if args.out is not None:
@@ -220,10 +115,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_json(result, args.json)
         print(f"wrote {args.json}")
     if args.video is not None:
-        from snn_rl.video import record  # PyAV is slow to import
+        from snn_rl.measure.video import record  # PyAV is slow to import
 
         begin = starts(recipe, 1, args.seed)[0]
-        with _carrying(agent.network, agent.network.carry and not args.no_carry):
+        with carrying(agent.network, agent.network.carry and not args.no_carry):
             record([agent], begin, args.video, epsilon=args.epsilon, sticky=args.sticky)
         print(f"wrote {args.video}")
     return 0

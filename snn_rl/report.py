@@ -1,100 +1,12 @@
-"""Tables and plots of runs and agents, from their files alone: reward, spike rates and energy against T.
-
-Nothing is played and torch is not needed: the numbers come from ``card.json`` and ``episodes.csv``.
-"""
+"""``python -m snn_rl.report``: tables and plots of agents, from their files alone."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from snn_rl.errors import UserError
-from snn_rl.files import folder_name, whole
-from snn_rl.plots import draw, learning
-from snn_rl.pooling import RATIOS, Entry, find, read, summarise
-
-UNMEASURED = "-"
-
-
-def _cell(value: float | None, form: str = ".2f") -> str:
-    return UNMEASURED if value is None else format(value, form)
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a Markdown table; what was not measured is '-'."""
-    head = ["agent", "T", "frames", "carry", "protocol", "mean return", "IQM [95 % interval]", "min .. max", "episodes"]
-    head += ["training seeds", "minus ANN", "mean spike rate", "uJ per decision", *(name for name, _ in RATIOS.values())]
-    narrower = any("ratio_replaced" in row["energy"] for row in rows)
-    head += ["replaced ANN / this"] * narrower
-    lines = [head, ["---"] * 5 + ["---:"] * (len(head) - 5)]
-    for row in rows:
-        got, cost = row["return"], row["energy"]
-        carry = ("yes" if row["carry"] else "no") if row["T"] else UNMEASURED
-        line = [row["agent"], str(row["T"] or "ANN"), str(row["frames"]), carry, row["protocol"], f"{got['mean']:.2f}"]
-        line += [f"{got['iqm']:.2f} [{got['ci95'][0]:.2f}, {got['ci95'][1]:.2f}]", f"{got['min']:g} .. {got['max']:g}"]
-        line += [str(row["episodes"]), str(row["training_seeds"])]
-        line += [_cell(row["minus_ann"] and row["minus_ann"]["mean"], "+.2f"), _cell(row["mean_spike_rate"], ".3f")]
-        line += [_cell(cost.get("snn_uj" if row["T"] else "ann_uj"), ".4g"), *(_cell(cost.get(ratio)) for ratio in RATIOS)]
-        line += [_cell(cost.get("ratio_replaced"))] * narrower
-        lines.append(line)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def text(env: str, rows: Sequence[dict[str, Any]], plots: Iterable[str]) -> str:
-    """``report.md`` of one environment."""
-    said = {row["energy"].get(key) for row in rows for key in ("technology", "convention")} - {None}
-    notes = f"""Returns are unclipped, of whole games, over all episodes of all training seeds. The interval is a bootstrap
-over training seeds and their episodes (over episodes alone where there is one training seed).
-
-*minus ANN*: mean difference to the ANN's return over the same starts and episode seeds under the same protocol
-(its own membrane zeroed or not: an ANN has none).
-
-*mean spike rate*: spikes per neuron and timestep, mean of the layers.
-
-*uJ per decision*: of an SNN everything counted, of the ANN dense. *ANN / this* divides the energy of the dense ANN
-of the same shape by the SNN's: with everything counted; with synapses only (no neuron updates, no membrane traffic),
-the first layer charged once per decision; and with everything counted, the first layer charged at each of the T
-timesteps. *replaced ANN / this*: of an agent that sees fewer frames than the ANN that it was made from, against that ANN.
-Energy: {"; ".join(sorted(said)) or UNMEASURED}.
-
-'{UNMEASURED}': not measured or not applicable."""
-    images = [f"![{name}]({name})" for name in plots]
-    return "\n\n".join([f"# {env}", table(rows), *images, notes]) + "\n"
-
-
-def write(entries: Sequence[Entry], out: Path) -> list[Path]:
-    """Writes ``report.md``, ``summary.json`` and the plots, each environment's into its own folder where there are several.
-
-    Raises:
-        UserError: if the folder cannot be written.
-    """
-    written: list[Path] = []
-    environments = list(dict.fromkeys(entry.env for entry in entries))
-    for env in environments:
-        folder = out / folder_name(env) if len(environments) > 1 else out
-        rows = summarise([entry for entry in entries if entry.env == env])
-        plots, files = draw(rows), {}
-        if curves := {entry.label: entry.curves for entry in entries if entry.env == env and entry.curves}:
-            plots["learning.png"] = learning(curves, env)
-        for name, figure in plots.items():
-            figure.savefig(buffer := io.BytesIO())
-            files[name] = buffer.getvalue()
-        files["summary.json"] = (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
-        files["report.md"] = text(env, rows, plots).encode()
-        if (folder / "report.md").exists() and not (folder / "summary.json").exists():
-            raise UserError(f"'{folder}' holds a report.md that is not from here; choose another --out")
-        for name, content in files.items():
-            try:
-                with whole(folder / name) as new:
-                    new.write_bytes(content)
-            except OSError as error:
-                raise UserError(f"cannot write the report to '{folder}': {error.strerror}; choose another --out") from error
-            written.append(folder / name)
-    return written
+from snn_rl.console import run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,12 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for report.md, summary.json and the plots")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
+    from snn_rl.measure.results import find, read
+    from snn_rl.measure.tables import write
+
     for path in write(read(folder for where in args.agents for folder in find(where)), args.out):
         print(path)
     return 0
 
 
 if __name__ == "__main__":
-    from snn_rl.console import run
-
     run(main)

@@ -9,34 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_rl import agents
-from snn_rl.agents import Agent
 from snn_rl.console import run
-from snn_rl.environments import load_recipe
-from snn_rl.errors import UserError
-from snn_rl.files import data_folder, folder_name
-
-
-def median_run(runs: Sequence[dict[str, Agent]]) -> int:
-    """Index of the run whose agent of lowest T (an ANN where there is no other) has the median mean return, of an even
-    number the lower one."""
-    last = min(runs[0].values(), key=lambda agent: agent.network.T or float("inf")).name
-    if unscored := [agent.path for found in runs for agent in found.values() if "greedy" not in agent.scores]:
-        raise UserError(f"'{unscored[0]}' has no greedy score; finish its run first (--resume)")
-    order = sorted(range(len(runs)), key=lambda n: (runs[n][last].scores["greedy"]["return"]["mean"], n))
-    return order[(len(order) - 1) // 2]
-
-
-def load_run(folder: Path) -> dict[str, Agent]:
-    """The agents of a run by name."""
-    found = {card.parent.name: agents.load(card.parent) for card in sorted(folder.glob(f"*/{agents.CARD}"))}
-    if not found:
-        raise UserError(f"'{folder}' holds no agents")
-    return found
-
-
-def _same(one: Agent, other: Agent) -> bool:
-    return agents.fingerprint(one.network) == agents.fingerprint(other.network)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,37 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     only = "agents to ship, in the place of others of that name too (default: all, in nobody's place)"
     parser.add_argument("--only", nargs="+", metavar="NAME", help=only)
     args = parser.parse_args(argv)
-    runs = [load_run(folder) for folder in args.runs]
-    if any(set(found) != set(runs[0]) for found in runs):
-        raise UserError("the runs hold different agents; finish them first")
-    if absent := set(args.only or ()) - set(runs[0]):
-        raise UserError(f"no such agent in the runs: {', '.join(sorted(absent))}; they hold {', '.join(runs[0])}")
-    shipped = runs[median_run(runs)]
-    wanted = {f"{folder_name(agent.env)}/{name}": agent for name, agent in shipped.items() if name in (args.only or shipped)}
-    there = {place: agents.load(place) for place in agents.shipped() if place in wanted}
-    others = [place for place, before in there.items() if not _same(before, wanted[place])]
-    if others and args.only is None:
-        raise UserError(f"other agents are shipped as {', '.join(others)}; name with --only what shall be shipped or replaced")
-    for place, agent in wanted.items():
-        name = place.partition("/")[2]
-        rows = [row for found in runs for row in found[name].episodes]
-        agent.episodes = list({tuple(row.items()): row for row in rows}.values())  # one ANN in all runs is one ANN
-        if place in there and place not in others:
-            before = there[place]
-            new = [row for row in agent.episodes if row not in before.episodes]
-            if not new:
-                print(f"{place} is there already")
-                continue
-            agent.episodes = before.episodes + new  # what was measured there later stays
-            agent.scores = {**before.scores, **agent.scores}
-        agent.made["training_seeds"] = {
-            "shipped": agent.made.get("seed"),
-            "all": list(dict.fromkeys(row["training_seed"] for row in agent.episodes)),
-            "chosen by": "median return of the lowest T",
-        }
-        folder = data_folder("agents") / place
-        agents.save(agent, folder, half=load_recipe(agent.env, agent.frames).half, replace=True)
-        print(f"wrote {folder}")
+    from snn_rl.training.shipping import ship
+
+    ship(args.runs, args.only)
     return 0
 
 

@@ -18,12 +18,13 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from snn_rl import SpikingDQN, environments
-from snn_rl.agents import Agent
-from snn_rl.chain import train_ann
-from snn_rl.environments import load_recipe
-from snn_rl.network import QNetwork
-from snn_rl.recipes import Recipe
+from snn_rl import SpikingDQN
+from snn_rl.core.network import QNetwork
+from snn_rl.store.agents import Agent
+from snn_rl.tasks import environments
+from snn_rl.tasks.environments import load_recipe
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.training.chain import train_ann
 
 th.set_num_threads(1)
 

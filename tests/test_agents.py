@@ -13,10 +13,12 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from safetensors.torch import load_file, save_file
 
-from snn_rl import agents, files, provenance
-from snn_rl.agents import CARD, EPISODE_FIELDS, EPISODES, WEIGHTS, Agent
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
+import snn_rl.train
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.sb3.zips import load_agent
+from snn_rl.store import agents, files, provenance
+from snn_rl.store.agents import CARD, EPISODE_FIELDS, EPISODES, WEIGHTS, Agent
 
 
 def make(T: int = 2, **kwargs: Any) -> Agent:
@@ -128,7 +130,7 @@ def test_a_number_that_json_cannot_hold_is_not_written(tmp_path: Path) -> None:
 
 def test_a_command_is_what_a_user_would_type(monkeypatch: pytest.MonkeyPatch) -> None:
     for program, command in {
-        files.__file__: "python -m snn_rl.files --T 1",
+        snn_rl.train.__file__: "python -m snn_rl.train --T 1",
         "/somewhere/own.py": "python own.py --T 1",
         "/usr/bin/snn-rl": "snn-rl --T 1",
     }.items():
@@ -237,16 +239,16 @@ def test_a_run_or_an_environment_is_told_the_agents_in_it(folder: Path) -> None:
 
 def test_a_zip_needs_its_environment(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file"):
-        agents.load(tmp_path / "model.zip")
+        load_agent(tmp_path / "model.zip")
     (tmp_path / "model.zip").touch()
     with pytest.raises(UserError, match="give --env"):
-        agents.load(tmp_path / "model.zip")
+        load_agent(tmp_path / "model.zip")
 
 
 def test_in_another_environment_an_agent_has_no_scores_and_no_folder(folder: Path) -> None:
-    agent = agents.load(folder, "CartPole-v0")
+    agent = load_agent(folder, "CartPole-v0")
     assert (agent.env, agent.scores, agent.episodes, agent.path) == ("CartPole-v0", {}, [], None)
-    own = agents.load(folder, "CartPole-v1")
+    own = load_agent(folder, "CartPole-v1")
     assert own.scores
     assert own.path == folder
 

@@ -4,12 +4,12 @@ import pytest
 import torch as th
 from conftest import counts, lively, mlp_spec
 
-from snn_rl import distill
-from snn_rl.distill import Distiller, action_gap, distillation_loss, spike_penalty
-from snn_rl.network import QNetwork
-from snn_rl.recipes import PruneRecipe
-from snn_rl.replay import Sequences
-from snn_rl.spec import mark_neurons
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import mark_neurons
+from snn_rl.sb3.replay import Sequences
+from snn_rl.tasks.recipes import PruneRecipe
+from snn_rl.training import distill
+from snn_rl.training.distill import Distiller, action_gap, distillation_loss, spike_penalty
 
 
 def test_the_distillation_loss_is_zero_at_the_teacher_and_grows_away_from_it() -> None:

@@ -18,7 +18,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from snn_rl import SpikingDQN
-from snn_rl.errors import UserError
+from snn_rl.core.errors import UserError
 
 
 class Spy:

@@ -11,8 +11,8 @@ from conftest import Recall, counts, dqn, same
 from stable_baselines3 import DQN
 
 from snn_rl import SpikingDQN
-from snn_rl.errors import UserError
-from snn_rl.replay import SequenceReplayBuffer
+from snn_rl.core.errors import UserError
+from snn_rl.sb3.replay import SequenceReplayBuffer
 
 
 def test_a_loaded_model_predicts_the_same_keeps_its_settings_and_learns_on(tmp_path: Path) -> None:

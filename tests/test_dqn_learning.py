@@ -17,12 +17,12 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 from torch import Tensor
 
 from snn_rl import SpikingDQN
-from snn_rl.errors import UserError
+from snn_rl.core.errors import UserError
 
 
 def test_a_lost_life_does_not_end_the_episode() -> None:
-    from snn_rl.environments import make_env
-    from snn_rl.recipes import Recipe
+    from snn_rl.tasks.environments import make_env
+    from snn_rl.tasks.recipes import Recipe
 
     env = make_env(Recipe("BreakoutNoFrameskip-v4"))
     env.reset(seed=0)

@@ -8,10 +8,12 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import nn
 
-from snn_rl.energy import FP32, INT8, INT32, Meter, analog_macs, dense_macs, fan_out, fan_out_shares, priced
-from snn_rl.network import QNetwork
-from snn_rl.rollout import Decision
-from snn_rl.spec import mark_neurons
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import mark_neurons
+from snn_rl.core.synops import analog_macs, dense_macs, fan_out, fan_out_shares
+from snn_rl.measure.energy import Meter, priced
+from snn_rl.measure.technology import FP32, INT8, INT32
+from snn_rl.tasks.rollout import Decision
 
 
 def nature_cnn(frames: int, actions: int) -> list[dict]:

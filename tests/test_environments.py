@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import ale_py
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTransposeImage
 
-from snn_rl import td
-from snn_rl.environments import begin, load_recipe, make_env, make_vec_env
-from snn_rl.errors import UserError
-from snn_rl.recipes import ATARI_STARTS, Recipe, recipe_names
+from snn_rl.core.errors import UserError
+from snn_rl.tasks.catalogue import recipe_names
+from snn_rl.tasks.environments import begin, load_recipe, make_env, make_vec_env
+from snn_rl.tasks.recipes import ATARI_STARTS, Recipe
+from snn_rl.training import td
 
 PONG = Recipe("PongNoFrameskip-v4", frames=4)
 IDS = ["PongNoFrameskip-v4", "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"]
@@ -92,6 +94,8 @@ def test_vectors_are_stacked_with_zeros_before_the_first() -> None:
 
 
 def test_pong_is_bit_for_bit_the_pipeline_of_stable_baselines3() -> None:
+    gym.register_envs(ale_py)
+
     def theirs() -> gym.Env:
         return AtariWrapper(gym.make("PongNoFrameskip-v4"), terminal_on_life_loss=False, clip_reward=False)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from snn_rl import agents, chain
-from snn_rl.agents import Agent
-from snn_rl.chain import score
-from snn_rl.convert import convert
-from snn_rl.evaluate import add_score, describe, evaluate, protocol
-from snn_rl.recipes import Recipe
+from snn_rl.measure import scores
+from snn_rl.measure.scores import add_score, describe, evaluate, protocol, score
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.training.conversion import convert
 
 
 def test_an_evaluation_has_the_promised_fields(ann: Agent, recipe: Recipe) -> None:
@@ -71,9 +71,11 @@ def test_it_is_said_where_an_agent_plays_better_without_its_memory(
     spiking = convert(ann, recipe, 1)
     spiking.path = tmp_path
     results = iter([[1.0, 2.0], zeroed] * 2)
-    monkeypatch.setattr(chain, "evaluate", lambda *_, **__: {"return": {"ci95": next(results)}})
-    monkeypatch.setattr(chain, "add_score", lambda agent, result, _, zero: agent.scores.update({protocol(0, 0, zero): result}))
-    monkeypatch.setattr(chain, "describe", str)
+    monkeypatch.setattr(scores, "evaluate", lambda *_, **__: {"return": {"ci95": next(results)}})
+    monkeypatch.setattr(
+        scores, "add_score", lambda agent, result, _, zero: agent.scores.update({protocol(0, 0, zero): result})
+    )
+    monkeypatch.setattr(scores, "describe", str)
     monkeypatch.setattr(agents, "save_scores", lambda _: None)
     score(spiking, recipe, 0, ablate=True)
     assert "better" not in capsys.readouterr().out  # a conversion does not play yet

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snn_rl import files
-from snn_rl.errors import UserError
+from snn_rl.core.errors import UserError
+from snn_rl.store import files
 
 
 def test_checking_an_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch as th
 
-from snn_rl import keeper as keeper_module
-from snn_rl.errors import UserError
-from snn_rl.keeper import Keeper
-from snn_rl.network import QNetwork
-from snn_rl.spec import describe
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import describe
+from snn_rl.training import keeper as keeper_module
+from snn_rl.training.keeper import Keeper
 
 
 def net() -> QNetwork:

@@ -8,11 +8,12 @@ import torch as th
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.monitor import Monitor
 
-from snn_rl import SpikingDQN, agents
-from snn_rl.convert import convert
-from snn_rl.environments import load_recipe
-from snn_rl.evaluate import evaluate
-from snn_rl.prune import prune_stage
+from snn_rl import SpikingDQN
+from snn_rl.measure.scores import evaluate
+from snn_rl.store import agents
+from snn_rl.tasks.environments import load_recipe
+from snn_rl.training.conversion import convert
+from snn_rl.training.stages import prune_stage
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 import torch as th
 from torch import Tensor
 
-from snn_rl.lif import LIF, MIN_DECAY, SURROGATE_SLOPE, lif_step
+from snn_rl.core.lif import LIF, MIN_DECAY, SURROGATE_SLOPE, lif_step
 
 
 def trace(currents: list[float], v_th: float, decay: float, v: float = 0.0) -> tuple[list[float], list[float]]:

@@ -7,9 +7,9 @@ import torch as th
 from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork, mixed_precision
-from snn_rl.sb3_layers import read_layers
-from snn_rl.spec import UnconvertibleError, mark_neurons
+from snn_rl.core.network import QNetwork, mixed_precision
+from snn_rl.core.spec import UnconvertibleError, mark_neurons
+from snn_rl.sb3.layers import read_layers
 
 
 def drive(steps: int = 6, batch: int = 3, size: int = 8) -> Tensor:

@@ -19,7 +19,7 @@ import torch as th
 from spikingjelly.activation_based import neuron
 from torch import Tensor
 
-from snn_rl.lif import LIF, lif_step
+from snn_rl.core.lif import LIF, lif_step
 
 STEPS, NEURONS = 200, 512
 V_TH = 0.75

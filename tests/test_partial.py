@@ -9,15 +9,15 @@ import pytest
 import torch as th
 from conftest import mlp_spec
 
-from snn_rl import agents
-from snn_rl.agents import Agent
-from snn_rl.convert import convert, narrow, record_play
-from snn_rl.environments import begin, load_recipe, make_env, make_vec_env
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
-from snn_rl.partial import FULL
-from snn_rl.rollout import stream
-from snn_rl.spec import UnconvertibleError
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import UnconvertibleError
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.tasks.environments import begin, load_recipe, make_env, make_vec_env
+from snn_rl.tasks.partial import FULL
+from snn_rl.tasks.rollout import stream
+from snn_rl.training.conversion import convert, narrow, record_play
 
 
 def test_velocities_are_hidden_and_the_rest_is_cartpole() -> None:

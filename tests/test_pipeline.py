@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 import torch as th
 
-from snn_rl import agents, distill, td
-from snn_rl.agents import Agent
-from snn_rl.convert import compare, convert, record_play
-from snn_rl.distill import Distiller
-from snn_rl.environments import make_vec_env
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
-from snn_rl.prune import prune_stage
-from snn_rl.recipes import Recipe
-from snn_rl.replay import Sequences
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.sb3.replay import Sequences
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.tasks.environments import make_vec_env
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.training import distill, td
+from snn_rl.training.conversion import compare, convert, record_play
+from snn_rl.training.distill import Distiller
+from snn_rl.training.stages import prune_stage
 
 CPU = th.device("cpu")
 

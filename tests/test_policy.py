@@ -16,10 +16,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from snn_rl import SpikingCnnPolicy, SpikingMlpPolicy
-from snn_rl.errors import UserError
-from snn_rl.lif import LIF
-from snn_rl.policy import SpikingPolicy
-from snn_rl.spec import UnconvertibleError
+from snn_rl.core.errors import UserError
+from snn_rl.core.lif import LIF
+from snn_rl.core.spec import UnconvertibleError
+from snn_rl.sb3.policy import SpikingPolicy
 
 VECTOR = spaces.Box(-1.0, 1.0, (5,), np.float32)
 IMAGE = spaces.Box(0, 255, (2, 36, 36), np.uint8)

@@ -7,10 +7,10 @@ from conftest import conv_spec, lively
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from snn_rl import agents
-from snn_rl.agents import Agent
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
 
 
 def small() -> Agent:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from snn_rl.environments import load_recipe
-from snn_rl.errors import UserError
-from snn_rl.recipe_files import read_recipe, recipe_files
-from snn_rl.recipes import recipe_names
+from snn_rl.core.errors import UserError
+from snn_rl.tasks.catalogue import recipe_names
+from snn_rl.tasks.environments import load_recipe
+from snn_rl.tasks.recipe_files import read_recipe, recipe_files
 
 
 def write(folder: Path, text: str) -> Path:

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from gymnasium import spaces
 
-from snn_rl.errors import UserError
-from snn_rl.replay import SequenceReplayBuffer
+from snn_rl.core.errors import UserError
+from snn_rl.sb3.replay import SequenceReplayBuffer
 
 ACTIONS = spaces.Discrete(6)
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from snn_rl import plots, pooling, report, stats
-from snn_rl.errors import UserError
+from snn_rl import report
+from snn_rl.core.errors import UserError
+from snn_rl.measure import plots, stats, tables
+from snn_rl.measure import results as pooling
 
 SNN_ENERGY = {  # 10 of the ANN against 1 + 2 + 0.5 + 0.5, by T = 2
     "ann_uj": 10.0,
@@ -244,14 +246,14 @@ def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_repla
     rows = pooling.summarise(pooling.read(folders))
     assert rows[1]["energy"]["ratio"] == pytest.approx(2.5)
     assert rows[1]["energy"]["ratio_replaced"] == pytest.approx(14 / 4)
-    assert report.table(rows).splitlines()[0].endswith("| replaced ANN / this |")
-    assert report.table(rows).splitlines()[2].endswith("| - |")
+    assert tables.table(rows).splitlines()[0].endswith("| replaced ANN / this |")
+    assert tables.table(rows).splitlines()[2].endswith("| - |")
     blind = agent(tmp_path, "ann-frames1", 0, {"greedy": [-21.0]}, energy={"ann_uj": 10.0})  # trained on as little: a control
     row = pooling.summarise(pooling.read([blind, *folders]))[-1]
     assert (row["ann"], row["minus_ann"]["mean"], row["energy"]["ratio_replaced"]) == ("ann", 0.0, pytest.approx(14 / 4))
     like = pooling.summarise(pooling.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
     assert "ratio_replaced" not in like[1]["energy"]
-    assert "replaced" not in report.table(like)
+    assert "replaced" not in tables.table(like)
 
 
 def test_the_axis_is_broken_where_nothing_lies_in_more_than_half_of_it() -> None:
@@ -271,13 +273,13 @@ def test_no_axis_is_broken_for_what_does_not_differ(tmp_path: Path, above: list[
 
 def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:
     folder = agent(tmp_path / "run", "T1-td", 1, {"greedy": [3.0]})
-    assert not any("learning" in path.name for path in report.write(pooling.read([folder]), tmp_path / "without"))
+    assert not any("learning" in path.name for path in tables.write(pooling.read([folder]), tmp_path / "without"))
     card = json.loads((folder / "card.json").read_text())
     card["made"] = {"seed": 0, "curve": {"return": [[10, 1.0], [20, 2.5]]}, "selection": [[20, 3.0]]}
     (folder / "card.json").write_text(json.dumps(card))
     (entry,) = pooling.read([folder])
     assert entry.curves == {"0": {"training": [[10, 1.0], [20, 2.5]], "selection": [[20, 3.0]]}}
-    assert tmp_path / "with" / "learning.png" in report.write([entry], tmp_path / "with")
+    assert tmp_path / "with" / "learning.png" in tables.write([entry], tmp_path / "with")
     assert "![learning.png](learning.png)" in (tmp_path / "with" / "report.md").read_text()
 
 

@@ -11,11 +11,11 @@ import torch as th
 from conftest import Count, lively, mlp_spec
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from snn_rl.environments import make_env
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
-from snn_rl.recipes import Recipe
-from snn_rl.rollout import Start, play, starts, stream
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.tasks.environments import make_env
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.rollout import Start, play, starts, stream
 
 CARTPOLE = Recipe("CartPole-v1")
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from snn_rl import agents, ship
-from snn_rl.agents import Agent
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
+from snn_rl import ship
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.training import shipping
 
 SPEC = [
     {"type": "Linear", "in_features": 4, "out_features": 3, "bias": True},
@@ -29,7 +31,7 @@ def _run(folder: Path, seed: int, returns: dict[str, float], env: str = "CartPol
 
 @pytest.fixture
 def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(ship, "data_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(shipping, "data_folder", lambda name: tmp_path / name)
     monkeypatch.setattr(agents, "data_folder", lambda name: tmp_path / name)
     return tmp_path / "agents"
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch as th
 
-from snn_rl import agents
-from snn_rl.energy import Meter
-from snn_rl.environments import load_recipe, make_env
-from snn_rl.files import data_folder
-from snn_rl.rollout import play, starts
+from snn_rl.measure.energy import Meter
+from snn_rl.store import agents
+from snn_rl.store.files import data_folder
+from snn_rl.tasks.environments import load_recipe, make_env
+from snn_rl.tasks.rollout import play, starts
 
 PLAYED = 10  # episodes that are played again here; of games two, which take minutes over all agents
 

@@ -9,9 +9,9 @@ import torch as th
 from conftest import mlp_spec
 from torch import Tensor, nn
 
-from snn_rl.network import QNetwork
-from snn_rl.sb3_layers import leaves, read_layers
-from snn_rl.spec import UnconvertibleError, describe
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import UnconvertibleError, describe
+from snn_rl.sb3.layers import leaves, read_layers
 
 
 def test_a_description_is_rebuilt_as_the_same_layers() -> None:

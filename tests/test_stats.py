@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from snn_rl.stats import bootstrap, iqm, mean, paired, summary
+from snn_rl.measure.stats import bootstrap, iqm, mean, paired, summary
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:

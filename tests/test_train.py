@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from snn_rl import agents, td, train
-from snn_rl.environments import load_recipe
-from snn_rl.errors import UserError
-from snn_rl.recipes import Recipe
+from snn_rl import train
+from snn_rl.core.errors import UserError
+from snn_rl.store import agents
+from snn_rl.tasks.environments import load_recipe
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.training import plan, td
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
             evaluate=dataclasses.replace(full.evaluate, episodes=2),
         )
 
-    monkeypatch.setattr(train, "load_recipe", recipe)
+    monkeypatch.setattr(plan, "load_recipe", recipe)
 
 
 def test_train_leaves_what_it_promises_and_resumes_without_redoing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +100,7 @@ def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> No
 
 
 def test_a_recipe_may_say_how_many_frames_spiking_agents_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    two, tiny_recipe = tmp_path / "two", train.load_recipe
+    two, tiny_recipe = tmp_path / "two", plan.load_recipe
     common = ["--env", "CartPole-v1", "--device", "cpu"]
     assert train.main([*common, "-n", "200", "--T", "0", "--frames", "2", "--out", str(two)]) == 0
     assert agents.load(two / "ann-frames2").name == "ann-frames2"  # it is not the one that others are compared with
@@ -106,7 +108,7 @@ def test_a_recipe_may_say_how_many_frames_spiking_agents_see(tmp_path: Path, mon
     def recipe(env_id: str, frames: int | None = None) -> Recipe:
         return dataclasses.replace(tiny_recipe(env_id, frames), frames=2, spiking_frames=1)
 
-    monkeypatch.setattr(train, "load_recipe", recipe)
+    monkeypatch.setattr(plan, "load_recipe", recipe)
     for name, options, seen in [("own", [], 1), ("asked", ["--frames", "2"], 2), ("no-memory", ["--no-carry"], 1)]:
         command = [*common, "--T", "5", "--ann", str(two / "ann-frames2"), "--out", str(tmp_path / name), *options]
         assert train.main(command) == 0
@@ -160,13 +162,13 @@ def test_a_run_is_not_continued_from_another_ann(tmp_path: Path) -> None:
 def test_an_ann_of_fewer_frames_is_called_so_and_learns_without_a_penalty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two, one, tiny_recipe = tmp_path / "two", tmp_path / "one", train.load_recipe
+    two, one, tiny_recipe = tmp_path / "two", tmp_path / "one", plan.load_recipe
 
     def recipe(env_id: str, frames: int | None = None) -> Recipe:
         plain = tiny_recipe(env_id, frames)
         return dataclasses.replace(plain, prune=dataclasses.replace(plain.prune, spike_penalty=0.2))
 
-    monkeypatch.setattr(train, "load_recipe", recipe)
+    monkeypatch.setattr(plan, "load_recipe", recipe)
     assert train.main(["--env", "CartPole-v1", "-n", "200", "--T", "0", "--frames", "2", "--out", str(two)]) == 0
     command = ["--env", "CartPole-v1", "--T", "0", "--objective", "distill", "--frames", "1", "--device", "cpu"]
     assert train.main([*command, "--ann", str(two / "ann-frames2"), "--out", str(one)]) == 0
@@ -218,7 +220,7 @@ def test_an_agent_from_which_something_is_hidden_sees_one_frame(tmp_path: Path) 
 
 
 def test_more_frames_than_the_shipped_ann_sees_are_trained_from_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train._given_ann(None, load_recipe("CartPole-v1"), True, 2, None) is None
+    assert plan._given_ann(None, load_recipe("CartPole-v1"), True, 2, None) is None
     assert "scratch" in capsys.readouterr().out
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch as th
 from torch import nn
 
-from snn_rl import video
-from snn_rl.agents import Agent
-from snn_rl.environments import load_recipe, make_env
-from snn_rl.errors import UserError
-from snn_rl.network import QNetwork
-from snn_rl.rollout import Start, play
-from snn_rl.spec import describe
-from snn_rl.video import record
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import describe
+from snn_rl.measure import video
+from snn_rl.measure.video import record
+from snn_rl.store.agents import Agent
+from snn_rl.tasks.environments import load_recipe, make_env
+from snn_rl.tasks.rollout import Start, play
 
 PONG = "PongNoFrameskip-v4"
 

@@ -18,8 +18,9 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     assert not [name for name in names if name.startswith(("agents/", "envs/", "tests/"))]
     script = (
-        "import snn_rl, sys; from snn_rl import agents, evaluate, recipes; assert sys.argv[1] in snn_rl.__file__;"
-        "assert 'PongNoFrameskip-v4' in recipes.recipe_names();"
+        "import snn_rl, sys; from snn_rl import evaluate; from snn_rl.tasks import catalogue;"
+        "assert sys.argv[1] in snn_rl.__file__;"
+        "assert 'PongNoFrameskip-v4' in catalogue.recipe_names();"
         "sys.exit(evaluate.main(['CartPole-v1/T1', '--episodes', '1']))"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,1 @@
+"""Neuron, network and its description, what a network starts from, operation counts. Knows torch only."""

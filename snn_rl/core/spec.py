@@ -1,0 +1,115 @@
+"""Networks as text: what can be made spiking, and what is said of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from snn_rl.core.errors import UserError
+
+Spec = list[dict[str, Any]]
+"""A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "ReLU"}, ...]``. ReLU marks a layer of neurons;
+``{"type": "ReLU", "decays": 32}`` one whose 32 channels leak at speeds of their own, ``{"type": "ReLU", "recurrent": 256}``
+one of 256 neurons whose spikes reach each other at the next timestep."""
+
+_FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+    nn.Linear: ("in_features", "out_features"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding"),
+    nn.Flatten: (),
+    nn.ReLU: (),
+}
+_TYPES = {kind.__name__: kind for kind in _FIELDS}
+
+
+class UnconvertibleError(UserError):
+    """A module that has no spiking counterpart; the message names it."""
+
+
+def describe(modules: Iterable[tuple[str, nn.Module]]) -> Spec:
+    """The spec of named layers, in the order in which they run.
+
+    Raises:
+        UnconvertibleError: for a module other than Conv2d, Linear, AvgPool2d, Flatten, ReLU (Identity is dropped), for a
+            setting of theirs that has no exact counterpart, and for an order that cannot be made spiking.
+    """
+    spec: Spec = []
+    for name, module in modules:
+        if isinstance(module, nn.Identity):
+            continue
+        fields = _FIELDS.get(type(module))
+        if fields is None:
+            raise UnconvertibleError(
+                f"cannot convert module '{name}' ({type(module).__name__}): "
+                f"only {', '.join(sorted(_TYPES))} have a spiking counterpart"
+            )
+        if getattr(module, "padding_mode", "zeros") != "zeros" or getattr(module, "ceil_mode", False):
+            raise UnconvertibleError(f"cannot convert module '{name}': use padding_mode='zeros' and ceil_mode=False")
+        if getattr(module, "divisor_override", None) or not getattr(module, "count_include_pad", True):
+            raise UnconvertibleError(f"cannot convert module '{name}': AvgPool2d must divide by its kernel's size")
+        if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
+            raise UnconvertibleError(f"cannot convert module '{name}': Flatten must flatten all but the batch")
+        layer: dict[str, Any] = {"type": type(module).__name__}
+        for field in fields:
+            value = getattr(module, field)
+            layer[field] = list(value) if isinstance(value, tuple) else value
+        if "in_channels" in fields or "in_features" in fields:
+            layer["bias"] = module.bias is not None
+        if not (layer["type"] == "ReLU" and spec and spec[-1]["type"] == "ReLU"):  # ReLU twice is ReLU
+            spec.append(layer)
+    split_at_neurons(spec)
+    return spec
+
+
+def split_at_neurons(spec: Spec) -> list[Spec]:
+    """Splits a spec at its ReLUs: the synapses, each a list of linear layers with at least one weight."""
+    groups: list[Spec] = [[]]
+    for layer in spec:
+        if layer["type"] == "ReLU":
+            groups.append([])
+        else:
+            groups[-1].append(layer)
+    for n, group in enumerate(groups):
+        if not any(layer["type"] in ("Conv2d", "Linear") for layer in group):
+            where = "after the last ReLU" if n == len(groups) - 1 else f"before ReLU number {n + 1}"
+            raise UnconvertibleError(f"cannot convert the network: no Conv2d or Linear {where}")
+    return groups
+
+
+def mark_neurons(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spec:
+    """The same network with other neurons, where it is spiking.
+
+    Args:
+        spec: the network.
+        decays: a decay per channel (in dense layers: per neuron) instead of one per layer.
+        recurrent: all-to-all synapses within each dense layer, with a delay of one timestep.
+    """
+    marks: list[dict[str, Any]] = []
+    for group in split_at_neurons(spec):
+        last = [layer for layer in group if layer["type"] in ("Conv2d", "Linear")][-1]
+        width = last["out_channels"] if "out_channels" in last else last["out_features"]
+        dense = last["type"] == "Linear"
+        marks.append(({"decays": width} if decays else {}) | ({"recurrent": width} if recurrent and dense else {}))
+    behind = iter(marks)
+    return [{**layer, **next(behind)} if layer["type"] == "ReLU" else layer for layer in spec]
+
+
+def decay_shape(group: Spec, neurons: dict[str, Any]) -> tuple[int, ...]:
+    """Shape of the decay behind a group of synapses."""
+    if "decays" not in neurons:
+        return ()
+    flat = any(layer["type"] in ("Linear", "Flatten") for layer in group)
+    if flat and group[-1]["type"] != "Linear":
+        raise UnconvertibleError("a decay per channel needs the neurons before their Flatten, not behind it")
+    return (neurons["decays"],) if flat else (neurons["decays"], 1, 1)
+
+
+def build(layer: dict[str, Any]) -> nn.Module:
+    """The module that a layer of a spec describes; not for neurons."""
+    kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in layer.items() if key != "type"}
+    try:
+        return _TYPES[layer["type"]](**kwargs)
+    except (KeyError, TypeError) as error:
+        raise UnconvertibleError(f"not a layer of a network: {layer}") from error

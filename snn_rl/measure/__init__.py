@@ -1,0 +1,1 @@
+"""What an agent is worth: scores, energy, statistics, tables, plots, video, linear probes."""

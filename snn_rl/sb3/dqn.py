@@ -1,0 +1,295 @@
+"""``SpikingDQN``: Stable-Baselines3's DQN, acting and learning with membranes that are carried across environment steps."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn
+from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
+from torch import Tensor
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.initialise import initialize
+from snn_rl.core.network import State, mixed_precision
+from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
+from snn_rl.sb3.replay import SequenceReplayBuffer, Sequences, n_step_returns, normalized
+from snn_rl.sb3.td_loss import td_loss
+
+SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
+INIT_WINDOWS = 1_000  # of the first play, to which ``data_init`` fits the network
+
+
+class SpikingDQN(DQN):
+    """DQN whose network is spiking and whose membranes are carried from one environment step to the next.
+
+    Acting keeps one membrane per environment, advances it at every step (random actions included) and zeroes it where that
+    environment's episode ended. Learning draws sequences from the replay buffer: the first ``burn_in`` steps only bring
+    the membranes into a plausible state, the next ``sequence_length`` are learnt by back-propagation through time. The
+    target network goes through the same steps with membranes of its own. Double DQN and n-step returns.
+
+    Args:
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a :class:`~snn_rl.sb3.policy.SpikingPolicy`.
+        env: as in Stable-Baselines3.
+        T: timesteps per decision. 0 trains the ANN through the same code.
+        carry: keep the membranes between environment steps; if False, every decision starts from rest.
+        sequence_length: learnt environment steps per sequence.
+        burn_in: environment steps before them.
+        double_q: choose the bootstrap action with the online network (van Hasselt et al. 2016).
+        n_steps: of the returns.
+        advantage_alpha: of advantage learning (Bellemare et al. 2016), in [0, 1): in a table of Q-values it would widen the
+            gap between the best action and the others 1 / (1 - alpha) times. For tasks in which that gap is small. 0 is DQN.
+        data_init: before the first update, fit the untrained network to what the first play held: its currents to the
+            observations and its Q-values to the mean return (see :func:`~snn_rl.core.initialise.initialize`).
+        warm_up_eps: probability of a random action before ``learning_starts``; 1 as in DQN, less where the network can
+            play already.
+        batch_size: sequences per gradient step.
+        bfloat16: compute products in bfloat16 where the processor has it.
+        kwargs: DQN's other arguments.
+
+    Raises:
+        UserError: if ``sequence_length`` or ``n_steps`` is below 1, ``burn_in`` below 0 or ``advantage_alpha`` not in [0, 1),
+            the replay buffer does not fit into memory or holds no sequence of that length, or it is of a class that holds no
+            sequences.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": SpikingMlpPolicy,
+        "CnnPolicy": SpikingCnnPolicy,
+    }
+    policy: SpikingPolicy
+    replay_buffer: SequenceReplayBuffer
+
+    def __init__(
+        self,
+        policy: str | type[SpikingPolicy],
+        env: GymEnv | str,
+        *,
+        T: int = 1,
+        carry: bool = True,
+        sequence_length: int = 8,
+        burn_in: int = 4,
+        double_q: bool = True,
+        n_steps: int = 1,
+        advantage_alpha: float = 0.0,
+        data_init: bool = False,
+        warm_up_eps: float = 1.0,
+        buffer_size: int = 100_000,
+        bfloat16: bool = False,
+        policy_kwargs: dict[str, Any] | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        _init_setup_model: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if sequence_length < 1 or n_steps < 1 or burn_in < 0:
+            raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
+        if not 0 <= advantage_alpha < 1:
+            raise UserError(f"advantage_alpha must be at least 0 and below 1, got {advantage_alpha}")
+        if {"T", "carry"} & (policy_kwargs or {}).keys():
+            raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
+        super().__init__(
+            policy,
+            env,
+            buffer_size=buffer_size,
+            policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry},
+            replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
+            _init_setup_model=False,
+            **kwargs,
+        )
+        self.T, self.carry = T, carry
+        stateless = T == 0 or not carry  # nothing is remembered: single steps, as in plain DQN
+        self.sequence_length = 1 if stateless else sequence_length
+        self.burn_in = 0 if stateless else burn_in
+        self.double_q, self.n_steps, self.data_init, self.bfloat16 = double_q, n_steps, data_init, bfloat16
+        self.advantage_alpha, self.warm_up_eps = advantage_alpha, warm_up_eps
+        self.normalizes_observations = False  # told to those who read the saved file: the statistics are not in it
+        self._last_states: State | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        buffer_class = self.replay_buffer_class or SequenceReplayBuffer
+        if not issubclass(buffer_class, SequenceReplayBuffer):  # that of a stock DQN, where load() comes here
+            raise UserError(
+                f"{buffer_class.__name__} holds no sequences: leave replay_buffer_class out; what a stock DQN saved is an "
+                "agent: to_sb3(load_agent('model.zip', ID), env), or, if it is an ANN, first python -m snn_rl.convert "
+                "--ann model.zip --env ID --out DIR"
+            )
+        n_steps, self.n_steps = self.n_steps, 1  # the parent would look for its own n-step buffer
+        kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
+        stacked = None if self.env is None else unwrap_vec_wrapper(self.env, VecFrameStack)
+        if stacked is not None:
+            kwargs.setdefault("frame_stack", stacked.stacked_obs.n_stack)
+        self.replay_buffer_kwargs = kwargs
+        super()._setup_model()
+        self.n_steps = n_steps
+        buffer = self.replay_buffer
+        needed = self._window + buffer.frame_stack - 1  # a full ring has lost the frames before its oldest slot
+        if buffer.buffer_size < needed:
+            raise UserError(
+                f"a buffer_size of {self.buffer_size:,} is {buffer.buffer_size:,} steps in each of {self.n_envs} environments "
+                f"and a sequence takes {needed}; use a buffer_size of at least {needed * self.n_envs:,}"
+            )
+        self._rng = np.random.default_rng(self.seed)
+        self._last_states = None
+
+    @property
+    def _window(self) -> int:
+        """Slots of a sequence with all that its last return needs."""
+        return self.burn_in + self.sequence_length + self.n_steps
+
+    @classmethod
+    def load(cls, path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Stable-Baselines3's.
+
+        Raises:
+            UserError: for T or carry, which belong to the saved network, and for the zip of a stock DQN.
+        """
+        if {"T", "carry"} & kwargs.keys():
+            raise UserError(
+                "T and carry belong to the saved network and cannot be changed by load(): for fewer timesteps use "
+                "python -m snn_rl.prune, to zero the membranes in play python -m snn_rl.evaluate --no-carry"
+            )
+        return super().load(path, *args, **kwargs)
+
+    def _explore(self, q: Tensor, epsilon: float) -> NDArray[np.int64]:
+        """Epsilon-greedy actions, one coin per environment."""
+        action: NDArray[np.int64] = q.argmax(1).cpu().numpy()
+        random = self._rng.random(len(action)) < epsilon
+        action[random] = self._rng.integers(q.shape[1], size=int(random.sum()))
+        return action
+
+    def predict(  # type: ignore[override]  # the state is tensors, not numpy arrays
+        self,
+        observation: NDArray[Any],
+        state: State | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], State]:
+        """Action and membranes after it; see :meth:`SpikingPolicy.predict`.
+
+        Unless deterministic, each environment explores with its own coin at the current ``exploration_rate``. The
+        membranes see every observation, whether the action was random or not.
+        """
+        if deterministic:
+            return self.policy.predict(observation, state, episode_start)
+        q, state, vectorized = self.policy.advance(observation, state, episode_start)
+        action = self._explore(q, self.exploration_rate)
+        return (action if vectorized else action[0]), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        observation = cast(NDArray[Any], self._last_obs)
+        q, self._last_states, _ = self.policy.advance(observation, self._last_states, self._last_episode_starts)
+        warm_up = self.num_timesteps < learning_starts
+        action = self._explore(q, self.warm_up_eps if warm_up else self.exploration_rate)
+        return action, action
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: NDArray[Any],
+        new_obs: Any,
+        reward: NDArray[Any],
+        dones: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        self._last_episode_starts = dones  # off-policy algorithms never update it
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """As the parent's. Where a callback stops learning (or Ctrl-C does), the parent forgets the step that was just made:
+        the next ``learn`` then begins new episodes, so that no membrane and no sequence reaches across the gap."""
+        complete = False
+        try:
+            rollout = super().collect_rollouts(*args, **kwargs)
+            complete = rollout.continue_training
+        finally:
+            if not complete:
+                self._last_obs = None
+        return rollout
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> Any:
+        if reset_num_timesteps or self._last_obs is None:  # the parent resets the environments
+            self._last_states = None
+            self.replay_buffer.begin()
+        normalize = self._vec_normalize_env
+        self.normalizes_observations = normalize is not None and normalize.norm_obs
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        super().set_env(env, force_reset)
+        if force_reset:
+            self._last_states = None
+
+    def load_replay_buffer(self, *args: Any, **kwargs: Any) -> None:
+        """As the parent's. Learning then begins new episodes: what the buffer held does not lead to what is played now."""
+        super().load_replay_buffer(*args, **kwargs)
+        self._last_obs = None
+
+    def train(self, gradient_steps: int, batch_size: int = 32) -> None:
+        """``gradient_steps`` updates from ``batch_size`` sequences each."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        if not self.replay_buffer.windows(self._window).any():
+            return  # not enough play yet, as after loading a model without its replay buffer
+        if self.data_init and not self._n_updates:
+            self._initialize()
+        losses = []
+        for _ in range(gradient_steps):
+            batch = normalized(self.replay_buffer.sample_sequences(batch_size, self._window), self._vec_normalize_env)
+            spikes: list[Tensor] = []
+            with mixed_precision(self.device, self.bfloat16):
+                loss = self._loss(batch, spikes)
+            self.policy.optimizer.zero_grad()
+            loss.backward()
+            th.nn.utils.clip_grad_norm_(self.policy.q_net.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+            losses.append(loss.detach())
+            self._n_updates += 1
+            if self.T and self._n_updates % SPIKE_LOG_INTERVAL == 0:
+                for name, z in zip(self.policy.q_net.network.layer_names, spikes, strict=False):
+                    self.logger.record(f"snn/spike_rate/{name}", float(z.detach().mean()))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", float(th.stack(losses).mean()))
+
+    def _initialize(self) -> None:
+        """Fits both networks to the first play. The mean return is the constant that solves its own Bellman equation."""
+        batch = normalized(self.replay_buffer.sample_sequences(INIT_WINDOWS, 1 + self.n_steps), self._vec_normalize_env)
+        returns = n_step_returns(batch, 0, 1, self.n_steps, self.gamma)
+        acted = batch.acted[:1]
+        going_on = float(returns.discount[acted].mean())
+        value = float(returns.reward[acted].mean()) / (1 - going_on) if going_on < 1 else 0.0
+        initialize(self.policy.q_net.network, batch.observations[0], value)
+        self.policy.q_net_target.load_state_dict(self.policy.q_net.state_dict())
+
+    def _loss(self, batch: Sequences, record: list[Tensor] | None = None) -> Tensor:
+        return td_loss(
+            self.policy.q_net.network,
+            self.policy.q_net_target.network,
+            batch,
+            burn_in=self.burn_in,
+            length=self.sequence_length,
+            n_steps=self.n_steps,
+            gamma=self.gamma,
+            double_q=self.double_q,
+            advantage_alpha=self.advantage_alpha,
+            record=record,
+        )
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_last_states"]

@@ -1,0 +1,267 @@
+"""Replay of sequences: what a network with a membrane learns from, and their n-step returns. Each frame is stored once.
+
+Stable-Baselines3's buffer keeps single transitions and each observation twice, with all its stacked frames: 5.6 GB for
+100,000 Pong steps. Here a slot holds the newest frame of one observation: 0.7 GB.
+
+The slots of one environment, in time::
+
+    observation  o0    o1    o2 (ended) | o0    o1    o2    o3*  | o0 ...
+    start        1     0     0            1     0     0     0      1
+    acted        1     1     1            1     1     1     0      1
+
+An episode that *terminates* needs no observation after its last action. One that is *cut off* by a time limit does, to
+bootstrap from: it gets a slot of its own (o3*) in which nothing was done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import torch as th
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
+
+from snn_rl.core.errors import UserError
+
+TOLD_BYTES = 100e6  # a buffer above this is announced even when SB3's verbose is 0
+
+
+class Sequences(NamedTuple):
+    """A batch of B sequences of L slots; time first."""
+
+    observations: Tensor
+    """``(L, B, *observation)``"""
+    starts: Tensor
+    """``(L, B)`` bool: an episode begins here, so the membrane is zeroed first."""
+    acted: Tensor
+    """``(L, B)`` bool: an action was taken here."""
+    actions: Tensor
+    """``(L, B)`` int64"""
+    rewards: Tensor
+    """``(L, B)`` float32"""
+    terminated: Tensor
+    """``(L, B)`` bool: the action ended the episode for good; nothing to bootstrap from."""
+    labels: Tensor | None
+    """``(L, B, n_labels)`` float32: a teacher's Q-values, where the buffer stores them."""
+
+
+class Returns(NamedTuple):
+    """n-step returns of the learnt slots; all ``(L, B)``."""
+
+    reward: Tensor
+    """Discounted sum of the next n rewards, fewer at an episode's end."""
+    discount: Tensor
+    """Factor of the bootstrap value; 0 where the episode terminated."""
+    bootstrap: Tensor
+    """int64: slot of the observation to bootstrap from."""
+
+
+def n_step_returns(batch: Sequences, begin: int, length: int, n: int, gamma: float) -> Returns:
+    """Returns of slots ``begin .. begin + length`` of a batch whose windows reach n slots further.
+
+    They stop at an episode's end: at a termination with no bootstrap, at a time limit with the value of the observation at
+    which it was cut off.
+    """
+    slot = th.arange(begin, begin + length, device=batch.rewards.device)[:, None].expand(-1, batch.rewards.shape[1])
+    reward = th.zeros(slot.shape, device=slot.device)
+    discount, bootstrap = th.ones_like(reward), slot
+    going = th.ones_like(slot, dtype=th.bool)
+    for k in range(n):
+        window = slice(begin + k, begin + k + length)
+        going = going & batch.acted[window]
+        reward = reward + going * discount * batch.rewards[window]
+        bootstrap = th.where(going, slot + k + 1, bootstrap)
+        discount = th.where(going, discount * gamma * ~batch.terminated[window], discount)
+        going = going & ~batch.terminated[window]
+    return Returns(reward, discount, bootstrap)
+
+
+def normalized(batch: Sequences, statistics: VecNormalize | None) -> Sequences:
+    """The buffer holds what the environment gave; where VecNormalize is in use, this applies its present statistics."""
+    if statistics is None:
+        return batch
+    device = batch.observations.device
+    observations = statistics.normalize_obs(batch.observations.cpu().numpy())
+    rewards = statistics.normalize_reward(batch.rewards.cpu().numpy())
+    return batch._replace(
+        observations=th.as_tensor(observations, dtype=th.float32, device=device),
+        rewards=th.as_tensor(rewards, dtype=th.float32, device=device),
+    )
+
+
+class SequenceReplayBuffer(ReplayBuffer):
+    """Uniform replay of sequences, one ring of slots per environment.
+
+    Args:
+        buffer_size: slots over all environments.
+        observation_space: vector, or image with the channels first.
+        action_space: discrete.
+        device: where samples go.
+        n_envs: environments.
+        frame_stack: K where observations are stacks of K frames along the first axis, padded with zeros before an
+            episode's first frame (as by ``VecFrameStack``); only the newest frame is then stored.
+        n_labels: numbers stored with each slot, 0 for none.
+        seed: of the sampling.
+        optimize_memory_usage: accepted because Stable-Baselines3 passes it; frames are always stored once.
+        handle_timeout_termination: see ReplayBuffer; must stay true.
+
+    Raises:
+        UserError: if the buffer would not fit into the free memory, before anything is allocated.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: th.device | str = "cpu",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        *,
+        frame_stack: int = 1,
+        n_labels: int = 0,
+        seed: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        slots = max(buffer_size // n_envs, 1)
+        shape = observation_space.shape
+        if shape is None or not isinstance(observation_space, spaces.Box):
+            raise UserError(f"replay needs observations that are arrays, got {observation_space}")
+        if shape[0] % frame_stack:
+            raise UserError(f"observations of shape {shape} are no stack of {frame_stack} frames")
+        frame = (shape[0] // frame_stack, *shape[1:])
+        dtype = np.dtype(observation_space.dtype)
+        if dtype == np.float64:
+            dtype = np.dtype(np.float32)
+        self.bytes = slots * n_envs * (int(np.prod(frame)) * dtype.itemsize + 17 + 4 * n_labels)
+        if verbose or self.bytes > TOLD_BYTES:
+            print(f"replay buffer: {slots * n_envs:,} steps in {self.bytes / 1e6:,.0f} MB")
+        free = psutil.virtual_memory().available
+        if self.bytes > free:
+            raise UserError(
+                f"a replay buffer of {slots * n_envs:,} steps needs {self.bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
+                f"free; use a buffer_size of at most {int(slots * n_envs * 0.8 * free / self.bytes):,}"
+            )
+        super().__init__(1, observation_space, action_space, device, 1)  # the parent's arrays stay empty
+        self.buffer_size, self.n_envs, self.frame_stack, self.n_labels = slots, n_envs, frame_stack, n_labels
+        self.rng = np.random.default_rng(seed)
+        size = (n_envs, slots)
+        self.frames = np.zeros((*size, *frame), dtype)
+        self.action = np.zeros(size, np.int32)
+        self.reward = np.zeros(size, np.float32)
+        self.age = np.zeros(size, np.int32)  # steps since the episode's start
+        self.acted = np.zeros(size, np.bool_)
+        self.terminated = np.zeros(size, np.bool_)
+        self.labels = np.zeros((*size, n_labels), np.float32)
+        self.head = np.zeros(n_envs, np.int64)  # slots ever written, per environment
+        self.next_age = np.zeros(n_envs, np.int64)
+
+    def size(self) -> int:
+        """Slots that hold something, over all environments."""
+        return int(np.minimum(self.head, self.buffer_size).sum())
+
+    def reset(self) -> None:
+        self.head[:] = 0
+        self.next_age[:] = 0
+
+    def add(
+        self,
+        obs: NDArray[Any],
+        next_obs: NDArray[Any],
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        done: NDArray[Any],
+        infos: list[dict[str, Any]],
+        labels: NDArray[Any] | None = None,
+    ) -> None:
+        """Adds one step of every environment. ``next_obs`` is read only where a time limit cut the episode off."""
+        action = np.asarray(action).reshape(self.n_envs)
+        for e in range(self.n_envs):
+            cut = bool(done[e]) and bool(infos[e].get("TimeLimit.truncated", False))
+            slot = self._write(e, obs[e])
+            self.action[e, slot], self.reward[e, slot] = action[e], reward[e]
+            self.acted[e, slot], self.terminated[e, slot] = True, bool(done[e]) and not cut
+            if labels is not None:
+                self.labels[e, slot] = labels[e]
+            if cut:
+                slot = self._write(e, next_obs[e])
+                self.acted[e, slot], self.terminated[e, slot] = False, False
+            if done[e]:
+                self.next_age[e] = 0
+
+    def begin(self) -> None:
+        """Says that the environments were reset: whatever comes next starts an episode in each of them."""
+        for e in range(self.n_envs):
+            if self.next_age[e]:  # what came before is cut off there, with nothing to bootstrap from
+                self.acted[e, (self.head[e] - 1) % self.buffer_size] = False
+                self.next_age[e] = 0
+
+    def _write(self, e: int, observation: NDArray[Any]) -> int:
+        stack = observation.reshape(self.frame_stack, *self.frames.shape[2:])
+        if self.next_age[e] == 0 and stack[:-1].any():
+            raise UserError(
+                "the first observation of an episode is a stack whose older frames are not zero; build the environment "
+                "with zero padding (as VecFrameStack does) or pass replay_buffer_kwargs={'frame_stack': 1}"
+            )
+        if self.frames.dtype.kind == "f" and not np.isfinite(stack[-1].astype(np.float32)).all():
+            raise UserError("an observation holds NaN or infinity, and what learns from it is lost; mend the environment")
+        slot = int(self.head[e] % self.buffer_size)
+        self.frames[e, slot] = stack[-1]
+        self.age[e, slot] = self.next_age[e]
+        self.head[e] += 1
+        self.next_age[e] += 1
+        return slot
+
+    def sample_sequences(self, batch_size: int, length: int) -> Sequences:
+        """Draws ``batch_size`` windows of ``length`` consecutive slots, uniformly. A window may hold the end of one episode
+        and the beginning of the next; ``starts`` says where.
+
+        Raises:
+            UserError: if no environment has that many consecutive slots yet.
+        """
+        choices = self.windows(length)
+        if not choices.any():
+            raise UserError(f"the replay buffer holds no sequence of {length} steps yet; raise learning_starts or buffer_size")
+        pick = self.rng.integers(0, choices.sum(), batch_size)
+        e = np.searchsorted(np.cumsum(choices), pick, side="right")
+        begin = self._oldest()[e] + pick - (np.cumsum(choices) - choices)[e]
+        slots = (begin + np.arange(length)[:, None]) % self.buffer_size  # (L, B)
+        age = self.age[e, slots]
+        device = self.device
+        labels = th.as_tensor(self.labels[e, slots], device=device) if self.n_labels else None
+        return Sequences(
+            th.as_tensor(self._stacks(e, begin, length, age), device=device),
+            th.as_tensor(age == 0, device=device),
+            th.as_tensor(self.acted[e, slots], device=device),
+            th.as_tensor(self.action[e, slots].astype(np.int64), device=device),
+            th.as_tensor(self.reward[e, slots], device=device),
+            th.as_tensor(self.terminated[e, slots], device=device),
+            labels,
+        )
+
+    def windows(self, length: int) -> NDArray[np.int64]:
+        """Number of windows of ``length`` consecutive slots in each environment, ``(n_envs,)``."""
+        return np.maximum(self.head - length - self._oldest() + 1, 0)
+
+    def _oldest(self) -> NDArray[np.int64]:
+        """First slot whose stack can be put together: a full ring has lost the frames before its oldest slot."""
+        first = np.maximum(self.head - self.buffer_size, 0)
+        return np.where(first > 0, first + self.frame_stack - 1, 0)
+
+    def _stacks(self, e: NDArray[Any], begin: NDArray[Any], length: int, age: NDArray[Any]) -> NDArray[Any]:
+        """Puts the stacked frames together again, ``(L, B, *observation)``."""
+        K = self.frame_stack
+        slots = (begin + np.arange(1 - K, length)[:, None]) % self.buffer_size
+        frames = self.frames[e, slots]  # (K - 1 + L, B, *frame)
+        if K == 1:
+            return frames
+        stacks = np.stack([frames[k : k + length] for k in range(K)], axis=2)  # (L, B, K, *frame), oldest first
+        for k in range(K - 1):
+            stacks[:, :, k][age < K - 1 - k] = 0
+        return stacks.reshape(length, len(begin), -1, *frames.shape[3:])

@@ -1,0 +1,1 @@
+"""An agent on disk: card, weights, episodes, provenance; files that are there whole or not at all."""

@@ -1,0 +1,288 @@
+"""Agents as folders: ``card.json`` (what it is and how it was made), ``weights.safetensors``, ``episodes.csv``.
+
+Nothing is evaluated or unpickled. A folder is written beside its place and renamed into it, so that it is there whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork, State
+from snn_rl.store.files import CARD as CARD
+from snn_rl.store.files import EPISODES as EPISODES
+from snn_rl.store.files import data_folder, whole
+
+FORMAT, WEIGHTS = 1, "weights.safetensors"
+_KINDS = {"env": str, "name": str, "T": int, "frames": int, "input_scale": float, "carry": bool, "made": dict, "scores": dict}
+EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
+
+
+@dataclass
+class Agent:
+    """A network with what is known about it.
+
+    ``made`` says how: command, seed, the recipe's numbers, what it was made from, versions, and how training went:
+    ``curve``, what the learner said of itself over the work done (``return``: mean of its last 100 episodes; ``loss``: mean
+    of 50 gradient steps), and ``selection``, the mean returns of the evaluations by which the network was chosen. ``scores``
+    maps a protocol to its evaluation (the object that ``evaluate --json`` writes, without its episodes).
+    ``module`` is the one that registers the environment, where it is one of the user's own.
+    """
+
+    env: str
+    name: str
+    network: QNetwork
+    observation_shape: tuple[int, ...]
+    frames: int = 1
+    made: dict[str, Any] = field(default_factory=dict, repr=False)
+    scores: dict[str, Any] = field(default_factory=dict, repr=False)
+    episodes: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    path: Path | None = None
+    module: str = ""
+
+    @property
+    def label(self) -> str:
+        """``ENV/NAME`` for a message."""
+        return f"{self.env}/{self.name}"
+
+    def predict(
+        self,
+        observation: NDArray[Any] | tuple[Any, Any],
+        state: State | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], State]:
+        """Greedy actions and the membranes after them: Stable-Baselines3's contract, so ``evaluate_policy`` takes an agent.
+
+        Args:
+            observation: one, or one per environment, ``(n_envs, *observation_shape)``: unscaled, images with channels first.
+            state: what the previous call returned; None for rest.
+            episode_start: ``(n_envs,)``, true where an episode begins.
+            deterministic: without effect.
+
+        Raises:
+            UserError: if the observations have another shape than the agent's, are not finite, or come with the state or the
+                starts of another number of environments.
+        """
+        if isinstance(observation, tuple):
+            raise UserError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
+        seen, one = th.as_tensor(observation), np.ndim(observation) == len(self.observation_shape)
+        seen = seen[None] if one else seen
+        if seen.shape[1:] != self.observation_shape:
+            hint = "; images have their channels first (VecTransposeImage), frames stacked along them (VecFrameStack)"
+            raise UserError(
+                f"{self.label} takes observations of shape {self.observation_shape}, got {tuple(seen.shape[1:])}"
+                + hint * (len(self.observation_shape) == 3)
+            )
+        starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool)
+        with th.no_grad():
+            q, state = self.network(seen, state, starts)
+        action = q.argmax(1).numpy()
+        return (action[0] if one else action), state
+
+
+def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = False) -> Path:
+    """Writes an agent's folder.
+
+    Args:
+        agent: what to save.
+        folder: where; its parents are made.
+        half: store the weights in half precision. The agent's own network is rounded too, so that what was scored is
+            what was stored.
+        replace: replace an existing folder; otherwise that is an error.
+
+    Raises:
+        UserError: if the folder exists and ``replace`` is false.
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    if folder.exists() and not replace:
+        raise UserError(f"'{folder}' exists already; choose another --out or remove it first")
+    network = agent.network
+    if half:
+        for key, value in network.state_dict().items():
+            if not bool(th.isfinite(value.half()).all()):
+                raise UserError(f"'{key}' holds a number beyond half precision (65,504); save it with half = false")
+        network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
+    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    files = {
+        EPISODES: _episodes(agent),
+        WEIGHTS: serialize({key: value.half() if half else value for key, value in weights.items()}),
+        CARD: _card(agent),
+    }
+    if folder.exists():  # file by file, so that there is an agent at every moment
+        for name, content in files.items():
+            with whole(folder / name) as path:
+                path.write_bytes(content)
+    else:
+        new = folder.parent / f".{folder.name}.new-{os.getpid()}"
+        try:
+            new.mkdir(parents=True)
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            new.rename(folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    agent.path = folder
+    return folder
+
+
+def save_scores(agent: Agent) -> None:
+    """Writes the card and the episodes of an agent that was loaded or saved before; its weights stay untouched."""
+    assert agent.path is not None
+    for name, content in ((EPISODES, _episodes(agent)), (CARD, _card(agent))):
+        with whole(agent.path / name) as path:
+            path.write_bytes(content)
+
+
+def _card(agent: Agent) -> bytes:
+    network = agent.network
+    card = {
+        "format": FORMAT,
+        "env": agent.env,
+        **({"module": agent.module} if agent.module else {}),
+        "name": agent.name,
+        "T": network.T,
+        "frames": agent.frames,
+        "carry": network.carry,
+        "observation_shape": list(agent.observation_shape),
+        "input_scale": network.input_scale,
+        "network": network.spec,
+        "v_th": [lif.v_th.item() for lif in network.lifs],
+        "decay": [lif.decay.flatten().tolist() if lif.decay.dim() else lif.decay.item() for lif in network.lifs],
+        "made": agent.made,
+        "scores": agent.scores,
+    }
+    return (json.dumps(card, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _episodes(agent: Agent) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, EPISODE_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(agent.episodes)
+    return text.getvalue().encode()
+
+
+def fingerprint(network: QNetwork) -> str:
+    """Short hash of a network's weights: tells whether two runs started from the same agent."""
+    digest = hashlib.sha256(f"{network.T}{network.spec}".encode())
+    for value in network.state_dict().values():
+        digest.update(value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def load(where: str | Path) -> Agent:
+    """Loads an agent's folder.
+
+    Args:
+        where: the folder, or the name of a shipped agent such as ``PongNoFrameskip-v4/T1``.
+
+    Raises:
+        UserError: if it is not there, damaged, or holds weights that are not finite.
+    """
+    path = Path(where)
+    folder = path if path.is_dir() else data_folder("agents") / path
+    if not (folder / CARD).is_file():
+        raise UserError(_not_found(str(where), path))
+    try:
+        card = json.loads((folder / CARD).read_text())
+        if card["format"] != FORMAT:
+            raise UserError(f"'{folder}' has format {card['format']}; this version of snn_rl reads {FORMAT}")
+        for key, kind in _KINDS.items():
+            if type(card[key]) is not kind:
+                raise TypeError(f"its {key} is {card[key]!r}")
+        network = QNetwork(card["network"], card["T"], card["input_scale"], card["carry"])
+        network.shapes(card["observation_shape"])
+        network.load_state_dict({key: value.float() for key, value in load_file(folder / WEIGHTS).items()})
+        with (folder / EPISODES).open(newline="") as file:
+            episodes = list(csv.DictReader(file))
+        if episodes and set(episodes[0]) != set(EPISODE_FIELDS):
+            raise ValueError(f"{EPISODES} has other columns")
+        agent = Agent(
+            card["env"],
+            card["name"],
+            network,
+            tuple(card["observation_shape"]),
+            card["frames"],
+            card["made"],
+            card["scores"],
+            [dict(row) for row in episodes],
+            folder,
+            str(card.get("module", "")),
+        )
+    except UserError:
+        raise
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew") from error
+    check_finite(network.state_dict(), str(folder))
+    return agent
+
+
+def check_recipe(agent: Agent, recipe: dict[str, Any]) -> None:
+    """Raises UserError if an agent that is there already was made by other numbers than a run's recipe has now. Older cards do
+    not say by which."""
+    for key, value in recipe.items():
+        before = agent.made.get("recipe", {}).get(key, value)
+        if before != value:
+            raise UserError(
+                f"'{agent.path}' was made with {key} = {before!r}, and the recipe says {value!r} now; change it back, choose "
+                "another --out or remove that folder"
+            )
+
+
+def check_finite(weights: Mapping[str, th.Tensor], where: str) -> None:
+    """Raises UserError if a weight is NaN or infinite."""
+    for name, value in weights.items():
+        if not bool(th.isfinite(value).all()):
+            raise UserError(f"the weights of '{where}' are not finite (first in '{name}'); train it anew or restore it")
+
+
+def shipped() -> list[str]:
+    """Names of the agents that come with the package, ANN first, then by falling T."""
+    root = data_folder("agents")
+    names = [str(card.parent.relative_to(root)) for card in root.glob(f"*/*/{CARD}")]
+    return sorted(names, key=_place)
+
+
+def _place(name: str) -> tuple[str, int, str, int]:
+    env, _, agent = name.rpartition("/")
+    found = re.fullmatch(r"(.*)T(\d+)(.*)", agent)
+    kind, T = (found[1] + found[3], int(found[2])) if found else (agent, 0)
+    return env, 0 if agent.startswith("ann") else 1 if kind.startswith("converted") else 2, kind, -T
+
+
+def _not_found(where: str, path: Path) -> str:
+    if path.exists():
+        inside = ", ".join(f"'{card.parent}'" for card in sorted(path.glob(f"*/{CARD}")))
+        return f"'{where}' is not an agent: it has no {CARD}" + (f"; those in it are {inside}" if inside else "")
+    names = shipped()
+    if of_env := [name for name in names if name.startswith(f"{where.rstrip('/')}/")]:
+        return f"'{where}' is an environment; its shipped agents are {', '.join(of_env)}"
+    nearest: Iterable[str] = difflib.get_close_matches(where, names, 1, cutoff=0.3)
+    hint = next((f"; did you mean the shipped agent '{name}'?" for name in nearest), "")
+    return f"no agent '{where}': neither a folder, nor a shipped agent, nor an SB3 zip{hint}"
+
+
+def source(agent: Agent) -> dict[str, Any]:
+    """What a card says of what an agent was made from: random weights, made anew at each start, depend on threads a little."""
+    return {"name": agent.label, "how": agent.made.get("how"), "weights": agent.made.get("random", fingerprint(agent.network))}

@@ -1,0 +1,1 @@
+"""What is played: recipes, environments, hidden observations, and play itself."""

@@ -1,0 +1,175 @@
+"""Recipes: ``envs/*.toml`` as frozen dataclasses, with everything that is needed to build an environment and train for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from snn_rl.tasks import catalogue
+
+OBJECTIVES = ("distill", "td")
+ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How the ANN is trained. The words are Stable-Baselines3's."""
+
+    total_timesteps: int = 100_000  # environment steps
+    n_envs: int = 1  # environments that are played side by side
+    net_arch: tuple[int, ...] = (256, 256)  # hidden layers, for vectors; images have NatureCNN
+    learning_rate: float = 1e-3
+    data_init: bool = False  # training by reward begins with currents and Q-values that fit the first random play
+    adam_eps: float = 1e-8  # added to the root of Adam's second moments: where gradients are small, steps are small too
+    cool_down: float = 0.0  # last part of training, in which the learning rate falls linearly to 0
+    buffer_size: int = 50_000  # environment steps that are remembered
+    learning_starts: int = 1_000  # environment steps of random play first
+    batch_size: int = 64  # transitions per gradient step
+    gamma: float = 0.99  # discount of an environment step
+    n_steps: int = 3  # rewards that a return sums before it bootstraps
+    train_freq: int = 4  # environment steps, over all environments, between trainings
+    gradient_steps: int = 1  # of one training
+    target_update_interval: int = 500  # environment steps
+    tau: float = 1.0  # part of the target network that each of its updates replaces
+    exploration_fraction: float = 0.2  # part of training in which epsilon falls from 1
+    exploration_final_eps: float = 0.05  # what it falls to
+    max_grad_norm: float = 10.0  # gradients are clipped to it
+    eval_freq: int = 10_000  # environment steps between evaluations; the best network is kept
+    eval_episodes: int = 20  # of each evaluation
+    stop_at: float | None = None  # mean return of an evaluation at which training ends early
+
+
+@dataclass(frozen=True)
+class ConvertRecipe:
+    """How an ANN becomes a spiking network."""
+
+    percentile: float = 99.0  # a layer's threshold is this percentile of its currents
+    observations: int = 2_000  # of the ANN's play, from which thresholds come
+    recurrent: bool = False  # synapses within each dense layer, from its spikes to its current at the next timestep
+    standardize: bool = False  # the first layer's currents, where something is hidden from the agent
+    decay: float | tuple[float, float] = 0.5  # of each layer; a pair: of its channels, spread between the two
+
+
+@dataclass(frozen=True)
+class PruneRecipe:
+    """How each stage of temporal pruning is trained. Sequences are in environment steps."""
+
+    objective: str = "distill"  # distill (the ANN teaches) or td (by reward)
+    start: int = 5  # timesteps per decision of the conversion and the first stage
+    gradient_steps: tuple[int, ...] = (2_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
+    learning_rate: float = 1e-3  # of weights; it falls linearly to 0 in each stage
+    neuron_rate: float = 10.0  # of thresholds and decays, times learning_rate: they have to move by their own size; 0 freezes
+    batch_size: int = 16  # sequences per gradient step
+    sequence_length: int = 12  # learnt environment steps of a sequence
+    burn_in: int = 4  # environment steps before them, which only bring up the membranes
+    n_envs: int = 8  # in which the student plays
+    play_steps: int = 1  # environment steps in each environment per gradient step
+    buffer_size: int = 20_000  # environment steps that are remembered
+    learning_starts: int = 1_000  # environment steps of play before the first gradient step
+    exploration_eps: float = 0.05  # probability of a random action of the student
+    temperature: float = 2.0  # of the distilled policies, in median gaps between the two best actions
+    spike_penalty: float = 0.0  # weight of the spikes' cost in the loss of distillation
+    evaluations: int = 5  # in the last half of a stage; the best network is kept
+    eval_episodes: int = 20  # of each evaluation
+
+    def stages(self, T: int) -> range:
+        """The timesteps per decision of the stages that lead to T: from ``start`` down, or T alone."""
+        return range(max(self.start, T), T - 1, -1)
+
+    def steps(self, T: int) -> int:
+        """Gradient steps of the stage at T; an ANN (T = 0) that is distilled has those of T = 1."""
+        return self.gradient_steps[min(max(T, 1), len(self.gradient_steps)) - 1]
+
+
+@dataclass(frozen=True)
+class TDRecipe:
+    """How a stage is trained by reward (objective td). What is not here is as in ``[train]``."""
+
+    timesteps: int = 100_000  # environment steps of a stage
+    learning_rate: float = 1e-4  # at first; it falls linearly, as that of distillation does
+    advantage_alpha: float = 0.0  # of advantage learning: for tasks in which the actions' values differ by little; 0 is DQN
+    adam_eps: float = 1e-8  # see [train]; a spiking network's gradients are smaller than its ANN's
+    batch_size: int = 32  # sequences
+    sequence_length: int = 12  # learnt environment steps of a sequence
+    burn_in: int = 4  # environment steps before them, which only bring up the membranes
+    train_freq: int = 4  # environment steps for each gradient step, over all environments
+    evaluations: int = 10  # in the last half of a stage; the best network is kept
+
+
+@dataclass(frozen=True)
+class EvaluateRecipe:
+    """How many episodes are played; 30 is every start of a greedy Atari agent without sticky actions."""
+
+    episodes: int = 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One environment: how it is built, and how its agents are trained, converted, pruned and evaluated."""
+
+    id: str
+    base: str = ""  # id of the environment whose recipe is meant wherever this one says nothing
+    frames: int = 1
+    spiking_frames: int = 0  # that agents see where nothing else is asked for, but not ANNs by reward; 0: as many as their ANN
+    flicker: float = 0.0  # probability with which the agent does not see a frame
+    teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
+    half: bool = False  # store weights in half precision; an agent is scored as stored
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    convert: ConvertRecipe = field(default_factory=ConvertRecipe)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
+    td: TDRecipe = field(default_factory=TDRecipe)
+    evaluate: EvaluateRecipe = field(default_factory=EvaluateRecipe)
+    is_default: bool = False
+    module: str = ""  # that registers the environment, where it is one of the user's own
+
+    @property
+    def ann_env(self) -> str:
+        """Id of the environment of the ANN that is converted and teaches: this one, or the one with nothing hidden."""
+        return self.teacher or self.id
+
+    def for_random_weights(self) -> Recipe:
+        """The same for a spiking agent that begins with random weights: they are fitted to its first play."""
+        return dataclasses.replace(self, train=dataclasses.replace(self.train, data_init=True))
+
+    def stage(self, objective: str) -> dict[str, Any]:
+        """All numbers that a stage of an objective is trained by, as its card holds them."""
+        if objective == "distill":
+            return listed(self.prune)
+        return {**listed(self.train), **listed(self.td), "eval_episodes": self.prune.eval_episodes}
+
+    @property
+    def atari(self) -> bool:
+        """Whether the id is an Atari game of the Arcade Learning Environment."""
+        return bool(catalogue.spec(self.id).entry_point == catalogue.ATARI)
+
+
+def listed(table: Any) -> dict[str, Any]:
+    """A table of a recipe as JSON has it: lists in the place of tuples."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(table).items()}
+
+
+IMAGE_DEFAULTS: dict[str, Any] = {
+    "frames": 4,
+    "half": True,
+    "train": TrainRecipe(
+        total_timesteps=2_000_000,
+        n_envs=8,
+        net_arch=(512,),
+        data_init=True,
+        learning_rate=1e-4,
+        adam_eps=1.5e-4,
+        buffer_size=100_000,
+        learning_starts=10_000,
+        batch_size=32,
+        train_freq=4,
+        target_update_interval=1_000,
+        exploration_fraction=0.1,
+        exploration_final_eps=0.01,
+        eval_freq=100_000,
+        eval_episodes=10,
+    ),
+    "prune": PruneRecipe(learning_rate=3e-4, eval_episodes=10),
+    "td": TDRecipe(timesteps=1_000_000, learning_rate=3e-4, adam_eps=1e-6),
+    "evaluate": EvaluateRecipe(episodes=ATARI_STARTS),
+}

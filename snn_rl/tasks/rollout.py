@@ -1,0 +1,199 @@
+"""Playing: one generator of decisions; returns, energy and video are its consumers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork, check_observed
+from snn_rl.tasks.environments import begin, make_env
+from snn_rl.tasks.partial import FULL
+from snn_rl.tasks.recipes import ATARI_STARTS, Recipe
+
+
+class Start(NamedTuple):
+    """Where an episode begins: its seed and, on Atari, the number of no-op steps."""
+
+    seed: int
+    start: int | None
+
+
+@dataclass
+class Decision:
+    """One decision of each running environment (rows).
+
+    ``episode[r]`` is the index of row r's episode in the starts, ``layers[l]`` the output of layer l at the T timesteps,
+    ``(T, rows, *neurons)``.
+    """
+
+    episode: list[int]
+    observation: NDArray[Any]
+    q: Tensor
+    action: NDArray[np.int64]
+    reward: NDArray[np.float64]
+    done: NDArray[np.bool_]
+    layers: list[Tensor]
+
+
+def starts(recipe: Recipe, episodes: int, seed: int) -> list[Start]:
+    """The episodes of an evaluation, the same for every agent: seeds from ``seed`` on; on Atari every no-op start in turn."""
+    if episodes < 1:
+        raise UserError(f"--episodes must be at least 1, got {episodes}")
+    atari = recipe.atari
+    return [Start(seed + n, 1 + n % ATARI_STARTS if atari else None) for n in range(episodes)]
+
+
+def make_envs(recipe: Recipe, episodes: int, *, frames: int, sticky: float = 0.0) -> list[gym.Env[NDArray[Any], int]]:
+    """Environments to play that many episodes in, several at a time: small networks like larger batches."""
+    return [make_env(recipe, frames=frames, sticky=sticky) for _ in range(min(episodes, 30 if recipe.atari else 100))]
+
+
+def play(
+    network: QNetwork,
+    envs: Sequence[gym.Env[NDArray[Any], int]],
+    starts: Sequence[Start],
+    epsilon: float = 0.0,
+) -> Iterator[Decision]:
+    """Plays every start once, several environments at a time; membranes are carried per environment.
+
+    The random actions of an episode come from its own generator, seeded by its start: they do not depend on how many
+    environments play at a time.
+
+    Args:
+        network: the agent; spiking or not.
+        envs: as many as shall play at a time.
+        starts: the episodes.
+        epsilon: probability of a random action.
+
+    Raises:
+        UserError: if an observation does not fit the network or is not finite, or a Q-value is not.
+    """
+    if not 0 <= epsilon <= 1:
+        raise UserError(f"--epsilon must lie in [0, 1], got {epsilon}")
+    device = next(network.parameters()).device
+    waiting = list(enumerate(starts))[::-1]
+    rows: list[gym.Env[NDArray[Any], int]] = list(envs[: len(starts)])
+    episode, observation, rngs = [], [], []
+    for env in rows:
+        n, start = waiting.pop()
+        episode.append(n)
+        rngs.append(random_actions(start))
+        observation.append(begin(env, *start)[0])
+    check_fits(network, observation[0].shape, rows[0].action_space)
+    state = network.initial_state(len(rows), observation[0].shape)
+    begins = np.ones(len(rows), dtype=np.bool_)
+    while rows:
+        batch = np.stack(observation)
+        seen = th.as_tensor(batch, device=device)
+        check_observed(seen)
+        layers: list[Tensor] = []
+        with th.no_grad():
+            q, state = network.unroll(seen[None], state, th.as_tensor(begins, device=device)[None], layers)
+        q = q[0].cpu()
+        if not bool(th.isfinite(q).all()):
+            raise UserError("the agent's Q-values are not finite; its weights are damaged, so load or train it anew")
+        action = q.argmax(1).numpy()
+        reward, done = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
+        for r, env in enumerate(rows):
+            if epsilon and rngs[r].random() < epsilon:
+                action[r] = rngs[r].integers(q.shape[1])
+            observation[r], step_reward, terminated, truncated, _ = env.step(int(action[r]))
+            reward[r], done[r] = float(step_reward), terminated or truncated
+        yield Decision(list(episode), batch, q, action, reward, done, [layer[0] for layer in layers])
+        going = []
+        for r, env in enumerate(rows):
+            if done[r] and not waiting:
+                continue
+            if done[r]:
+                episode[r], start = waiting.pop()
+                rngs[r] = random_actions(start)
+                observation[r] = begin(env, *start)[0]
+            going.append(r)
+        begins = done[going]
+        if len(going) < len(rows):
+            state = tuple(v[going] for v in state)
+            rows, episode = [rows[r] for r in going], [episode[r] for r in going]
+            rngs, observation = [rngs[r] for r in going], [observation[r] for r in going]
+
+
+def random_actions(start: Start) -> np.random.Generator:
+    """Generator of an episode's random actions: another stream than those from which the environment of the same seed draws
+    its state and what it hides."""
+    return np.random.default_rng([start.seed, 2])
+
+
+def action_count(space: gym.Space[Any]) -> int:
+    """Number of actions of a discrete space (``make_env`` lets no other through)."""
+    return int(cast(gym.spaces.Discrete, space).n)
+
+
+def check_fits(network: QNetwork, observation_shape: Sequence[int], action_space: gym.Space[Any]) -> None:
+    """Raises UserError unless the network takes such observations and has one output per action."""
+    try:
+        network.shapes(observation_shape)
+    except ValueError as error:
+        raise UserError(f"{error}; is this the right --env, with the right --frames?") from error
+    outputs = [layer for layer in network.spec if layer["type"] in ("Linear", "Conv2d")][-1].get("out_features")
+    if outputs != action_count(action_space):
+        raise UserError(f"the agent has {outputs} actions but the environment has {action_space}; is this the right --env?")
+
+
+class Step(NamedTuple):
+    """One step of every environment of an endless stream; arrays have one row per environment.
+
+    ``full`` is what a teacher sees where it sees more than the agent (``info["full_observation"]``), else the observation.
+    """
+
+    observation: NDArray[Any]
+    full: NDArray[Any]
+    starts: NDArray[np.bool_]
+    action: NDArray[np.int64]
+    next_observation: NDArray[Any]
+    reward: NDArray[np.float32]
+    done: NDArray[np.bool_]
+    infos: list[dict[str, Any]]
+
+
+def stream(
+    network: QNetwork, venv: VecEnv, epsilon: float, rng: np.random.Generator, sees_full: bool = False
+) -> Iterator[Step]:
+    """Plays for ever in a vectorised environment, membranes carried; the network may change between steps.
+
+    Each environment draws its own random actions, and its membranes see every observation, random action or not.
+    ``sees_full``: the network is a teacher that acts on ``full``.
+    """
+    device = next(network.parameters()).device
+    observation = cast(NDArray[Any], venv.reset())
+    full = _full(venv.reset_infos, observation)
+    shape = (full if sees_full else observation).shape[1:]
+    check_fits(network, shape, venv.action_space)
+    state = network.initial_state(venv.num_envs, shape)
+    begins = np.ones(venv.num_envs, dtype=np.bool_)
+    while True:
+        seen = th.as_tensor(full if sees_full else observation, device=device)
+        with th.no_grad():
+            q, state = network(seen, state, th.as_tensor(begins, device=device))
+        action = q.argmax(1).cpu().numpy()
+        random = rng.random(venv.num_envs) < epsilon
+        action[random] = rng.integers(q.shape[1], size=int(random.sum()))
+        following, reward, done, infos = venv.step(action)
+        following = cast(NDArray[Any], following)
+        last = following.copy()
+        for e in np.flatnonzero(done):
+            last[e] = infos[e]["terminal_observation"]
+        yield Step(observation, full, begins, action, last, reward, done, infos)
+        observation, begins = following, done.astype(np.bool_)
+        full = _full([venv.reset_infos[e] if done[e] else infos[e] for e in range(venv.num_envs)], observation)
+
+
+def _full(infos: Sequence[dict[str, Any]], observation: NDArray[Any]) -> NDArray[Any]:
+    return np.stack([info[FULL] for info in infos]) if FULL in infos[0] else observation

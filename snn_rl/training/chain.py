@@ -1,0 +1,130 @@
+"""What a run consists of: the ANN from nothing, then conversion and every stage of pruning, then the scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch as th
+
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.store.provenance import command, versions
+from snn_rl.tasks.environments import make_env
+from snn_rl.tasks.recipes import Recipe, listed
+from snn_rl.training import td
+from snn_rl.training.conversion import convert, narrowed
+from snn_rl.training.keeper import Keeper
+from snn_rl.training.stages import prune_stage, selector, with_penalty
+
+
+def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: th.device) -> Agent:
+    """Trains the ANN with DQN (Double DQN, n-step returns), keeps the best network by evaluation, saves it in ``folder``.
+
+    Raises:
+        KeyboardInterrupt: after a checkpoint was written; called again, it goes on from there.
+    """
+    settings = recipe.train
+    table = listed(settings)
+    if (folder / agents.CARD).is_file():
+        agent = agents.load(folder)
+        agents.check_recipe(agent, table)
+        return agent
+    learner = td.TDLearner(td.build(recipe, 0, seed=seed, frames=frames, carry=False, device=device))
+    with Keeper(
+        folder.with_name(f".{folder.name}.checkpoint"),
+        learner.network,
+        settings.total_timesteps,
+        unit="step",
+        description=f"{recipe.id} ANN",
+        points=sorted({*range(settings.eval_freq, settings.total_timesteps, settings.eval_freq), settings.total_timesteps}),
+        evaluate=selector(recipe, settings.eval_episodes, frames, seed),
+        state=learner.state,
+        restore=learner.restore,
+        stop_at=settings.stop_at,
+        identity=table | {"env": recipe.id, "seed": seed, "frames": frames, "total": settings.total_timesteps},
+    ) as keeper:
+        keeper.resume()
+        learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
+    keeper.finish()
+    made = {
+        "how": f"DQN from nothing, {keeper.done:,} environment steps, best of {len(keeper.evaluations)} evaluations",
+        "seed": seed,
+        "recipe": table,
+        "work": keeper.done,
+        "seconds": round(keeper.seconds, 1),
+        "selection": keeper.evaluations,
+        "curve": keeper.curve,
+        "command": command(),
+        "versions": versions(),
+    }
+    shape = make_env(recipe, frames=frames).observation_space.shape or ()
+    agent = Agent(recipe.id, folder.name, learner.network.cpu(), shape, frames, made)
+    agents.save(agent, folder, half=recipe.half)
+    keeper.remove()
+    return agent
+
+
+def make_agents(
+    ann: Agent | None,
+    recipe: Recipe,
+    T: int,
+    out: Path,
+    *,
+    frames: int,
+    usual: int,
+    carry: bool,
+    objective: str,
+    seed: int,
+    device: th.device,
+    ablate: bool = False,
+) -> list[Agent]:
+    """Conversion and all stages of pruning down to T, each kept in ``out``. With T = 0 the ANN that sees less, alone.
+
+    Agents that see other than the usual frames, that were trained without carrying, or by another objective than the recipe's
+    (of ANNs: than by reward) are called so.
+
+    Args:
+        ann: the ANN that is converted; None for random weights.
+        recipe: of the environment.
+        T: timesteps per decision to end with.
+        out: folder of the run.
+        frames: that the new agents see.
+        usual: frames that agents of this environment see.
+        carry: whether they keep their membranes between environment steps.
+        objective: ``distill`` or ``td``.
+        seed: of conversion and training.
+        device: where to train.
+        ablate: also convert straight to T, and train straight at T from there.
+    """
+    kind = (f"-frames{frames}" if frames != usual else "") + ("" if carry or not T else "-zeroed")
+    taught = kind + (f"-{objective}" if objective != (recipe.prune.objective if T else "td") else "")
+
+    def begin(T: int) -> Agent:
+        if ann is None:
+            return td.untrained(recipe, T, seed=seed, frames=frames, carry=carry)
+        folder = out / f"converted-T{T}{kind}"
+        if (folder / agents.CARD).is_file():
+            agent = agents.load(folder)
+            agents.check_recipe(agent, listed(recipe.convert))
+            return agent
+        agent = convert(ann, recipe, T, seed=seed, carry=carry, frames=frames, show=True)
+        agent.name = folder.name
+        agents.save(agent, folder, half=recipe.half)
+        return agent
+
+    def stage(agent: Agent, T: int, name: str) -> Agent:
+        agent = prune_stage(agent, ann, recipe, T, out / f"{name}{taught}", objective=objective, seed=seed, device=device)
+        print(f"{agent.name} took {agent.made['seconds']:.0f} s")
+        return agent
+
+    if ann is not None and not T:
+        recipe = with_penalty(recipe, 0.0, objective)  # it has no spikes
+        return [stage(narrowed(ann, recipe, frames), 0, "ann")]
+    stages = recipe.prune.stages(T)
+    made = [begin(stages[0])]
+    for t in stages:
+        made.append(stage(made[-1], t, f"T{t}"))
+    if ablate:
+        made.append(begin(T))
+        made.append(stage(made[-1], T, f"direct-T{T}"))
+    return [agent for agent in made if agent.path is not None]  # random weights are not kept

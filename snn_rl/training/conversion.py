@@ -1,0 +1,236 @@
+"""Conversion: the weights of an ANN in a spiking network of the same shape, thresholds from its real play."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch as th
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.initialise import balance_thresholds, standardize
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import UnconvertibleError, mark_neurons
+from snn_rl.sb3.zips import load_agent
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.store.provenance import command, versions
+from snn_rl.tasks.environments import make_env, make_vec_env
+from snn_rl.tasks.recipes import Recipe, listed
+from snn_rl.tasks.rollout import stream
+
+PLAY_ENVS = 8
+PLAY_EPSILON = 0.05
+CHUNK = 16  # environment steps that are unrolled at a time: bounds the memory that spikes take
+
+
+@dataclass
+class Play:
+    """Consecutive observations of real play: ``(steps, envs, *observation)`` and where episodes start ``(steps, envs)``.
+
+    ``seen`` is what the ANN saw: the observations, or more than them where something is hidden from the spiking agent.
+    """
+
+    observations: Tensor
+    seen: Tensor
+    starts: Tensor
+
+
+def sees_more(ann: Agent, recipe: Recipe, frames: int) -> bool:
+    """Whether an ANN sees more than an agent of that many frames in the recipe's environment."""
+    return ann.env != recipe.id or ann.frames > frames
+
+
+def record_play(ann: Agent, recipe: Recipe, steps: int, seed: int, frames: int | None = None) -> Play:
+    """``steps`` environment steps of the ANN in each of 8 environments, 5 % of its actions random; ``frames`` per
+    observation, as many as the ANN sees if None."""
+    frames = frames or ann.frames
+    venv = make_vec_env(recipe, PLAY_ENVS, seed=seed, frames=frames, full_frames=ann.frames)
+    full = sees_more(ann, recipe, frames)
+    play = list(islice(stream(ann.network, venv, PLAY_EPSILON, np.random.default_rng(seed), full), steps))
+    venv.close()
+    begins = th.as_tensor(np.stack([step.starts for step in play]))
+    observations = th.as_tensor(np.stack([step.observation for step in play]))
+    return Play(observations, th.as_tensor(np.stack([step.full for step in play])) if full else observations, begins)
+
+
+def narrow(ann: QNetwork, frames: int, fewer: int, observed: Sequence[int] | None = None) -> QNetwork:
+    """The ANN for an agent that sees less: with a first layer that takes part of what it took.
+
+    The weights of the frames that are no longer seen are added to those of the oldest one that is: for a scene at rest
+    the layer's current stays what it was. The weights of hidden components are left out.
+
+    Args:
+        ann: T = 0.
+        frames: stacked in its observation.
+        fewer: that the agent sees, at least 1.
+        observed: components of a vector frame that the agent sees; None for all.
+
+    Raises:
+        UnconvertibleError: if the network does not begin with a Conv2d or a Linear layer (a Flatten may stand before it).
+    """
+    at = next(n for n, layer in enumerate(ann.spec) if layer["type"] != "Flatten")  # frames stay in order through it
+    first = ann.spec[at]
+    if first["type"] not in ("Conv2d", "Linear") or first.get("groups", 1) != 1:
+        raise UnconvertibleError(f"cannot leave out inputs of a network that begins with {first['type']}")
+    weights = ann.state_dict()
+    key = next(iter(weights))
+    stacked = weights[key].unflatten(1, (frames, -1))  # (out, frames, channels or components of a frame, ...)
+    oldest = stacked[:, : frames - fewer + 1].sum(1, keepdim=True)
+    kept = th.cat([oldest, stacked[:, frames - fewer + 1 :]], 1)
+    if observed is not None:
+        kept = kept[:, :, list(observed)]
+    weights[key] = kept.flatten(1, 2)
+    width = "in_channels" if first["type"] == "Conv2d" else "in_features"
+    spec = [*ann.spec[:at], {**first, width: weights[key].shape[1]}, *ann.spec[at + 1 :]]
+    network = QNetwork(spec, 0, ann.input_scale, carry=False)
+    network.load_state_dict(weights)
+    return network
+
+
+def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
+    """An ANN as one that sees ``frames`` frames in the recipe's environment: with less than before, see :func:`narrow`.
+
+    Raises:
+        UserError: if it would see more frames than before, or components are hidden in several frames.
+    """
+    if frames > ann.frames:
+        raise UserError(f"'{ann.label}' sees {ann.frames} frame(s); an agent converted from it cannot see {frames}")
+    hidden = ann.env != recipe.id and not recipe.flicker  # components; a frame that flickers is there now and then
+    if hidden and ann.frames > 1:
+        raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
+    ann.network.cpu()
+    if not sees_more(ann, recipe, frames):
+        return ann
+    env = make_env(recipe, frames=frames)
+    network = narrow(ann.network, ann.frames, frames, env.get_wrapper_attr("observed") if hidden else None)
+    made = {"how": f"weights of {ann.label} for the inputs that are left"}
+    return Agent(recipe.id, "narrowed", network, env.observation_space.shape or (), frames, made)
+
+
+def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, carry: bool) -> QNetwork:
+    """The ANN's weights in a spiking network with balanced thresholds.
+
+    Args:
+        ann: the network to convert (T = 0).
+        T: timesteps per decision, at least 1.
+        calibration: observations ``(n, *observation)`` of real play.
+        recipe: percentile and decay.
+        carry: whether the twin keeps its membranes between environment steps.
+    """
+    decay = recipe.convert.decay
+    spec = mark_neurons(ann.spec, decays=isinstance(decay, tuple), recurrent=recipe.convert.recurrent)
+    twin = QNetwork(spec, T, ann.input_scale, carry)
+    twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
+    if recipe.convert.standardize:
+        standardize(twin, calibration, layers=1)
+    balance_thresholds(twin, calibration, recipe.convert.percentile, decay)
+    return twin
+
+
+def compare(twin: QNetwork, ann: QNetwork, play: Play) -> dict[str, Any]:
+    """How a spiking network differs from its ANN on recorded play, membranes carried as in deployment.
+
+    Returns:
+        ``agreement``: share of decisions with the same action; ``q_error``: root mean square difference of the Q-values, in
+        units of reward; ``spike_rate`` per layer: spikes per neuron and timestep.
+    """
+    same, squared, rates = 0, 0.0, np.zeros(len(twin.lifs))
+    state = None
+    with th.no_grad():
+        chunks = (tensor.split(CHUNK) for tensor in (play.observations, play.seen, play.starts))
+        for observations, seen, begins in zip(*chunks, strict=True):
+            spikes: list[Tensor] = []
+            q, state = twin.unroll(observations, state, begins, spikes)
+            q_ann, _ = ann.unroll(seen)
+            same += int((q.argmax(-1) == q_ann.argmax(-1)).sum())
+            squared += float((q - q_ann).square().mean(-1).sum())
+            rates += [float(z.mean()) * len(observations) for z in spikes]
+    decisions = play.starts.numel()
+    return {
+        "agreement": same / decisions,
+        "q_error": (squared / decisions) ** 0.5,
+        "spike_rate": dict(zip(twin.layer_names, (rates / len(play.starts)).tolist(), strict=False)),
+    }
+
+
+def convert(
+    ann: Agent,
+    recipe: Recipe,
+    T: int,
+    *,
+    seed: int = 0,
+    carry: bool = True,
+    frames: int | None = None,
+    show: bool = False,
+) -> Agent:
+    """Converts an ANN agent to T timesteps per decision.
+
+    Thresholds come from one half of the recorded play, the comparison at each of 1 to T timesteps from the other. In an
+    environment that hides something, or with fewer frames than the ANN's, the agent takes what is left: see :func:`narrow`.
+
+    Raises:
+        UserError: if T is below 1 or the agent is spiking already, besides what :func:`narrowed` raises.
+    """
+    frames = frames or ann.frames
+    if T < 1:
+        raise UserError(f"--T must be at least 1, got {T}")
+    if ann.network.T:
+        raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
+    network = narrowed(ann, recipe, frames).network
+    steps = max(recipe.convert.observations // PLAY_ENVS, 2)
+    calibration = record_play(ann, recipe, steps, seed, frames).observations.flatten(0, 1)
+    held_out = record_play(ann, recipe, steps, seed + PLAY_ENVS, frames)  # its environments have seeds from there on
+    quality = {}
+    for t in range(T, 0, -1):
+        twin = spiking_twin(network, t, calibration, recipe, carry)
+        quality[f"T={t}"] = compare(twin, ann.network, held_out)
+        if t == T:
+            converted = twin
+    if show:
+        _print(quality, ann.label)
+    made = {
+        "how": f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay}, "
+        f"{len(calibration)} observations of its play",
+        "from": agents.source(ann),
+        "seed": seed,
+        "recipe": listed(recipe.convert),
+        "command": command(),
+        "conversion": quality,
+        "versions": versions(),
+    }
+    return Agent(recipe.id, f"converted-T{T}", converted, tuple(calibration.shape[1:]), frames, made)
+
+
+def _print(quality: dict[str, Any], label: str) -> None:
+    table = Table(
+        title=f"{label} converted, on held-out play",
+        caption="nothing is trained yet: pruning makes up for what conversion loses, most of all at low T",
+    )
+    layers = list(next(iter(quality.values()))["spike_rate"])
+    for heading in ("T", "same action", "Q error", *(f"spikes {layer}" for layer in layers)):
+        table.add_column(heading, justify="right")
+    for t, row in quality.items():
+        rates = [f"{row['spike_rate'][layer]:.3f}" for layer in layers]
+        table.add_row(t.removeprefix("T="), f"{row['agreement']:.1%}", f"{row['q_error']:.3g}", *rates)
+    Console().print(table)
+
+
+def load_ann(path: str, recipe: Recipe | None, extractor: str | None = None) -> Agent:
+    """The ANN of an ``--ann`` option; a zip holds one for the recipe's environment with nothing hidden.
+
+    Raises:
+        UserError: if it is spiking or plays something else, besides what loading raises.
+    """
+    agent = load_agent(path, recipe.ann_env if recipe and path.endswith(".zip") else None, extractor)
+    if recipe is not None and agent.env not in (recipe.id, recipe.ann_env):
+        raise UserError(f"'{path}' plays {agent.env}, not {recipe.ann_env}")
+    if agent.network.T:
+        raise UserError(f"'{path}' is a spiking agent; --ann wants the ANN (T = 0)")
+    return agent

@@ -1,0 +1,180 @@
+"""The objective ``distill``: the student plays, its ANN labels what it sees, the student learns the labels. It is a spiking
+agent, or, as its control, an ANN that sees as little."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+import torch.nn.functional as F
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from snn_rl.core.network import QNetwork, mixed_precision
+from snn_rl.core.synops import fan_out_shares
+from snn_rl.sb3.replay import SequenceReplayBuffer
+from snn_rl.tasks.recipes import PruneRecipe
+from snn_rl.tasks.rollout import Step, action_count, stream
+from snn_rl.training.keeper import Keeper
+
+VALUE_WEIGHT = 0.1
+MAX_GRAD_NORM = 10.0
+LOG_INTERVAL = 50  # gradient steps
+
+
+def distillation_loss(q: Tensor, teacher_q: Tensor, temperature: float) -> Tensor:
+    """How far a student's Q-values ``(n, actions)`` are from its teacher's; a scalar.
+
+    The Kullback-Leibler divergence of the policies ``softmax(q / temperature)`` (policy distillation, Rusu et al. 2016)
+    looks at the differences between actions, which decide; a tenth of the Huber distance of ``q / temperature`` keeps the
+    values on the teacher's scale.
+    """
+    student, teacher = q / temperature, teacher_q / temperature
+    divergence = F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True)
+    return divergence + VALUE_WEIGHT * F.smooth_l1_loss(student, teacher)
+
+
+def action_gap(q: Tensor) -> float:
+    """Median gap between the best and the second-best action of Q-values ``(n, actions)``: what a decision hangs on."""
+    best = q.topk(2, -1).values
+    return max(float((best[:, 0] - best[:, 1]).median()), 1e-6)
+
+
+def spike_penalty(spikes: list[Tensor], cost: list[Tensor]) -> Tensor:
+    """What the spikes cost: accumulates per timestep as a part of those if every neuron fired, a scalar in [0, 1].
+
+    Args:
+        spikes: of each layer, ``(S, T, batch, *neurons)``.
+        cost: of each layer's neurons, see :func:`~snn_rl.measure.energy.fan_out_shares`.
+    """
+    return th.stack([(z.float().mean((0, 1, 2)) * share).sum() for z, share in zip(spikes, cost, strict=True)]).sum()
+
+
+class Distiller:
+    """Trains a student from its ANN; each :meth:`update` is some of the student's play and a gradient step.
+
+    Sequences are trained in the way the agent is deployed: the membranes are carried through them, zeroed where an episode
+    begins, and brought into a plausible state by ``burn_in`` steps before the learnt ones.
+
+    Args:
+        student: the network, trained in place; one that carries nothing learns from single steps.
+        teacher: the ANN.
+        venv: the environments in which the student plays.
+        recipe: the numbers.
+        frames: stacked frames per observation.
+        seed: of exploration and sampling.
+        sees_full: the teacher sees more than the student, ``info["full_observation"]``.
+    """
+
+    def __init__(
+        self,
+        student: QNetwork,
+        teacher: QNetwork,
+        venv: VecEnv,
+        recipe: PruneRecipe,
+        frames: int,
+        seed: int,
+        sees_full: bool = False,
+    ) -> None:
+        self.student, self.teacher, self.venv, self.recipe = student, teacher, venv, recipe
+        self.device, self.sees_full = next(student.parameters()).device, sees_full
+        self.burn_in, self.learnt = (recipe.burn_in, recipe.sequence_length) if student.carry else (0, 1)
+        self.batch_size = recipe.batch_size * (1 if student.carry else recipe.sequence_length)
+        self.bfloat16 = len(venv.observation_space.shape or ()) == 3  # small dense layers only lose by the conversions
+        self.buffer = SequenceReplayBuffer(
+            recipe.buffer_size,
+            venv.observation_space,
+            venv.action_space,
+            self.device,
+            venv.num_envs,
+            frame_stack=frames,
+            n_labels=action_count(venv.action_space),
+            seed=seed,
+        )
+        weights = [*student.synapses.parameters(), *student.recurrent.parameters()]
+        neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
+        self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
+        self.play: Iterator[Step] = stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
+        self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + frames)
+        self.temperature: float | None = None
+        self.spike_cost = fan_out_shares(student, venv.observation_space.shape or ()) if recipe.spike_penalty else []
+
+    def learn(self, keeper: Keeper, log_folder: Path) -> None:
+        """Updates until the keeper says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
+        losses: deque[float] = deque(maxlen=LOG_INTERVAL)
+        with SummaryWriter(str(log_folder)) as log:
+            if going := keeper.going:
+                labels = th.cat([self._collect() for _ in range(self.first_steps)])
+                if self.temperature is None:  # else it was restored
+                    self.temperature = self.recipe.temperature * action_gap(labels)
+            while going:
+                losses.append(self.update(keeper.done / keeper.total))
+                done = keeper.done + 1
+                if done % LOG_INTERVAL == 0:
+                    log.add_scalar("train/loss", float(np.mean(losses)), done)
+                    for name, rate in self.spike_rates().items() if self.student.T else ():
+                        log.add_scalar(f"snn/spike_rate/{name}", rate, done)
+                going = keeper.update(done, loss=float(np.mean(losses)))
+        self.venv.close()
+
+    def spike_rates(self) -> dict[str, float]:
+        """Spikes per neuron and timestep of each layer, on a small sample of replay."""
+        spikes: list[Tensor] = []
+        batch = self.buffer.sample_sequences(8, self.burn_in + self.learnt)
+        with th.no_grad():
+            self.student.unroll(batch.observations, None, batch.starts, spikes)
+        return {name: float(z.mean()) for name, z in zip(self.student.layer_names, spikes, strict=False)}
+
+    def _collect(self) -> Tensor:
+        """Plays one step in every environment; returns the teacher's Q-values ``(n_envs, actions)``."""
+        step = next(self.play)
+        seen = step.full if self.sees_full else step.observation
+        with th.no_grad():
+            labels = self.teacher(th.as_tensor(seen, device=self.device))[0].cpu()
+        self.buffer.add(
+            step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, labels.numpy()
+        )
+        return labels
+
+    def update(self, progress: float) -> float:
+        """``play_steps`` steps of play in every environment, then one gradient step; returns the loss.
+
+        Args:
+            progress: part of the stage that is done, in [0, 1); the learning rate falls linearly with it.
+        """
+        for _ in range(self.recipe.play_steps):
+            self._collect()
+        batch = self.buffer.sample_sequences(self.batch_size, self.burn_in + self.learnt)
+        assert batch.labels is not None
+        assert self.temperature is not None
+        rate = self.recipe.learning_rate * (1 - progress)
+        for group, factor in zip(self.optimizer.param_groups, (1.0, self.recipe.neuron_rate), strict=True):
+            group["lr"] = rate * factor
+        before, after = slice(self.burn_in), slice(self.burn_in, None)
+        with mixed_precision(self.device, self.bfloat16):
+            state = self.student.burn_in(batch.observations[before], batch.starts[before]) if self.burn_in else None
+            spikes: list[Tensor] = []
+            q, _ = self.student.unroll(batch.observations[after], state, batch.starts[after], spikes)
+        acted = batch.acted[after]  # the slot after a time limit's cut was never labelled
+        loss = distillation_loss(q.float()[acted], batch.labels[after][acted], self.temperature)
+        if self.recipe.spike_penalty:
+            loss = loss + self.recipe.spike_penalty * spike_penalty(spikes, self.spike_cost)
+        self.optimizer.zero_grad()
+        loss.backward()
+        th.nn.utils.clip_grad_norm_(self.student.parameters(), MAX_GRAD_NORM)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def state(self) -> dict[str, Any]:
+        """What is needed to go on, besides the student's weights. The replay buffer is not: play fills it again."""
+        return {"optimizer": self.optimizer.state_dict(), "temperature": self.temperature}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts a :meth:`state` back."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.temperature = state["temperature"]

@@ -1,0 +1,212 @@
+"""The objective ``td``: Q-learning from reward with ``SpikingDQN``. Needs no teacher; also trains the ANN."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.torch_layers import FlattenExtractor
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.initialise import standardizable
+from snn_rl.core.network import QNetwork
+from snn_rl.sb3.dqn import SpikingDQN
+from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
+from snn_rl.store.agents import Agent
+from snn_rl.tasks.environments import make_env, make_vec_env
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.training.keeper import Keeper
+
+NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
+RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "next_age")
+
+
+def falling(rate: float, part: float) -> Callable[[float], float]:
+    """A learning-rate schedule of Stable-Baselines3: constant, then down to 0 over the last ``part`` of training."""
+    return lambda remaining: rate * min(remaining / part, 1.0) if part else rate
+
+
+def _check_size(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    """Raises UserError for images that are too small for NatureCNN."""
+    if len(shape) == 3 and min(shape[1:]) < NATURE_PIXELS:
+        raise UserError(
+            f"'{recipe.id}' has images of {shape[1]}x{shape[2]} pixels and NatureCNN, which is trained from nothing, needs "
+            f"{NATURE_PIXELS}x{NATURE_PIXELS}: train a DQN with a feature extractor of your own and give its zip with --ann"
+        )
+
+
+def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) -> Agent:
+    """A spiking agent with random weights: the layers of the recipe's ANN, with the decays and the recurrent synapses that a
+    conversion would give it.
+
+    Raises:
+        UserError: for images that are too small for NatureCNN.
+    """
+    env = make_env(recipe, frames=frames)
+    shape, image = env.observation_space.shape or (), len(env.observation_space.shape or ()) == 3
+    _check_size(recipe, shape)
+    layers: dict[str, Any] = {} if image else {"net_arch": list(recipe.train.net_arch)}
+    th.manual_seed(seed)
+    policy = (SpikingCnnPolicy if image else SpikingMlpPolicy)(
+        env.observation_space,
+        env.action_space,
+        lambda _: 0.0,
+        T=T,
+        carry=carry,
+        decay=recipe.convert.decay,
+        recurrent=recipe.convert.recurrent,
+        **layers,
+    )
+    made = {"how": "random weights", "random": f"seed {seed}"}
+    return Agent(recipe.id, f"random-T{T}", policy.q_net.network, shape, frames, made)
+
+
+def build(
+    recipe: Recipe,
+    T: int,
+    *,
+    seed: int,
+    frames: int,
+    carry: bool,
+    device: th.device,
+    initial: QNetwork | None = None,
+    trained: bool = False,
+) -> SpikingDQN:
+    """A learner for an environment, with the recipe's numbers.
+
+    ``initial`` gives the weights to start from. Unless it is ``trained`` to play already, learning begins with random play,
+    and where the recipe says ``data_init`` the network is fitted to that.
+
+    Raises:
+        UserError: for images that are too small for NatureCNN, where there is no ``initial``, and for a ``train_freq`` that
+            does not fit ``n_envs``.
+        UnconvertibleError: for an ``initial`` that ``data_init`` cannot fit.
+    """
+    settings, spiking = recipe.train, recipe.td
+    rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
+    train_freq = spiking.train_freq if T else settings.train_freq
+    adam_eps = spiking.adam_eps if T else settings.adam_eps
+    if train_freq % settings.n_envs and settings.n_envs % train_freq:
+        raise UserError(
+            f"the recipe of '{recipe.id}' trains every {train_freq} steps (train_freq) of {settings.n_envs} environments "
+            "(n_envs); one of the two must be a multiple of the other"
+        )
+    samples = spiking.batch_size * (1 if carry else spiking.sequence_length)  # without carrying, sequences of one step
+    eps = settings.exploration_final_eps if trained else 1.0
+    venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
+    shape = venv.observation_space.shape or ()
+    image = len(shape) == 3
+    if initial is None:
+        _check_size(recipe, shape)
+    model = SpikingDQN(
+        "CnnPolicy" if image else "MlpPolicy",
+        venv,
+        T=T,
+        carry=carry,
+        sequence_length=spiking.sequence_length,
+        burn_in=spiking.burn_in,
+        n_steps=settings.n_steps,
+        advantage_alpha=spiking.advantage_alpha if T else 0.0,
+        data_init=settings.data_init and not trained,
+        learning_rate=falling(rate, part),
+        buffer_size=settings.buffer_size,
+        learning_starts=settings.learning_starts,
+        batch_size=samples if T else settings.batch_size,
+        gamma=settings.gamma,
+        train_freq=max(train_freq // settings.n_envs, 1),
+        gradient_steps=settings.gradient_steps * max(settings.n_envs // train_freq, 1),
+        target_update_interval=settings.target_update_interval,
+        tau=settings.tau,
+        exploration_initial_eps=eps,
+        warm_up_eps=eps,
+        exploration_fraction=settings.exploration_fraction,
+        exploration_final_eps=settings.exploration_final_eps,
+        max_grad_norm=settings.max_grad_norm,
+        bfloat16=image,
+        policy_kwargs={
+            "optimizer_kwargs": {"fused": True, "eps": adam_eps},
+            **({} if image else {"net_arch": list(settings.net_arch)}),
+            **({} if initial is None else {"features_extractor_class": FlattenExtractor, "net_arch": []}),  # replaced below
+        },
+        replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
+        seed=seed,
+        device=device,
+    )
+    if initial is not None:
+        for q_net in (model.policy.q_net, model.policy.q_net_target):
+            q_net.network = QNetwork(initial.spec, T, initial.input_scale, carry).to(device)
+            q_net.network.load_state_dict(initial.state_dict())
+        if model.data_init:
+            standardizable(model.policy.q_net.network)  # said now, not after the first play
+        model.policy.optimizer = th.optim.Adam(
+            model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], eps=adam_eps, fused=True
+        )
+    return model
+
+
+class _Watch(BaseCallback):
+    """Tells the keeper after every environment step; stops learning when the keeper says so."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        super().__init__()
+        self.keeper = keeper
+
+    def _on_step(self) -> bool:
+        returns = [float(info["r"]) for info in self.model.ep_info_buffer or ()]
+        shown = {"return": sum(returns) / len(returns)} if returns else {}
+        return self.keeper.update(self.num_timesteps, **shown)
+
+
+class TDLearner:
+    """A :class:`SpikingDQN` that learns until a keeper says stop, and whose whole state can be stored.
+
+    Args:
+        model: what learns; see :func:`build`.
+    """
+
+    def __init__(self, model: SpikingDQN) -> None:
+        self.model = model
+
+    @property
+    def network(self) -> QNetwork:
+        """The online network."""
+        return self.model.policy.q_net.network
+
+    def learn(self, keeper: Keeper, log_folder: Path) -> None:
+        """Learns; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
+        model = self.model
+        model.set_logger(configure(os.fspath(log_folder), ["tensorboard"]))
+        if keeper.going:
+            model.num_timesteps = keeper.done
+            model.learn(keeper.total - keeper.done, callback=_Watch(keeper), reset_num_timesteps=False, log_interval=10)
+        model.logger.close()
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on: networks, optimiser, counters, random numbers, replay buffer."""
+        model, buffer = self.model, self.model.replay_buffer
+        return {
+            "policy": model.policy.state_dict(),
+            "optimizer": model.policy.optimizer.state_dict(),
+            "n_updates": model._n_updates,
+            "n_calls": model._n_calls,
+            "rng": model._rng.bit_generator.state,
+            "buffer_rng": buffer.rng.bit_generator.state,
+            "buffer": {name: th.from_numpy(getattr(buffer, name)) for name in RINGS},
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Puts a :meth:`state` back. The environments begin new episodes."""
+        model, buffer = self.model, self.model.replay_buffer
+        model.policy.load_state_dict(saved["policy"])
+        model.policy.optimizer.load_state_dict(saved["optimizer"])
+        model._n_updates, model._n_calls = saved["n_updates"], saved["n_calls"]
+        model._rng.bit_generator.state = saved["rng"]
+        buffer.rng.bit_generator.state = saved["buffer_rng"]
+        for name in RINGS:
+            getattr(buffer, name)[...] = saved["buffer"][name].numpy()
+        buffer.begin()

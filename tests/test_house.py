@@ -1,0 +1,99 @@
+"""The house: imports go one way, without circles, and importing has no effects."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "snn_rl"
+RANKS = {"core": 0, "store": 1, "tasks": 2, "sb3": 3, "training": 4, "measure": 4}
+COMMAND = 5  # what lies at the root
+MODULES = {
+    ".".join(("snn_rl", *path.relative_to(PACKAGE).with_suffix("").parts)): path
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py"
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this package that a file imports anywhere in it, inside functions and for type checkers too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: import by the whole name"
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found & MODULES.keys()
+
+
+def folder(module: str) -> str:
+    return module.split(".")[1] if module.count(".") == 2 else ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_from_its_own_folder_and_from_those_below(module: str) -> None:
+    own = folder(module)
+    rank = RANKS[own] if own else COMMAND
+    for other in imports(MODULES[module]):
+        below = RANKS.get(folder(other), COMMAND)
+        assert below < rank or folder(other) == own, f"{module} imports {other}"
+
+
+def test_no_import_leads_in_a_circle() -> None:
+    list(TopologicalSorter({module: imports(path) for module, path in MODULES.items()}).static_order())
+
+
+def test_every_folder_has_a_rank() -> None:
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == set(RANKS)
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Top-level packages that importing these modules loads, in a new process."""
+    script = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def of(*folders: str) -> list[str]:
+    return [module for module in MODULES if folder(module) in folders]
+
+
+def test_what_is_not_needed_is_not_loaded() -> None:
+    assert not loaded_by(*of("core")) & {"gymnasium", "stable_baselines3", "matplotlib", "ale_py"}
+    assert not loaded_by("snn_rl", *of("store", "tasks", "sb3", "training")) & {"ale_py", "matplotlib", "av"}
+    torch_free = ["snn_rl.measure.results", "snn_rl.measure.tables", "snn_rl.measure.plots", "snn_rl.measure.technology"]
+    assert not loaded_by("snn_rl.report", *torch_free) & {"torch", "gymnasium"}
+
+
+def test_a_command_loads_nothing_heavy_before_its_options_are_read() -> None:
+    commands = [module for module in of("") if module.rpartition(".")[2] not in ("partial", "__main__")]
+    heavy = {"torch", "gymnasium", "stable_baselines3", "matplotlib", "ale_py", "av", "cv2", "numpy"}
+    assert not loaded_by("snn_rl.__main__", *commands) & heavy
+
+
+def test_importing_registers_nothing_and_sets_no_hook() -> None:
+    everything = ", ".join(module for module in MODULES if module not in ("snn_rl.partial", "snn_rl.__main__"))
+    script = (
+        "import signal, sys, gymnasium; known, hook = set(gymnasium.registry), sys.excepthook\n"
+        "handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]\n"
+        f"import snn_rl, {everything}\n"
+        "assert set(gymnasium.registry) == known, set(gymnasium.registry) - known\n"
+        "assert sys.excepthook is hook and handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_modules_are_in_the_picture() -> None:
+    assert len(MODULES) > 30
+    assert set(chain.from_iterable(imports(path) for path in MODULES.values()))
