@@ -68,16 +68,17 @@ def rows(*folders: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["agent"], row["protocol"]): row for row in found}
 
 
-def test_the_mean_is_over_all_episodes_of_all_training_seeds(tmp_path: Path) -> None:
+def test_several_trainings_count_with_their_means(tmp_path: Path) -> None:
     for seed, values in enumerate([[1.0, 2.0], [3.0, 6.0], [5.0, 7.0]]):
         agent(tmp_path / str(seed), "T1", 1, {"greedy": values}, training_seed=seed)
     row = rows(tmp_path / "0", tmp_path / "1", tmp_path / "2")["T1", "greedy"]
     assert row["return"]["mean"] == 4.0  # (1 + 2 + 3 + 6 + 5 + 7) / 6
-    assert row["return"]["iqm"] == 4.0  # without 1 and 7: (2 + 3 + 5 + 6) / 4
+    assert row["return"]["iqm"] == 4.0  # of the trainings' means 1.5, 4.5 and 6: a quarter of three, rounded down, is none
+    assert row["return"]["ci95"] == [1.5, 6.0]
+    assert row["return"]["over"] == "trainings"
     assert (row["return"]["min"], row["return"]["max"]) == (1.0, 7.0)
     assert (row["episodes"], row["training_seeds"]) == (6, 3)
-    low, high = row["return"]["mean_ci95"]
-    assert 1.0 <= low < 4.0 < high <= 7.0
+    assert row["return"]["mean_ci95"] == [1.5, 6.0]
 
 
 def test_what_is_not_the_same_training_is_not_pooled(tmp_path: Path) -> None:
@@ -114,7 +115,9 @@ def test_what_is_not_the_same_training_is_not_pooled(tmp_path: Path) -> None:
 def test_one_training_seed_has_the_interval_over_its_episodes(tmp_path: Path) -> None:
     values = [1.0, 4.0, 5.0, 9.0, 12.0]
     agent(tmp_path, "T1", 1, {"greedy": values})
-    assert rows(tmp_path)["T1", "greedy"]["return"]["ci95"] == stats.bootstrap([values], stats.iqm)
+    reward = rows(tmp_path)["T1", "greedy"]["return"]
+    assert reward["ci95"] == stats.bootstrap(values, stats.iqm)
+    assert reward["over"] == "episodes"
 
 
 def test_differences_are_paired_by_start_seed_and_protocol(tmp_path: Path) -> None:
@@ -178,6 +181,7 @@ def test_the_table_says_what_was_measured_and_a_dash_where_nothing_was(tmp_path:
     assert ann == ["ann", "ANN", "1", "-", "greedy", "15.00", ann[6], "10 .. 20", "2", "1", "-", "-", "10", "-", "-", "-"]
     assert snn[:6] == ["T2", "2", "1", "yes", "greedy", "13.50"]
     assert snn[7:] == ["9 .. 18", "2", "1", "-1.50", "0.200", "4", "2.50", "3.33", "2.00"]
+    assert (ann[6].endswith("over episodes"), snn[6].endswith("over episodes")) == (True, True)
     assert "Energy: 45 nm; per decision." in (out / "report.md").read_text()
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from snn_rl.measure.energy import priced
 from snn_rl.measure.results import energy as pooled
-from snn_rl.measure.stats import bootstrap, iqm, summary
+from snn_rl.measure.stats import over_trainings
+from snn_rl.measure.tables import robust
 from snn_rl.measure.technology import TECHNOLOGIES
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe
@@ -64,7 +65,7 @@ def line(row: dict[str, Any], noisy: list[str]) -> list[str]:
         row["agent"] + (f", {protocol}" if protocol else ""),
         str(row["T"]) if spiking else "ANN",
         f"{reward['mean']:.2f}",
-        f"{reward['iqm']:.2f} [{reward['ci95'][0]:.2f}, {reward['ci95'][1]:.2f}]",
+        robust(reward),
         f"{reward['min']:g} .. {reward['max']:g}",
         cell(difference, "+.2f"),
         *noisy,
@@ -101,9 +102,8 @@ def headline(rows: list[dict[str, Any]]) -> str:
     for game, agent, protocol, player, seen in HEADLINE:
         row = found[game, agent, protocol]
         reward, energy = row["return"], row["energy"]
-        robust = f"{reward['iqm']:.2f} [{reward['ci95'][0]:.2f}, {reward['ci95'][1]:.2f}]"
         costs = [energy.get("snn_uj" if row["T"] else "ann_uj"), None if row["T"] else energy["ann_effective_uj"]]
-        cells = [f"{reward['mean']:.2f}", robust, str(row["training_seeds"]), *(cell(cost, ".3g") for cost in costs)]
+        cells = [f"{reward['mean']:.2f}", robust(reward), str(row["training_seeds"]), *(cell(cost, ".3g") for cost in costs)]
         lines.append([player, seen, *cells])
     return markdown(["", "sees", "mean return", "IQM [95 %]", "trainings", "uJ per decision", "zeros skipped"], lines, 2)
 
@@ -151,14 +151,13 @@ def lstm(path: Path) -> dict[str, Any]:
     """The row of the LSTM control, from what tools/recurrent_ppo.py wrote."""
     record = json.loads(path.read_text())
     groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in record["runs"]]
-    reward = {**summary(np.concatenate(groups)), "ci95": bootstrap(groups, iqm)}
     return {
         "env": record["env"],
         "agent": record["agent"],
         "T": 0,
         "frames": 1,
         "protocol": "greedy",
-        "return": reward,
+        "return": over_trainings(groups),
         "minus_ann": None,
         "mean_spike_rate": None,
         "energy": {},
@@ -219,7 +218,6 @@ def experiment(path: Path) -> str:
     for value in figures.measured(record):
         trained = figures.runs(record, value)
         groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
-        low, high = bootstrap(groups, iqm)
         rates = [np.mean(list(one["spike_rate"].values())) for one in trained if "spike_rate" in one]
         before = ", ".join(f"{one['converted']['mean']:.2f}" for one in trained if "converted" in one)
         lines.append(
@@ -227,7 +225,7 @@ def experiment(path: Path) -> str:
                 figures.shown(value),
                 *[before or "-"] * begun,
                 ", ".join(f"{group.mean():.2f}" for group in groups),
-                f"{iqm(np.concatenate(groups)):.2f} [{low:.2f}, {high:.2f}]",
+                robust(over_trainings(groups)),
                 cell(float(np.mean(rates)) if rates else None, ".3f"),
                 cell(pooled(trained).get("ratio"), ".2f"),
             ]

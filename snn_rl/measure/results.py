@@ -196,8 +196,6 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             if entry.T and cost and replaced:
                 cost["ratio_replaced"] = replaced["ann_uj"] / cost["snn_uj"]
             rate = {layer: float(np.mean([r[layer] for r in rates])) for layer in rates[0]} if rates else None
-            summary = stats.summary(np.concatenate(groups))
-            summary["ci95"] = stats.bootstrap(groups, stats.iqm)
             rows.append(
                 {
                     "env": entry.env,
@@ -207,7 +205,7 @@ def summarise(entries: Sequence[Entry]) -> list[dict[str, Any]]:
                     "frames": entry.frames,
                     "carry": scores[0].get("carry", entry.carry) if scores else entry.carry,
                     "protocol": protocol,
-                    "return": {**summary, "mean_ci95": stats.bootstrap(groups, stats.mean)},
+                    "return": stats.over_trainings(groups),
                     "episodes": sum(map(len, groups)),
                     "training_seeds": len(groups),
                     "ann": like.label if partner and like is not None else None,

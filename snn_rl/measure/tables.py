@@ -23,6 +23,12 @@ def _cell(value: float | None, form: str = ".2f") -> str:
     return UNMEASURED if value is None else format(value, form)
 
 
+def robust(reward: dict[str, Any]) -> str:
+    """The interquartile mean, its interval and what they are over: ``486.74 [474.60, 497.60] over trainings``."""
+    low, high = reward["ci95"]
+    return f"{reward['iqm']:.2f} [{low:.2f}, {high:.2f}] over {reward['over']}"
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table; what was not measured is '-'."""
     head = ["agent", "T", "frames", "carry", "protocol", "mean return", "IQM [95 % interval]", "min .. max", "episodes"]
@@ -34,7 +40,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         got, cost = row["return"], row["energy"]
         carry = ("yes" if row["carry"] else "no") if row["T"] else UNMEASURED
         line = [row["agent"], str(row["T"] or "ANN"), str(row["frames"]), carry, row["protocol"], f"{got['mean']:.2f}"]
-        line += [f"{got['iqm']:.2f} [{got['ci95'][0]:.2f}, {got['ci95'][1]:.2f}]", f"{got['min']:g} .. {got['max']:g}"]
+        line += [robust(got), f"{got['min']:g} .. {got['max']:g}"]
         line += [str(row["episodes"]), str(row["training_seeds"])]
         line += [_cell(row["minus_ann"] and row["minus_ann"]["mean"], "+.2f"), _cell(row["mean_spike_rate"], ".3f")]
         line += [_cell(cost.get("snn_uj" if row["T"] else "ann_uj"), ".4g"), *(_cell(cost.get(ratio)) for ratio in RATIOS)]
@@ -46,8 +52,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def text(env: str, rows: Sequence[dict[str, Any]], plots: Iterable[str]) -> str:
     """``report.md`` of one environment."""
     said = {row["energy"].get(key) for row in rows for key in ("technology", "convention")} - {None}
-    notes = f"""Returns are unclipped, of whole games, over all episodes of all training seeds. The interval is a bootstrap
-over training seeds and their episodes (over episodes alone where there is one training seed).
+    notes = f"""Returns are unclipped, of whole games. *IQM*, the interquartile mean, and its 95 % bootstrap interval are over
+trainings: each training counts with its mean over episodes, and the trainings are drawn anew. With three trainings the
+interval reaches from the worst to the best. Where there is one training, both are over its episodes: then they say how well
+this agent plays, not how another training of it would. *min .. max*: of all episodes.
 
 *minus ANN*: mean difference to the ANN's return over the same starts and episode seeds under the same protocol
 (its own membrane zeroed or not: an ANN has none).
