@@ -66,6 +66,7 @@ def test_play_is_a_loop_of_single_decisions_with_carried_membranes(network: QNet
             assert th.allclose(decision.q[r], q[0], atol=1e-5)
             assert decision.action[r] == int(q.argmax())
             assert decision.layers[0].shape[0] == 2  # T
+            assert th.allclose(decision.state[0][r], state[0][0], atol=1e-5)
             observation, reward, terminated, truncated, _ = env.step(int(q.argmax()))
             over = terminated or truncated
             assert (decision.reward[r], decision.done[r]) == (reward, over)
@@ -78,6 +79,14 @@ def test_the_layers_are_the_spikes_of_the_decision(network: QNetwork) -> None:
         assert [tuple(layer.shape) for layer in decision.layers] == [(2, rows, 16)]
         assert set(decision.layers[0].unique().tolist()) <= {0.0, 1.0}
         assert th.allclose(network.synapses[-1](decision.layers[-1].mean(0)), decision.q, atol=1e-5)
+
+
+def test_an_observation_comes_with_its_own_info() -> None:
+    recipe = Recipe("CartPoleNoVel-v1")
+    envs = [make_env(recipe) for _ in range(2)]
+    for decision in play(lively(QNetwork(mlp_spec(2, 8, 2), T=1)), envs, starts(recipe, 4, 0)):
+        for seen, info in zip(decision.observation, decision.infos, strict=True):
+            assert seen.tolist() == info["full_observation"][[0, 2]].tolist()
 
 
 def test_the_starts_of_atari_are_its_no_op_steps_in_turn() -> None:

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.network import QNetwork, check_observed
+from snn_rl.core.network import QNetwork, State, check_observed
 from snn_rl.tasks.environments import begin, make_env
 from snn_rl.tasks.partial import FULL
 from snn_rl.tasks.recipes import ATARI_STARTS, Recipe
@@ -32,7 +32,8 @@ class Decision:
     """One decision of each running environment (rows).
 
     ``episode[r]`` is the index of row r's episode in the starts, ``layers[l]`` the output of layer l at the T timesteps,
-    ``(T, rows, *neurons)``.
+    ``(T, rows, *neurons)``, ``state`` the membranes after the decision, ``infos[r]`` what the environment said beside row r's
+    observation.
     """
 
     episode: list[int]
@@ -42,6 +43,8 @@ class Decision:
     reward: NDArray[np.float64]
     done: NDArray[np.bool_]
     layers: list[Tensor]
+    state: State = ()
+    infos: Sequence[dict[str, Any]] = ()
 
 
 def starts(recipe: Recipe, episodes: int, seed: int) -> list[Start]:
@@ -82,17 +85,19 @@ def play(
     device = next(network.parameters()).device
     waiting = list(enumerate(starts))[::-1]
     rows: list[gym.Env[NDArray[Any], int]] = list(envs[: len(starts)])
-    episode, observation, rngs = [], [], []
+    episode, rngs = [], []
+    shown: list[tuple[NDArray[Any], dict[str, Any]]] = []  # of each row the observation and its info
     for env in rows:
         n, start = waiting.pop()
         episode.append(n)
         rngs.append(random_actions(start))
-        observation.append(begin(env, *start)[0])
-    check_fits(network, observation[0].shape, rows[0].action_space)
-    state = network.initial_state(len(rows), observation[0].shape)
+        shown.append(begin(env, *start))
+    shape = shown[0][0].shape
+    check_fits(network, shape, rows[0].action_space)
+    state = network.initial_state(len(rows), shape)
     begins = np.ones(len(rows), dtype=np.bool_)
     while rows:
-        batch = np.stack(observation)
+        batch, infos = np.stack([observation for observation, _ in shown]), [info for _, info in shown]
         seen = th.as_tensor(batch, device=device)
         check_observed(seen)
         layers: list[Tensor] = []
@@ -106,9 +111,10 @@ def play(
         for r, env in enumerate(rows):
             if epsilon and rngs[r].random() < epsilon:
                 action[r] = rngs[r].integers(q.shape[1])
-            observation[r], step_reward, terminated, truncated, _ = env.step(int(action[r]))
+            observation, step_reward, terminated, truncated, info = env.step(int(action[r]))
+            shown[r] = observation, info
             reward[r], done[r] = float(step_reward), terminated or truncated
-        yield Decision(list(episode), batch, q, action, reward, done, [layer[0] for layer in layers])
+        yield Decision(list(episode), batch, q, action, reward, done, [layer[0] for layer in layers], state, infos)
         going = []
         for r, env in enumerate(rows):
             if done[r] and not waiting:
@@ -116,13 +122,13 @@ def play(
             if done[r]:
                 episode[r], start = waiting.pop()
                 rngs[r] = random_actions(start)
-                observation[r] = begin(env, *start)[0]
+                shown[r] = begin(env, *start)
             going.append(r)
         begins = done[going]
         if len(going) < len(rows):
             state = tuple(v[going] for v in state)
             rows, episode = [rows[r] for r in going], [episode[r] for r in going]
-            rngs, observation = [rngs[r] for r in going], [observation[r] for r in going]
+            rngs, shown = [rngs[r] for r in going], [shown[r] for r in going]
 
 
 def random_actions(start: Start) -> np.random.Generator:
