@@ -1,0 +1,307 @@
+"""The schema of an agent's folder: ``card.json`` and the rows of ``episodes.csv``. Torch is not needed.
+
+``from_json`` checks every field once; ``to_json`` gives back the same JSON. A key that is missing and a key that is null both
+read as None, and each is written back as it was. Keys that this version does not know are kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from snn_rl.core.errors import UserError
+from snn_rl.store.files import CARD, EPISODES
+from snn_rl.store.schema import Amount, Count, Record, Share, Table, Within
+
+FORMAT = 2  # of new cards; the networks in cards of format 1 call every layer of neurons ReLU
+FORMATS = (1, 2)  # that this version reads
+ENVIRONMENT_STEPS, GRADIENT_STEPS = "environment steps", "gradient steps"
+Points = list[tuple[Count, float]]
+"""Something over the course of a training: the work done and a value, in pairs."""
+EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
+
+
+@dataclass(frozen=True)
+class Work:
+    """How long an agent was trained: ``{"number": 5000, "unit": "gradient steps"}`` in JSON.
+
+    Older cards say ``250000`` (environment steps) or ``"5,000 gradient steps"``; ``written`` is what such a card says, and
+    is what is written again.
+    """
+
+    number: int
+    unit: str
+    written: int | str | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.unit not in (ENVIRONMENT_STEPS, GRADIENT_STEPS):
+            raise ValueError(f"unit must be '{ENVIRONMENT_STEPS}' or '{GRADIENT_STEPS}', got '{self.unit}'")
+
+    def __str__(self) -> str:
+        return f"{self.number:,} {self.unit}"
+
+    @classmethod
+    def from_json(cls, value: object, where: str = "") -> Self:
+        """Reads each of the three forms.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        if type(value) is int and value >= 0:
+            return cls(value, ENVIRONMENT_STEPS, value)
+        if isinstance(value, str) and (found := re.fullmatch(r"([\d,]+) (environment steps|gradient steps)", value)):
+            return cls(int(found[1].replace(",", "")), found[2], value)
+        match value:
+            case {"number": int(number), "unit": "environment steps" | "gradient steps" as unit} if number >= 0:
+                return cls(number, str(unit))
+        raise ValueError(f"{where.removesuffix('.')} must be a number of environment steps or gradient steps, got {value!r}")
+
+    def to_json(self) -> Any:
+        """What was read; of new work the object with number and unit."""
+        return {"number": self.number, "unit": self.unit} if self.written is None else self.written
+
+
+@dataclass(frozen=True)
+class Source(Record):
+    """Another agent that this one was made from or taught by: its label ``ENV/NAME``, how it was made, and the fingerprint of
+    its network (of random weights, which depend on the number of threads, the seed instead)."""
+
+    name: str
+    how: str | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Quality(Record):
+    """How a converted network differs from its ANN on recorded play.
+
+    ``agreement``: share of decisions with the same action. ``q_error``: root mean square difference of the Q-values, in units
+    of reward. ``spike_rate``: spikes per neuron and timestep, by layer.
+    """
+
+    agreement: Share
+    q_error: Amount
+    spike_rate: dict[str, Share]
+
+
+@dataclass(frozen=True)
+class TrainingSeeds(Record):
+    """Of a shipped agent: its own training seed, those of all trainings in ``episodes.csv``, and how it was chosen."""
+
+    shipped: int | None = None
+    every: list[str] = field(default_factory=list, metadata={"key": "all"})
+    chosen_by: str | None = field(default=None, metadata={"key": "chosen by"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made(Record):
+    """How an agent was made. What does not apply, or what an older card does not say, is None.
+
+    ``random``: the seed of random weights. ``num_timesteps``: of a Stable-Baselines3 zip. ``recipe``: the numbers of the
+    recipe's tables. ``selection``: the mean returns of the evaluations by which the network was chosen. ``curve``: what the
+    learner said of itself (``return``: mean of its last 100 episodes; ``loss``: mean of 50 gradient steps). ``conversion``:
+    by ``T=n``.
+    """
+
+    how: str | None = None
+    random: str | None = None
+    num_timesteps: Count | None = None
+    origin: Source | None = field(default=None, metadata={"key": "from"})
+    teacher: Source | None = None
+    objective: str | None = None
+    spike_penalty: Amount | None = None
+    seed: int | None = None
+    recipe: Table | None = None
+    work: Work | None = None
+    seconds: Amount | None = None
+    selection: Points | None = None
+    curve: dict[str, Points] | None = None
+    command: str | None = None
+    conversion: dict[str, Quality] | None = None
+    versions: dict[str, str] | None = None
+    training_seeds: TrainingSeeds | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective is not None and self.teacher is None:  # a stage says that it had none
+            object.__setattr__(self, "nulls", self.nulls | {"teacher"})
+
+
+@dataclass(frozen=True)
+class Returns(Record):
+    """Of the episodes of one evaluation; ``ci95`` is the bootstrap interval of ``iqm``."""
+
+    mean: float
+    std: Amount
+    iqm: float
+    ci95: tuple[float, float]
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Energy(Record):
+    """Per decision, energies in microjoules; see :mod:`snn_rl.measure.energy`. The fields without ``ann`` in their names, but
+    for the first four, are of spiking networks."""
+
+    ann_uj: Amount
+    technology: str | None = None
+    convention: str | None = None
+    macs: Amount | None = None
+    effective_macs: Amount | None = None
+    ann_effective_uj: Amount | None = None
+    acs: Amount | None = None
+    acs_by_layer: dict[str, Amount] | None = None
+    neuron_updates: Amount | None = None
+    first_layer_uj: Amount | None = None
+    accumulate_uj: Amount | None = None
+    analog_uj: Amount | None = None
+    neuron_uj: Amount | None = None
+    membrane_uj: Amount | None = None
+    snn_uj: Amount | None = None
+    ratio: Amount | None = None
+    snn_synaptic_uj: Amount | None = None
+    ratio_synaptic: Amount | None = None
+    snn_first_layer_times_T_uj: Amount | None = None  # noqa: N815
+    ratio_first_layer_times_T: Amount | None = None  # noqa: N815
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Record):
+    """What an evaluation found: the object that ``evaluate --json`` writes, without its episodes.
+
+    ``agent``: its label. ``weights``: the network's fingerprint. ``carry``: whether membranes were carried in that play.
+    ``spike_rate``: spikes per neuron and timestep, by layer; of spiking networks.
+    """
+
+    agent: str
+    weights: str | None = None
+    env: str
+    T: Count
+    frames: Annotated[int, Within(1)]
+    carry: bool
+    epsilon: Share
+    sticky: Share
+    returns: Returns = field(metadata={"key": "return"})
+    spike_rate: dict[str, Share] | None = None
+    energy: Energy | None = None
+    versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if self.T and self.energy is not None:
+            for name in ("snn_uj", "snn_synaptic_uj", "snn_first_layer_times_T_uj"):
+                if getattr(self.energy, name) is None:
+                    raise ValueError(f"energy.{name} is missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card(Record):
+    """``card.json``. The weights are in a file of their own; ``v_th`` and ``decay`` (one or many per layer) are for readers.
+
+    ``module``: the one that registers the environment, where it is one of the user's own. ``network``: the layers.
+    """
+
+    format: int = FORMAT
+    env: str
+    module: str | None = None
+    name: str
+    T: Count
+    frames: Annotated[int, Within(1)]
+    carry: bool
+    observation_shape: list[Annotated[int, Within(1)]]
+    input_scale: Amount
+    network: list[Table]
+    v_th: list[float]
+    decay: list[Share | list[Share]]
+    made: Made
+    scores: dict[str, Score]
+
+    @classmethod
+    def from_json(cls, value: object, where: str = "") -> Self:
+        """Reads a card of any format in ``FORMATS``; see :meth:`Record.from_json`."""
+        number = value.get("format") if isinstance(value, dict) else None
+        if type(number) is int and number not in FORMATS:
+            raise UserError(f"the card has format {number}; this version of snn_rl reads {' and '.join(map(str, FORMATS))}")
+        return super().from_json(value, where)
+
+    def to_text(self) -> str:
+        """``card.json``.
+
+        Raises:
+            ValueError: for a number that JSON cannot hold.
+        """
+        return json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A row of ``episodes.csv``. ``training_seed`` is None where nobody knows it, ``start`` (no-op steps) but on Atari."""
+
+    training_seed: int | None
+    protocol: str
+    episode: int
+    start: int | None
+    seed: int
+    returned: float
+    length: int
+
+    @classmethod
+    def from_row(cls, row: Sequence[str]) -> Self:
+        """Reads the cells of a line.
+
+        Raises:
+            ValueError: if a cell is missing, no number, or not finite.
+        """
+        training_seed, protocol, episode, start, seed, returned, length = row
+        value = float(returned)
+        if not math.isfinite(value):
+            raise ValueError(f"a return is {value}")
+        own, begin = (int(cell) if cell else None for cell in (training_seed, start))
+        return cls(own, protocol, int(episode), begin, int(seed), value, int(length))
+
+    def to_row(self) -> list[Any]:
+        """The cells of a line."""
+        cells = [self.training_seed, self.protocol, self.episode, self.start, self.seed, self.returned, self.length]
+        return ["" if cell is None else cell for cell in cells]
+
+
+def episodes_from_text(text: str) -> list[Episode]:
+    """The rows of ``episodes.csv``.
+
+    Raises:
+        ValueError: if it has other columns or damaged cells.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""))
+    if tuple(next(rows, ())) != EPISODE_FIELDS:
+        raise ValueError(f"{EPISODES} has other columns than {', '.join(EPISODE_FIELDS)}")
+    return [Episode.from_row(row) for row in rows]
+
+
+def episodes_to_text(episodes: Sequence[Episode]) -> str:
+    """``episodes.csv``."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([EPISODE_FIELDS, *(episode.to_row() for episode in episodes)])
+    return text.getvalue()
+
+
+def read(folder: Path) -> tuple[Card, list[Episode]]:
+    """The card and the episodes of an agent's folder.
+
+    Raises:
+        UserError: if the card is of an unknown format, or a file is missing or damaged.
+    """
+    try:
+        card = Card.from_json(json.loads((folder / CARD).read_text()))
+        return card, episodes_from_text((folder / EPISODES).read_text())
+    except UserError as error:
+        raise UserError(f"'{folder}': {error}") from error
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew") from error
