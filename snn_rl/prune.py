@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.store import agents
     from snn_rl.store.files import begin_run
     from snn_rl.tasks.environments import load_recipe
-    from snn_rl.training.conversion import load_ann, sees_more
+    from snn_rl.training.conversion import load_ann, view_of
     from snn_rl.training.stages import TEACHERLESS, prune, with_penalty
 
     zips = [path for path in (args.agent, args.ann or "") if path.endswith(".zip")]
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     ann = load_ann(args.ann, recipe, args.extractor if args.ann in zips else None) if args.ann else None
     same = ann is None or (ann.observation_shape, ann.frames) == (agent.observation_shape, agent.frames)
-    if ann is not None and not same and not sees_more(ann, recipe, agent.frames):
+    if ann is not None and not same and not view_of(ann, recipe, agent.frames).teacher_sees_more:
         raise UserError(f"'{args.ann}' sees other observations than '{args.agent}'; give the ANN it was converted from")
     objective = args.objective or ("distill" if ann else "td")
     if objective == "distill" and ann is None:

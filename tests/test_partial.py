@@ -16,7 +16,7 @@ from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.environments import begin, load_recipe, make_env, make_vec_env
 from snn_rl.tasks.partial import FULL
-from snn_rl.tasks.rollout import stream
+from snn_rl.tasks.rollout import Stream
 from snn_rl.training.conversion import convert, narrow, record_play
 
 
@@ -64,7 +64,7 @@ def test_an_episode_of_500_steps_is_the_longest() -> None:
 
 
 def test_a_teacher_of_more_frames_sees_them_and_the_agent_the_newest() -> None:
-    env = make_env(load_recipe("CartPole-v1"), frames=1, full_frames=3)
+    env = make_env(load_recipe("CartPole-v1"), frames=1, teacher_frames=3)
     observation, info = env.reset(seed=0)
     assert observation.shape == (4,)
     assert info[FULL].tolist() == [0.0] * 8 + observation.tolist()
@@ -77,7 +77,7 @@ def test_a_hidden_frame_stays_hidden_while_it_is_in_the_stack_and_repeats_with_i
     recipe = dataclasses.replace(load_recipe("CartPole-v1"), flicker=0.5)
 
     def shown(frames: int) -> list[list[bool]]:
-        env, out = make_env(recipe, frames=frames, full_frames=4), []
+        env, out = make_env(recipe, frames=frames, teacher_frames=4), []
         observation, info = env.reset(seed=7)
         for step in range(400):
             stack, full = observation.reshape(frames, 4), info[FULL].reshape(4, 4)[4 - frames :]
@@ -99,7 +99,7 @@ def test_a_hidden_frame_stays_hidden_while_it_is_in_the_stack_and_repeats_with_i
 
 def test_flickering_pong_hides_half_of_the_frames_and_its_teacher_sees_four() -> None:
     recipe = load_recipe("PongFlickerNoFrameskip-v4")
-    env = make_env(recipe, full_frames=4)
+    env = make_env(recipe, teacher_frames=4)
     observation, info = begin(env, seed=3, start=5)
     plain, _ = begin(make_env(load_recipe("PongNoFrameskip-v4")), seed=3, start=5)
     assert info[FULL].tolist() == plain.tolist()
@@ -123,7 +123,7 @@ def test_flickering_pong_hides_half_of_the_frames_and_its_teacher_sees_four() ->
 def test_the_stream_gives_what_a_teacher_sees_also_where_an_episode_begins(env_id: str) -> None:
     venv = make_vec_env(load_recipe(env_id), 2, seed=0)
     width = venv.observation_space.shape[0]
-    steps = list(islice(stream(QNetwork(mlp_spec(width, 8, 2), T=1), venv, 1.0, np.random.default_rng(0)), 80))
+    steps = list(islice(Stream(QNetwork(mlp_spec(width, 8, 2), T=1), venv, 1.0, np.random.default_rng(0)), 80))
     assert sum(step.done.sum() for step in steps) > 2
     for step in steps:
         seen = step.full[:, [0, 2]] if width == 2 else step.full
@@ -156,8 +156,8 @@ def test_the_first_layer_keeps_what_is_seen_and_takes_on_the_kernels_of_lost_fra
 def test_an_ann_that_sees_all_is_converted_for_an_agent_that_does_not() -> None:
     ann, recipe = agents.load("CartPole-v1/ann"), load_recipe("CartPoleNoVel-v1")
     play = record_play(ann, recipe, 30, 0, 1)
-    assert (play.observations.shape[2:], play.seen.shape[2:]) == ((2,), (4,))
-    assert th.equal(play.observations, play.seen[..., [0, 2]])
+    assert (play.observations.shape[2:], play.of_teacher.shape[2:]) == ((2,), (4,))
+    assert th.equal(play.observations, play.of_teacher[..., [0, 2]])
     agent = convert(ann, recipe, 1)
     assert (agent.env, agent.observation_shape, agent.frames) == ("CartPoleNoVel-v1", (2,), 1)
     assert agent.made["conversion"]["T=1"]["agreement"] > 0

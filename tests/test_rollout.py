@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import islice, pairwise
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +17,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.tasks.rollout import Start, play, starts, stream
+from snn_rl.tasks.rollout import Start, Stream, play, starts
 
 CARTPOLE = Recipe("CartPole-v1")
 
@@ -114,7 +116,7 @@ def test_an_agent_of_another_environment_is_an_error(sizes: tuple[int, ...], mes
         next(play(QNetwork(mlp_spec(*sizes), T=1), [make_env(CARTPOLE)], starts(CARTPOLE, 1, 0)))
     venv = DummyVecEnv([lambda: make_env(CARTPOLE)])
     with pytest.raises(UserError, match=message):
-        next(stream(QNetwork(mlp_spec(*sizes), T=1), venv, 0.0, np.random.default_rng(0)))
+        next(Stream(QNetwork(mlp_spec(*sizes), T=1), venv, 0.0, np.random.default_rng(0)))
 
 
 def test_weights_that_are_not_finite_are_an_error(network: QNetwork) -> None:
@@ -136,7 +138,7 @@ def test_an_observation_that_is_not_finite_is_an_error() -> None:
     small = QNetwork(mlp_spec(2, 4, 2), T=1)
     with pytest.raises(UserError, match="an observation holds NaN or infinity"):
         list(play(small, [Broken(5)], [Start(0, None)]))
-    steps = stream(small, DummyVecEnv([lambda: Broken(5)]), 0.0, np.random.default_rng(0))
+    steps = Stream(small, DummyVecEnv([lambda: Broken(5)]), 0.0, np.random.default_rng(0))
     assert len(list(islice(steps, 3))) == 3
     with pytest.raises(UserError, match="an observation holds NaN or infinity"):
         next(steps)
@@ -154,7 +156,7 @@ def counts(*lengths: int) -> DummyVecEnv:
 
 def test_the_stream_marks_where_episodes_start_and_keeps_the_last_observation() -> None:
     network = lively(QNetwork(mlp_spec(2, 8, 2), T=1))
-    steps = list(islice(stream(network, counts(3, 5), 0.2, np.random.default_rng(0)), 20))
+    steps = list(islice(Stream(network, counts(3, 5), 0.2, np.random.default_rng(0)), 20))
     for t, step in enumerate(steps):
         assert step.observation[:, 0].tolist() == [0, 1]
         assert step.observation[:, 1].tolist() == [t % 3, t % 5]
@@ -173,15 +175,34 @@ def test_the_stream_carries_membranes_through_random_actions_and_zeroes_them_per
         return seen[-1][-1]
 
     network.forward = spy
-    list(islice(stream(network, counts(3, 5), 1.0, np.random.default_rng(0)), 12))
+    list(islice(Stream(network, counts(3, 5), 1.0, np.random.default_rng(0)), 12))
     for before, after in pairwise(seen):
         assert after[1] is before[3][1]
     assert [s[2].tolist() for s in seen] == [[t % 3 == 0, t % 5 == 0] for t in range(12)]
 
 
+def test_the_stream_goes_on_from_its_state_in_environments_that_stand_there(tmp_path: Path) -> None:
+    network, venv = lively(QNetwork(mlp_spec(2, 8, 2), T=2)), counts(3, 5)
+    first = Stream(network, venv, 0.5, np.random.default_rng(0))
+    list(islice(first, 4))
+    th.save(first.state_dict(), tmp_path / "state")
+    second = Stream(network, copy.deepcopy(venv), 0.5, np.random.default_rng(1))
+    second.load_state_dict(th.load(tmp_path / "state", weights_only=True))
+    for one, other in islice(zip(first, second, strict=True), 12):
+        assert all(np.array_equal(a, b) for a, b in zip(one[:-1], other[:-1], strict=True))
+    assert all(th.equal(a, b) for a, b in zip(*(s.state_dict()["membranes"] for s in (first, second)), strict=True))
+
+
+def test_a_stream_that_has_not_begun_has_a_state_too() -> None:
+    network = QNetwork(mlp_spec(2, 8, 2), T=1)
+    first, second = (Stream(network, counts(3), 0.0, np.random.default_rng(seed)) for seed in (0, 1))
+    second.load_state_dict(first.state_dict())
+    assert next(second).observation[0].tolist() == [0, 0]
+
+
 def test_the_stream_has_a_coin_for_each_environment() -> None:
     network = QNetwork(mlp_spec(2, 8, 2), T=1)
-    steps = list(islice(stream(network, counts(*[5] * 200), 0.5, np.random.default_rng(0)), 2))
+    steps = list(islice(Stream(network, counts(*[5] * 200), 0.5, np.random.default_rng(0)), 2))
     greedy = [int(network(th.as_tensor(o)[None])[0].argmax()) for o in steps[0].observation]
     assert 0.15 < np.mean(steps[0].action != greedy) < 0.35
 

@@ -83,7 +83,7 @@ def make_env(
     recipe: Recipe,
     *,
     frames: int | None = None,
-    full_frames: int | None = None,
+    teacher_frames: int = 0,
     sticky: float = 0.0,
     training: bool = False,
     render_mode: str | None = None,
@@ -93,7 +93,7 @@ def make_env(
     Args:
         recipe: the environment's recipe.
         frames: frames per observation; the recipe's number if None.
-        full_frames: frames that a teacher sees, in ``info["full_observation"]``, where they are more.
+        teacher_frames: frames that a teacher sees; where they are more, ``info["full_observation"]`` holds them.
         sticky: probability that the previous action is repeated (Machado et al. 2018), per emulator frame on Atari.
         training: clip Atari rewards to their sign and log episodes with SB3's Monitor, which sits below the clipping so
             that the logged return is the game's score.
@@ -136,16 +136,14 @@ def make_env(
             f"'{recipe.id}' has images {box.shape} with their channels first; they must be (height, width, channels), so "
             "leave out its transposing wrapper: channels are brought forward here"
         )
-    stacked = max(frames, full_frames or 0)
+    stacked = max(frames, teacher_frames)
     env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"))
     return PartialFrames(env, frames, stacked, recipe.flicker) if stacked > frames or recipe.flicker else env
 
 
-def make_vec_env(
-    recipe: Recipe, n_envs: int, *, seed: int, frames: int | None = None, full_frames: int | None = None
-) -> VecEnv:
+def make_vec_env(recipe: Recipe, n_envs: int, *, seed: int, frames: int | None = None, teacher_frames: int = 0) -> VecEnv:
     """``n_envs`` training environments, see :func:`make_env`."""
-    venv = DummyVecEnv([lambda: make_env(recipe, frames=frames, full_frames=full_frames, training=True)] * n_envs)
+    venv = DummyVecEnv([lambda: make_env(recipe, frames=frames, teacher_frames=teacher_frames, training=True)] * n_envs)
     venv.seed(seed)
     return venv
 

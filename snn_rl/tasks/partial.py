@@ -77,12 +77,12 @@ class PartialFrames(gym.Wrapper[Observation, int, Observation, int]):
         self._shown = [True] * frames
 
     def _see(self, full: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
-        seen = full[self.hidden :]
+        shown = full[self.hidden :]
         if self.flicker:
             self._shown = [*self._shown[1:], bool(self._rng.random() >= self.flicker)]
-            stack = seen.reshape(self.frames, -1) * np.array(self._shown, dtype=seen.dtype)[:, None]
-            seen = stack.reshape(seen.shape)
-        return seen, {**info, FULL: full}
+            stack = shown.reshape(self.frames, -1) * np.array(self._shown, dtype=shown.dtype)[:, None]
+            shown = stack.reshape(shown.shape)
+        return shown, {**info, FULL: full}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         if seed is not None:
@@ -91,8 +91,8 @@ class PartialFrames(gym.Wrapper[Observation, int, Observation, int]):
 
     def step(self, action: int) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
         full, reward, terminated, truncated, info = self.env.step(action)
-        seen, info = self._see(full, info)
-        return seen, reward, terminated, truncated, info
+        shown, info = self._see(full, info)
+        return shown, reward, terminated, truncated, info
 
 
 def cartpole(observed: Sequence[int] | None = None, flicker: float = 0.0, **kwargs: Any) -> gym.Env[Observation, int]:

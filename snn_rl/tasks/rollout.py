@@ -1,10 +1,10 @@
-"""Playing: one generator of decisions; returns, energy and video are its consumers."""
+"""Playing: a generator of decisions for evaluation and an endless stream of steps for training; others consume them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import gymnasium as gym
 import numpy as np
@@ -98,11 +98,11 @@ def play(
     begins = np.ones(len(rows), dtype=np.bool_)
     while rows:
         batch, infos = np.stack([observation for observation, _ in shown]), [info for _, info in shown]
-        seen = th.as_tensor(batch, device=device)
-        check_observed(seen)
+        observed = th.as_tensor(batch, device=device)
+        check_observed(observed)
         layers: list[Tensor] = []
         with th.no_grad():
-            q, state = network.unroll(seen[None], state, th.as_tensor(begins, device=device)[None], layers)
+            q, state = network.unroll(observed[None], state, th.as_tensor(begins, device=device)[None], layers)
         q = q[0].cpu()
         if not bool(th.isfinite(q).all()):
             raise UserError("the agent's Q-values are not finite; its weights are damaged, so load or train it anew")
@@ -169,37 +169,81 @@ class Step(NamedTuple):
     infos: list[dict[str, Any]]
 
 
-def stream(
-    network: QNetwork, venv: VecEnv, epsilon: float, rng: np.random.Generator, sees_full: bool = False
-) -> Iterator[Step]:
+class Stream:
     """Plays for ever in a vectorised environment, membranes carried; the network may change between steps.
 
-    Each environment draws its own random actions, and its membranes see every observation, random action or not.
-    ``sees_full``: the network is a teacher that acts on ``full``.
+    Each environment draws its own random actions, and its membranes see every observation, random action or not. Nothing is
+    played before the first step is asked for.
+
+    Args:
+        network: that acts.
+        venv: where it plays; reset at the first step, unless :meth:`load_state_dict` said where play stands.
+        epsilon: probability of a random action.
+        rng: of the random actions.
+        as_teacher: the network is a teacher, which acts on ``full``.
+
+    Raises:
+        UserError: at the first step, if the network does not fit the environment; at any, if an observation is not finite.
     """
-    device = next(network.parameters()).device
-    observation = cast(NDArray[Any], venv.reset())
-    full = _full(venv.reset_infos, observation)
-    shape = (full if sees_full else observation).shape[1:]
-    check_fits(network, shape, venv.action_space)
-    state = network.initial_state(venv.num_envs, shape)
-    begins = np.ones(venv.num_envs, dtype=np.bool_)
-    while True:
-        seen = th.as_tensor(full if sees_full else observation, device=device)
+
+    def __init__(
+        self, network: QNetwork, venv: VecEnv, epsilon: float, rng: np.random.Generator, *, as_teacher: bool = False
+    ) -> None:
+        self.network, self.venv, self.epsilon, self.rng, self.as_teacher = network, venv, epsilon, rng, as_teacher
+        self._membranes: State | None = None  # None: play has not begun
+        self._observation: NDArray[Any] = np.empty(0)
+        self._full = self._observation
+        self._starts = np.ones(venv.num_envs, dtype=np.bool_)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Step:
+        membranes = self._begin() if self._membranes is None else self._membranes
+        observation, full, starts = self._observation, self._full, self._starts
+        device = next(self.network.parameters()).device
         with th.no_grad():
-            q, state = network(seen, state, th.as_tensor(begins, device=device))
+            of_network = th.as_tensor(full if self.as_teacher else observation, device=device)
+            q, self._membranes = self.network(of_network, membranes, th.as_tensor(starts, device=device))
         action = q.argmax(1).cpu().numpy()
-        random = rng.random(venv.num_envs) < epsilon
-        action[random] = rng.integers(q.shape[1], size=int(random.sum()))
-        following, reward, done, infos = venv.step(action)
-        following = cast(NDArray[Any], following)
-        last = following.copy()
+        random = self.rng.random(self.venv.num_envs) < self.epsilon
+        action[random] = self.rng.integers(q.shape[1], size=int(random.sum()))
+        following, reward, done, infos = self.venv.step(action)
+        self._observation, self._starts = cast(NDArray[Any], following), done.astype(np.bool_)
+        latest = [self.venv.reset_infos[e] if done[e] else infos[e] for e in range(self.venv.num_envs)]
+        self._full = _full(latest, self._observation)
+        last = self._observation.copy()
         for e in np.flatnonzero(done):
             last[e] = infos[e]["terminal_observation"]
-        yield Step(observation, full, begins, action, last, reward, done, infos)
-        observation, begins = following, done.astype(np.bool_)
-        full = _full([venv.reset_infos[e] if done[e] else infos[e] for e in range(venv.num_envs)], observation)
+        return Step(observation, full, starts, action, last, reward, done, infos)
+
+    def _begin(self) -> State:
+        """Resets the environments; returns membranes at rest."""
+        self._observation = cast(NDArray[Any], self.venv.reset())
+        self._full = _full(self.venv.reset_infos, self._observation)
+        shape = (self._full if self.as_teacher else self._observation).shape[1:]
+        check_fits(self.network, shape, self.venv.action_space)
+        return self.network.initial_state(self.venv.num_envs, shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where play stands, as tensors and plain values; what the environments themselves know is not part of it."""
+        return {
+            "membranes": None if self._membranes is None else list(self._membranes),
+            "observation": th.from_numpy(self._observation),
+            "full": th.from_numpy(self._full),
+            "starts": th.from_numpy(self._starts),
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where a :meth:`state_dict` stood, in environments that stand there too."""
+        device = next(self.network.parameters()).device
+        membranes = state["membranes"]
+        self._membranes = None if membranes is None else tuple(v.to(device) for v in membranes)
+        self._observation, self._full, self._starts = (state[key].numpy() for key in ("observation", "full", "starts"))
+        self.rng.bit_generator.state = state["rng"]
 
 
 def _full(infos: Sequence[dict[str, Any]], observation: NDArray[Any]) -> NDArray[Any]:
+    """What a teacher sees: the environments' full observations, where their infos hold such, else the observations."""
     return np.stack([info[FULL] for info in infos]) if FULL in infos[0] else observation

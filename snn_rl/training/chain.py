@@ -11,6 +11,7 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.recipes import Recipe, listed
+from snn_rl.tasks.view import View
 from snn_rl.training import td
 from snn_rl.training.conversion import convert, narrowed
 from snn_rl.training.keeper import Keeper
@@ -70,8 +71,8 @@ def make_agents(
     T: int,
     out: Path,
     *,
-    frames: int,
-    usual: int,
+    view: View,
+    default_frames: int,
     carry: bool,
     objective: str,
     seed: int,
@@ -80,23 +81,24 @@ def make_agents(
 ) -> list[Agent]:
     """Conversion and all stages of pruning down to T, each kept in ``out``. With T = 0 the ANN that sees less, alone.
 
-    Agents that see other than the usual frames, that were trained without carrying, or by another objective than the recipe's
-    (of ANNs: than by reward) are called so.
+    The name of an agent tells what differs from the default: the frames that it sees, membranes that are not carried, an
+    objective that is not the recipe's (for an ANN: that is not the reward).
 
     Args:
         ann: the ANN that is converted; None for random weights.
         recipe: of the environment.
         T: timesteps per decision to end with.
         out: folder of the run.
-        frames: that the new agents see.
-        usual: frames that agents of this environment see.
+        view: of the new agents.
+        default_frames: that agents of this environment see where nobody says otherwise.
         carry: whether they keep their membranes between environment steps.
         objective: ``distill`` or ``td``.
         seed: of conversion and training.
         device: where to train.
         ablate: also convert straight to T, and train straight at T from there.
     """
-    kind = (f"-frames{frames}" if frames != usual else "") + ("" if carry or not T else "-zeroed")
+    frames = view.frames
+    kind = view.suffix(default_frames) + ("" if carry or not T else "-zeroed")
     taught = kind + (f"-{objective}" if objective != (recipe.prune.objective if T else "td") else "")
 
     def begin(T: int) -> Agent:

@@ -23,7 +23,8 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import make_env, make_vec_env
 from snn_rl.tasks.recipes import Recipe, listed
-from snn_rl.tasks.rollout import stream
+from snn_rl.tasks.rollout import Stream
+from snn_rl.tasks.view import View
 
 PLAY_ENVS = 8
 PLAY_EPSILON = 0.05
@@ -34,30 +35,31 @@ CHUNK = 16  # environment steps that are unrolled at a time: bounds the memory t
 class Play:
     """Consecutive observations of real play: ``(steps, envs, *observation)`` and where episodes start ``(steps, envs)``.
 
-    ``seen`` is what the ANN saw: the observations, or more than them where something is hidden from the spiking agent.
+    ``of_teacher`` is what the ANN saw: the observations, or more than them where something is hidden from the spiking agent.
     """
 
     observations: Tensor
-    seen: Tensor
+    of_teacher: Tensor
     starts: Tensor
 
 
-def sees_more(ann: Agent, recipe: Recipe, frames: int) -> bool:
-    """Whether an ANN sees more than an agent of that many frames in the recipe's environment."""
-    return ann.env != recipe.id or ann.frames > frames
+def view_of(ann: Agent, recipe: Recipe, frames: int | None = None) -> View:
+    """What an agent of the recipe's environment sees whose teacher is ``ann``: ``frames``, as many as the ANN if None."""
+    return View.of(recipe, frames or ann.frames, ann.env, ann.frames)
 
 
 def record_play(ann: Agent, recipe: Recipe, steps: int, seed: int, frames: int | None = None) -> Play:
     """``steps`` environment steps of the ANN in each of 8 environments, 5 % of its actions random; ``frames`` per
     observation, as many as the ANN sees if None."""
-    frames = frames or ann.frames
-    venv = make_vec_env(recipe, PLAY_ENVS, seed=seed, frames=frames, full_frames=ann.frames)
-    full = sees_more(ann, recipe, frames)
-    play = list(islice(stream(ann.network, venv, PLAY_EPSILON, np.random.default_rng(seed), full), steps))
+    view = view_of(ann, recipe, frames)
+    venv = make_vec_env(recipe, PLAY_ENVS, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames)
+    rng = np.random.default_rng(seed)
+    play = list(islice(Stream(ann.network, venv, PLAY_EPSILON, rng, as_teacher=view.teacher_sees_more), steps))
     venv.close()
-    begins = th.as_tensor(np.stack([step.starts for step in play]))
+    starts = th.as_tensor(np.stack([step.starts for step in play]))
     observations = th.as_tensor(np.stack([step.observation for step in play]))
-    return Play(observations, th.as_tensor(np.stack([step.full for step in play])) if full else observations, begins)
+    of_teacher = th.as_tensor(np.stack([step.full for step in play])) if view.teacher_sees_more else observations
+    return Play(observations, of_teacher, starts)
 
 
 def narrow(ann: QNetwork, frames: int, fewer: int, observed: Sequence[int] | None = None) -> QNetwork:
@@ -102,14 +104,14 @@ def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
     """
     if frames > ann.frames:
         raise UserError(f"'{ann.label}' sees {ann.frames} frame(s); an agent converted from it cannot see {frames}")
-    hidden = ann.env != recipe.id and not recipe.flicker  # components; a frame that flickers is there now and then
-    if hidden and ann.frames > 1:
+    view = view_of(ann, recipe, frames)
+    if view.frame_by_frame and ann.frames > 1:
         raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
     ann.network.cpu()
-    if not sees_more(ann, recipe, frames):
+    if not view.teacher_sees_more:
         return ann
     env = make_env(recipe, frames=frames)
-    network = narrow(ann.network, ann.frames, frames, env.get_wrapper_attr("observed") if hidden else None)
+    network = narrow(ann.network, ann.frames, frames, env.get_wrapper_attr("observed") if view.frame_by_frame else None)
     made = {"how": f"weights of {ann.label} for the inputs that are left"}
     return Agent(recipe.id, "narrowed", network, env.observation_space.shape or (), frames, made)
 
@@ -144,11 +146,11 @@ def compare(twin: QNetwork, ann: QNetwork, play: Play) -> dict[str, Any]:
     same, squared, rates = 0, 0.0, np.zeros(len(twin.lifs))
     state = None
     with th.no_grad():
-        chunks = (tensor.split(CHUNK) for tensor in (play.observations, play.seen, play.starts))
-        for observations, seen, begins in zip(*chunks, strict=True):
+        chunks = (tensor.split(CHUNK) for tensor in (play.observations, play.of_teacher, play.starts))
+        for observations, of_teacher, starts in zip(*chunks, strict=True):
             spikes: list[Tensor] = []
-            q, state = twin.unroll(observations, state, begins, spikes)
-            q_ann, _ = ann.unroll(seen)
+            q, state = twin.unroll(observations, state, starts, spikes)
+            q_ann, _ = ann.unroll(of_teacher)
             same += int((q.argmax(-1) == q_ann.argmax(-1)).sum())
             squared += float((q - q_ann).square().mean(-1).sum())
             rates += [float(z.mean()) * len(observations) for z in spikes]

@@ -4,7 +4,6 @@ agent, or, as its control, an ANN that sees as little."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from snn_rl.core.network import QNetwork, mixed_precision
 from snn_rl.core.synops import fan_out_shares
 from snn_rl.sb3.replay import SequenceReplayBuffer
 from snn_rl.tasks.recipes import PruneRecipe
-from snn_rl.tasks.rollout import Step, action_count, stream
+from snn_rl.tasks.rollout import Stream, action_count
 from snn_rl.training.keeper import Keeper
 
 VALUE_WEIGHT = 0.1
@@ -68,7 +67,7 @@ class Distiller:
         recipe: the numbers.
         frames: stacked frames per observation.
         seed: of exploration and sampling.
-        sees_full: the teacher sees more than the student, ``info["full_observation"]``.
+        teacher_sees_more: the teacher labels ``info["full_observation"]`` in the place of the student's observation.
     """
 
     def __init__(
@@ -79,10 +78,10 @@ class Distiller:
         recipe: PruneRecipe,
         frames: int,
         seed: int,
-        sees_full: bool = False,
+        teacher_sees_more: bool = False,
     ) -> None:
         self.student, self.teacher, self.venv, self.recipe = student, teacher, venv, recipe
-        self.device, self.sees_full = next(student.parameters()).device, sees_full
+        self.device, self.teacher_sees_more = next(student.parameters()).device, teacher_sees_more
         self.burn_in, self.learnt = (recipe.burn_in, recipe.sequence_length) if student.carry else (0, 1)
         self.batch_size = recipe.batch_size * (1 if student.carry else recipe.sequence_length)
         self.bfloat16 = len(venv.observation_space.shape or ()) == 3  # small dense layers only lose by the conversions
@@ -99,7 +98,7 @@ class Distiller:
         weights = [*student.synapses.parameters(), *student.recurrent.parameters()]
         neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
         self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
-        self.play: Iterator[Step] = stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
+        self.play = Stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
         self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + frames)
         self.temperature: float | None = None
         self.spike_cost = fan_out_shares(student, venv.observation_space.shape or ()) if recipe.spike_penalty else []
@@ -133,9 +132,9 @@ class Distiller:
     def _collect(self) -> Tensor:
         """Plays one step in every environment; returns the teacher's Q-values ``(n_envs, actions)``."""
         step = next(self.play)
-        seen = step.full if self.sees_full else step.observation
+        observation = step.full if self.teacher_sees_more else step.observation
         with th.no_grad():
-            labels = self.teacher(th.as_tensor(seen, device=self.device))[0].cpu()
+            labels = self.teacher(th.as_tensor(observation, device=self.device))[0].cpu()
         self.buffer.add(
             step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, labels.numpy()
         )

@@ -13,8 +13,9 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.files import begin_run, folder_name
 from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.view import View
 from snn_rl.training.chain import make_agents, train_ann
-from snn_rl.training.conversion import load_ann, sees_more
+from snn_rl.training.conversion import load_ann
 from snn_rl.training.stages import with_penalty
 
 
@@ -59,13 +60,13 @@ def _given_ann(choice: str | None, recipe: Recipe, teach: bool, frames: int | No
 
 
 def _trained_ann(args: argparse.Namespace, recipe: Recipe, frames: int, teach: bool, out: Path) -> Agent:
-    """The ANN, trained from nothing for ``frames`` frames; one that teaches sees all there is."""
-    usual, seen = load_recipe(args.env).frames, frames
-    if teach and (recipe.teacher or frames != usual):
+    """The ANN, trained from nothing for ``frames`` frames; one that teaches sees everything."""
+    default = load_recipe(args.env).frames
+    if teach and (recipe.teacher or frames != default):
         recipe = _budget(load_recipe(recipe.ann_env), args.total_timesteps)
-        seen = max(frames, recipe.frames)
-    name = "ann" if teach or seen == usual else f"ann-frames{seen}"
-    return train_ann(recipe, out / name, frames=seen, seed=args.seed, device=args.device)
+        frames = max(frames, recipe.frames)
+    name = "ann" if teach else f"ann{View(frames).suffix(default)}"
+    return train_ann(recipe, out / name, frames=frames, seed=args.seed, device=args.device)
 
 
 def folder_of(args: argparse.Namespace) -> Path:
@@ -114,7 +115,7 @@ def work(args: argparse.Namespace) -> list[tuple[Agent, Recipe, bool]]:
     objective = args.objective or (recipe.prune.objective if args.T else "td")
     teach = args.T > 0 or objective == "distill"  # an agent is made from an ANN
     wanted = args.frames or (recipe.spiking_frames if teach else 0) or None
-    usual = recipe.frames
+    default = recipe.frames
     if wanted and not recipe.is_default:
         recipe = load_recipe(args.env, wanted)
     recipe = _budget(recipe, args.total_timesteps)
@@ -138,7 +139,9 @@ def work(args: argparse.Namespace) -> list[tuple[Agent, Recipe, bool]]:
         how = "--ann scratch or --objective td" if args.T else "--ann scratch"
         raise UserError(f"--total-timesteps is for training by reward: leave it out, or add {how}")
     frames = wanted or (given.frames if given else recipe.frames)
-    if not args.T and teach and not (sees_more(given, recipe, frames) if given else recipe.teacher or usual > frames):
+    teacher = (given.env, given.frames) if given else (recipe.ann_env, max(frames, default))
+    view = View.of(recipe, frames, *teacher)
+    if not args.T and teach and not view.teacher_sees_more:
         raise UserError("an ANN learns from one that sees more than itself: give fewer --frames, or leave out --objective")
     if teach and choice != "none" and recipe.teacher and not recipe.flicker and max(frames, given.frames if given else 1) > 1:
         raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
@@ -164,8 +167,8 @@ def work(args: argparse.Namespace) -> list[tuple[Agent, Recipe, bool]]:
             recipe,
             args.T,
             out,
-            frames=frames,
-            usual=usual if ann is None or recipe.teacher else ann.frames,
+            view=view,
+            default_frames=default if ann is None or recipe.teacher else ann.frames,
             carry=not args.no_carry,
             objective=objective,
             seed=args.seed,

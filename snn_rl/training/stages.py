@@ -19,7 +19,7 @@ from snn_rl.tasks.environments import make_vec_env
 from snn_rl.tasks.recipes import OBJECTIVES, Recipe
 from snn_rl.tasks.rollout import make_envs, play, starts
 from snn_rl.training import td
-from snn_rl.training.conversion import sees_more
+from snn_rl.training.conversion import view_of
 from snn_rl.training.distill import Distiller
 from snn_rl.training.keeper import Keeper
 
@@ -109,9 +109,11 @@ def prune_stage(
     if teacher is not None:
         total, unit = recipe.prune.steps(T), "update"
         number = seed * 1000 + T
-        full = sees_more(teacher, recipe, agent.frames)
-        venv = make_vec_env(recipe, recipe.prune.n_envs, seed=number, frames=agent.frames, full_frames=teacher.frames)
-        learner = Distiller(network, teacher.network.to(device), venv, recipe.prune, agent.frames, number, full)
+        view = view_of(teacher, recipe, agent.frames)
+        venv = make_vec_env(recipe, recipe.prune.n_envs, seed=number, frames=view.frames, teacher_frames=view.teacher_frames)
+        learner = Distiller(
+            network, teacher.network.to(device), venv, recipe.prune, agent.frames, number, view.teacher_sees_more
+        )
     else:
         total, unit = recipe.td.timesteps, "step"
         model = td.build(
