@@ -5,7 +5,7 @@ import torch as th
 from conftest import counts, lively, mlp_spec
 
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import mark_neurons
+from snn_rl.core.spec import spiking
 from snn_rl.sb3.replay import Sequences
 from snn_rl.tasks.recipes import PruneRecipe
 from snn_rl.training import distill
@@ -32,7 +32,7 @@ def test_the_spike_penalty_is_the_part_of_all_accumulates_that_the_spikes_cause(
 
 def test_an_update_learns_what_a_loop_of_single_decisions_says_behind_the_burn_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Membranes begin at rest, are zeroed where episodes start (in the burn-in too) and carried everywhere else."""
-    student = lively(QNetwork(mark_neurons(mlp_spec(2, 16, 8, 2), recurrent=True), T=2), decay=0.95)
+    student = lively(QNetwork(spiking(mlp_spec(2, 16, 8, 2), recurrent=True), T=2), decay=0.95)
     for synapses in student.recurrent.values():
         th.nn.init.normal_(synapses.weight)
     numbers = PruneRecipe(burn_in=3, sequence_length=4, learning_starts=30)

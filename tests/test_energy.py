@@ -9,7 +9,7 @@ from conftest import conv_spec, lively, mlp_spec
 from torch import nn
 
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import mark_neurons
+from snn_rl.core.spec import spiking
 from snn_rl.core.synops import analog_macs, dense_macs, fan_out, fan_out_shares
 from snn_rl.measure.energy import Meter, priced
 from snn_rl.measure.technology import FP32, INT8, INT32
@@ -218,7 +218,7 @@ def test_the_shares_of_fan_out_are_a_spikes_part_in_all_synapses() -> None:
 
 @pytest.mark.parametrize(("carry", "arriving"), [(True, 2), (False, 1)])
 def test_recurrent_spikes_cost_what_they_reach(carry: bool, arriving: int) -> None:
-    spec = mark_neurons(mlp_spec(4, 3, 5, 2), recurrent=True)
+    spec = spiking(mlp_spec(4, 3, 5, 2), recurrent=True)
     network = QNetwork(spec, T=2, carry=carry)
     spikes = [th.ones(2, 1, 3), th.zeros(2, 1, 5)]  # each of the 3 neurons fires at both timesteps
     meter = Meter(network, (4,))

@@ -11,7 +11,7 @@ from conftest import lively, mlp_spec
 from snn_rl import probe as command
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import mark_neurons
+from snn_rl.core.spec import spiking
 from snn_rl.measure import probe
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
@@ -51,7 +51,7 @@ def test_what_cannot_be_read_out_is_said() -> None:
 
 
 def agent(folder: Path, carry: bool = True) -> Path:
-    network = QNetwork(mark_neurons(mlp_spec(2, 12, 8, 2), decays=True), T=1, carry=carry)
+    network = QNetwork(spiking(mlp_spec(2, 12, 8, 2), decays=True), T=1, carry=carry)
     for lif in lively(network).lifs:
         lif.set(decay=(0.1, 0.9))
     agents.save(Agent("CartPoleNoVel-v1", "T1", network, (2,)), folder)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch as th
-from conftest import mlp_spec
+from conftest import conv_spec, mlp_spec
 from torch import Tensor, nn
 
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError, describe
+from snn_rl.core.spec import UnconvertibleError, analog, describe, spiking, split_at_neurons
 from snn_rl.sb3.layers import leaves, read_layers
 
 
@@ -94,3 +94,41 @@ def test_an_activation_object_that_is_used_twice_counts_twice() -> None:
     network = read_layers(list(leaves("body", layers)), T=0, input_scale=1.0)
     x = th.randn(50, 2)
     assert th.allclose(network(x)[0], layers(x), atol=1e-6)
+
+
+def test_a_spiking_network_calls_its_neurons_lif_and_an_ann_relu_whatever_they_were_called() -> None:
+    own, relu = {"decays": 5, "recurrent": 5}, mlp_spec(4, 5, 2)
+    for written in ({"type": "ReLU"}, {"type": "LIF"}, {"type": "ReLU", **own}, {"type": "LIF", **own}):
+        given = [relu[0], written, relu[2]]
+        assert QNetwork(given, T=0).spec == relu
+        assert QNetwork(given, T=2).spec == [relu[0], {**written, "type": "LIF"}, relu[2]]
+        assert given[1] is written  # what was given stays as it is
+
+
+def test_a_description_from_before_the_name_lif_is_the_same_network() -> None:
+    """Of cards and zips that call the neurons of spiking networks ReLU."""
+    new = spiking(conv_spec(), decays=True, recurrent=True)
+    old = [{**layer, "type": "ReLU"} if layer["type"] == "LIF" else layer for layer in new]
+    assert [layer.get("decays") for layer in new if layer["type"] == "LIF"] == [4, 5, 6]
+    one, other = QNetwork(old, T=2), QNetwork(new, T=2)
+    assert one.spec == other.spec == new
+    other.load_state_dict(one.state_dict())
+    x = th.rand(3, 2, 1, 8, 8)
+    assert th.equal(one.unroll(x)[0], other.unroll(x)[0])
+
+
+def test_spiking_and_analog_are_each_others_inverse_and_keep_the_synapses() -> None:
+    ann = conv_spec()
+    marked = spiking(ann, decays=True, recurrent=True)
+    assert analog(marked) == analog(spiking(ann)) == ann
+    assert spiking(marked) == marked  # what neurons say of themselves stays
+    assert [layer["type"] for layer in spiking(ann) if layer["type"] in ("ReLU", "LIF")] == ["LIF"] * 3
+    assert split_at_neurons(marked)[0] == split_at_neurons(ann)[0]
+    assert [layer.get("recurrent") for layer in split_at_neurons(marked)[1]] == [None, None, 6]  # within dense layers
+
+
+def test_neurons_that_say_something_unknown_are_an_error() -> None:
+    spec = mlp_spec(2, 3, 2)
+    spec[1] = {"type": "LIF", "adapts": 3}
+    with pytest.raises(UnconvertibleError, match=r"not a layer of neurons: .*adapts"):
+        QNetwork(spec, T=1)

@@ -13,14 +13,13 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import snntorch
 import torch as th
 from spikingjelly.activation_based import neuron
 from torch import Tensor
 
-from snn_rl.core.lif import LIF, SURROGATE_SLOPE
+from snn_rl.core.lif import LIF
 from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe, make_vec_env
@@ -28,17 +27,6 @@ from snn_rl.training.distill import Distiller
 
 NEURONS = (64, 32, 20, 20)  # a batch of the first layer of NatureCNN
 V_TH, DECAY, T = 1.0, 0.5, 5
-
-
-class _Triangle(th.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: Tensor) -> Tensor:
-        ctx.save_for_backward(u)
-        return (u > 0).to(u.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0] * SURROGATE_SLOPE * (1 - ctx.saved_tensors[0].abs()).clamp(min=0)
 
 
 def layers() -> dict[str, Callable[[Tensor], Tensor]]:
@@ -49,18 +37,9 @@ def layers() -> dict[str, Callable[[Tensor], Tensor]]:
         tau=1 / (1 - DECAY), decay_input=False, v_threshold=V_TH, v_reset=None, detach_reset=True, step_mode="m"
     )
 
-    def ours(i: Tensor) -> Tensor:
-        return lif.unroll(i.unsqueeze(0), th.zeros_like(i[0]), i.new_ones(1, i.shape[1]), len(i))[0][0]
-
-    def plain(i: Tensor) -> Tensor:
-        v, spikes = th.zeros_like(i[0]), []
-        v_th, decay = lif.v_th, lif.decay
-        for current in i.unbind(0):
-            v = decay * v + current
-            z = _Triangle.apply(v / v_th - 1)
-            v = v - v_th * z.detach()
-            spikes.append(z)
-        return th.stack(spikes)
+    def ours(i: Tensor, plain: bool = False) -> Tensor:
+        lif.plain = plain
+        return lif.unroll(i.unsqueeze(0), None, i.new_ones(1, i.shape[1]), len(i))[0][0]
 
     def snntorch_leaky(i: Tensor) -> Tensor:
         v, spikes = th.zeros_like(i[0]), []
@@ -75,7 +54,7 @@ def layers() -> dict[str, Callable[[Tensor], Tensor]]:
 
     return {
         "LIF.unroll": ours,
-        "the same equation in plain operations": plain,
+        "the same equation in plain operations": partial(ours, plain=True),
         "snnTorch Leaky": snntorch_leaky,
         "SpikingJelly LIFNode (torch backend; neither threshold nor decay trained)": spikingjelly_node,
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.lif import LIF, Decay
-from snn_rl.core.network import QNetwork
+from snn_rl.core.lif import Decay
+from snn_rl.core.network import Neuron, QNetwork
 from snn_rl.core.spec import UnconvertibleError
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
@@ -125,8 +127,5 @@ def initialize(network: QNetwork, observations: Tensor, value: float) -> None:
 def _sent(network: QNetwork, n: int, i: Tensor) -> Tensor:
     """What layer ``n`` sends on from rest for a current ``(1 or T, n, *neurons)``: spikes ``(T, n, *neurons)``, or the ANN's
     activations."""
-    neuron = network.neurons[n]
-    if isinstance(neuron, LIF):
-        return neuron.unroll(i.unsqueeze(0), th.zeros_like(i[0]), i.new_ones(1, i.shape[1]), network.T)[0][0]
-    activations: Tensor = neuron(i)
-    return activations
+    neuron = cast(Neuron, network.neurons[n])
+    return neuron.unroll(i.unsqueeze(0), None, i.new_ones(1, i.shape[1]), network.T)[0][0]

@@ -18,33 +18,6 @@ Decay = float | tuple[float, float]
 """One decay for all neurons of a layer, or a pair between which the decays of its channels are spread."""
 
 
-class _Step(th.autograd.Function):
-    """What :func:`lif_step` says, forward and backward.
-
-    Written by hand because it is most of what a training does: few passes over memory, and no boolean tensors, which PyTorch
-    converts slowly on CPUs.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float) -> tuple[Tensor, Tensor]:
-        charged = (decay * v).add_(i)
-        u = (charged / v_th).sub_(1)
-        z = th.gt(u, 0, out=th.empty_like(u))
-        ctx.save_for_backward(u, v, v_th, decay)
-        ctx.slope = slope
-        return z.to(i.dtype), charged.addcmul_(z, v_th, value=-1)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        u, v, v_th, decay = ctx.saved_tensors
-        through_z, through_v = grad_outputs
-        g = u.abs().neg_().add_(1).clamp_(min=0).mul_(through_z).mul_(ctx.slope / v_th)  # of the charged membrane, through z
-        z = th.gt(u, 0, out=th.empty_like(u))
-        of_v_th = -z.mul_(through_v).add_(g).addcmul_(g, u).sum_to_size(v_th.shape)  # charged / v_th = u + 1; not z itself
-        g.add_(through_v)
-        return g, g * decay, of_v_th, th.mul(g, v, out=z).sum_to_size(decay.shape), None
-
-
 class _Clamp(th.autograd.Function):
     """Clamp whose gradient, at a bound, still passes when it points back inside.
 
@@ -74,6 +47,9 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
     Backward, ``dz/du = slope * max(0, 1 - |u|)`` with ``u = v / v_th - 1``. The reset carries no surrogate gradient: ``z``
     is a constant in it, while ``v_th`` still gets its gradient from it (both as in the paper's code).
 
+    This is the definition, in plain operations: to read, to export (without gradients it is the three lines above alone), and
+    to test :func:`fast_lif_step` against, which computes the same in fewer passes over memory.
+
     Args:
         i: input current ``(batch, *neurons)``.
         v: membrane potential before the timestep, same shape.
@@ -85,8 +61,58 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
         Spikes ``z`` (0.0 or 1.0, in the precision of ``i``) and the membrane potential after the reset (in that of ``v``),
         both shaped like ``i``.
     """
+    charged = decay * v + i
+    u = charged / v_th - 1
+    z = (u > 0).to(u.dtype)
+    after = charged - v_th * z
+    if th.is_grad_enabled():
+        near = u.clamp(-1, 1)
+        ramp = slope * near * (1 - near.abs() / 2)  # its slope is the surrogate gradient: slope * (1 - |u|) within [-1, 1]
+        z = z + (ramp - ramp.detach())  # adds 0, and the gradient of the ramp
+    return z.to(i.dtype), after
+
+
+def fast_lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = SURROGATE_SLOPE) -> tuple[Tensor, Tensor]:
+    """What :func:`lif_step` says, by a backward pass written by hand: it is most of what a training does."""
     stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, slope)
     return stepped
+
+
+class _Step(th.autograd.Function):
+    """Forward and backward of :func:`fast_lif_step`: few passes over memory, and no boolean tensors, which PyTorch converts
+    slowly on CPUs.
+
+    Forward: the charged membrane ``c = decay * v + i``, ``u = c / v_th - 1``, the spikes ``z``, and ``after = c - v_th * z``.
+    Backward, ``dz`` and ``dafter`` arrive, and these gradients leave::
+
+        s      = dz * slope * max(0, 1 - |u|) / v_th        of c, through z
+        di     = s + dafter                                 of c: after is c less a constant
+        dv     = decay * di
+        ddecay = sum(v * di)
+        dv_th  = -sum(z * dafter + s * (1 + u))             du/dv_th = -c / v_th^2 = -(1 + u) / v_th
+
+    ``sum`` is over the neurons that share a threshold or a decay.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+        charged = (decay * v).add_(i)
+        u = (charged / v_th).sub_(1)
+        z = th.gt(u, 0, out=th.empty_like(u))
+        ctx.save_for_backward(u, v, v_th, decay)
+        ctx.slope = slope
+        return z.to(i.dtype), charged.addcmul_(z, v_th, value=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+        u, v, v_th, decay = ctx.saved_tensors
+        dz, dafter = grad_outputs
+        s = u.abs().neg_().add_(1).clamp_(min=0).mul_(dz).mul_(ctx.slope / v_th)
+        work = th.gt(u, 0, out=th.empty_like(u))  # z, then z * dafter + s * (1 + u), then v * di: one buffer for the three
+        dv_th = -work.mul_(dafter).add_(s).addcmul_(s, u).sum_to_size(v_th.shape)
+        di = s.add_(dafter)  # s is not needed any more
+        ddecay = th.mul(di, v, out=work).sum_to_size(decay.shape)
+        return di, di * decay, dv_th, ddecay, None
 
 
 class LIF(nn.Module):
@@ -105,6 +131,9 @@ class LIF(nn.Module):
         slope: height of the surrogate gradient.
         shape: of the decay: ``()``, or what broadcasts to the neurons with one element per channel.
 
+    Attributes:
+        plain: run :func:`lif_step` instead of :func:`fast_lif_step`, for exports; the spikes are the same.
+
     Raises:
         ValueError: if ``v_th`` or ``decay`` is out of range.
     """
@@ -114,6 +143,7 @@ class LIF(nn.Module):
     ) -> None:
         super().__init__()
         self.slope = slope
+        self.plain = False
         self.log_v_th = nn.Parameter(th.empty(()))
         self.raw_decay = nn.Parameter(th.empty(shape))
         self.set(v_th=v_th, decay=decay)
@@ -144,39 +174,38 @@ class LIF(nn.Module):
         decay: Tensor = _Clamp.apply(self.raw_decay, MIN_DECAY, 1.0)
         return decay
 
-    def forward(self, i: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """One timestep: see :func:`lif_step`."""
-        return lif_step(i, v, self.v_th, self.decay, self.slope)
-
     def unroll(
-        self, i: Tensor, v: Tensor, keep: Tensor, T: int, recurrent: nn.Module | None = None, z: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, i: Tensor, state: tuple[Tensor, ...] | None, keep: Tensor, T: int, recurrent: nn.Module | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """T timesteps for each of S environment steps.
 
         Args:
             i: current ``(S, T, batch, *neurons)``, or ``(S, 1, batch, *neurons)`` where it is the same at each timestep.
-            v: membrane ``(batch, *neurons)`` before the first step.
-            keep: ``(S, batch)``, 1 to carry the membrane into that environment step and 0 to start it from rest.
+            state: the membrane ``(batch, *neurons)`` before the first step; with ``recurrent`` also the spikes of the timestep
+                before it, of the same shape. None for rest.
+            keep: ``(S, batch)``, 1 to carry the state into that environment step and 0 to start it from rest.
             T: timesteps per environment step.
             recurrent: synapses from the layer's spikes to its own current at the next timestep; None for none.
-            z: spikes of the timestep before the first, for ``recurrent``; None for none.
 
         Returns:
-            Spikes ``(S, T, batch, *neurons)`` and the last membrane ``(batch, *neurons)``.
+            Spikes ``(S, T, batch, *neurons)`` and the state after the last step.
         """
-        v_th, decay = self.v_th, self.decay
+        v_th, decay, step = self.v_th, self.decay, lif_step if self.plain else fast_lif_step
+        v, *rest = state or (i.new_zeros(i.shape[2:]),)
+        z = rest[0] if rest else th.zeros_like(v)
         keep = keep.reshape(*keep.shape, *[1] * (v.dim() - 1))
         spikes = []
         # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index
         for current, kept in zip(i.unbind(0), keep.unbind(0), strict=True):
             v = v * kept
-            z = None if z is None else z * kept
+            if recurrent is not None:
+                z = z * kept
             for i_t in current.unbind(0) if len(current) > 1 else [current[0]] * T:
-                if recurrent is not None and z is not None:
+                if recurrent is not None:
                     i_t = i_t + recurrent(z)
-                z, v = lif_step(i_t, v, v_th, decay, self.slope)
+                z, v = step(i_t, v, v_th, decay, self.slope)
                 spikes.append(z)
-        return th.stack(spikes).unflatten(0, (i.shape[0], T)), v
+        return th.stack(spikes).unflatten(0, (i.shape[0], T)), (v,) if recurrent is None else (v, z)
 
     def extra_repr(self) -> str:
         decay = self.decay.detach()

@@ -1,24 +1,29 @@
 """Q-networks as one flat list of layers, unrolled over environment steps and over T timesteps: ``(obs, state) -> (q, state)``.
 
 A network is ``synapse, neuron, synapse, neuron, ..., synapse``. With ``T >= 1`` the neurons are LIF; with ``T = 0`` they are
-ReLU and the network is the ANN that it is compared with. Both go through the same code.
+ReLU and the network is the ANN that it is compared with. Both go through the same code: only the neurons know which they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Any, cast
 
 import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
-from snn_rl.core.spec import Spec, build, decay_shape, split_at_neurons
+from snn_rl.core.relu import ReLU
+from snn_rl.core.spec import Spec, analog, build, decay_shape, spiking, split_at_neurons
 
 State = tuple[Tensor, ...]
 """One membrane ``(batch, *neurons)`` per spiking layer, then the last spikes of each recurrent layer; ``()`` for an ANN."""
+
+
+Neuron = LIF | ReLU
+"""A layer of neurons; what a network asks of it is ``unroll``."""
 
 
 class QNetwork(nn.Module):
@@ -28,10 +33,13 @@ class QNetwork(nn.Module):
     and is computed once per decision. Spikes are 0/1. ``q`` is the mean over T of the readout's current.
 
     Args:
-        spec: the layers, see :data:`~snn_rl.core.spec.Spec`.
+        spec: the layers, see :data:`~snn_rl.core.spec.Spec`: of the ANN or of the spiking network, whatever ``T`` is.
         T: timesteps per decision; 0 for the ANN.
         input_scale: factor on the observation (1/255 for pixels).
         carry: keep the membranes from one environment step to the next; otherwise each decision starts from rest.
+
+    Attributes:
+        spec: what it is given as, in the words of what it is now: its neurons are called LIF, those of an ANN ReLU.
 
     Raises:
         ValueError: if ``T`` is negative.
@@ -42,17 +50,15 @@ class QNetwork(nn.Module):
         super().__init__()
         if T < 0:
             raise ValueError(f"T must be at least 1 for a spiking network (0 is the ANN), got {T}")
-        self.spec, self.T, self.input_scale, self.carry = spec, T, input_scale, carry
-        groups = split_at_neurons(spec)
+        self.spec = spiking(spec) if T else analog(spec)
+        self.T, self.input_scale, self.carry = T, input_scale, carry
+        groups, neurons = split_at_neurons(self.spec)
         self.synapses = nn.ModuleList(nn.Sequential(*map(build, group)) for group in groups)
-        relus = [layer for layer in spec if layer["type"] == "ReLU"]
-        self.neurons = nn.ModuleList(
-            LIF(shape=decay_shape(group, relu)) if T else nn.ReLU() for group, relu in zip(groups, relus, strict=False)
-        )
+        self.neurons = nn.ModuleList(_neuron(layer, group) for layer, group in zip(neurons, groups, strict=False))
         self.recurrent = nn.ModuleDict()
-        for n, relu in enumerate(relus):
-            if T and "recurrent" in relu:
-                synapses = nn.Linear(relu["recurrent"], relu["recurrent"], bias=False)
+        for n, layer in enumerate(neurons):
+            if "recurrent" in layer:
+                synapses = nn.Linear(layer["recurrent"], layer["recurrent"], bias=False)
                 nn.init.zeros_(synapses.weight)  # at first the network is what it is without them
                 self.recurrent[str(n)] = synapses
         conv, fc = 0, 0
@@ -64,6 +70,16 @@ class QNetwork(nn.Module):
             else:
                 fc += 1
                 self.layer_names.append(f"fc{fc}")
+
+    @property
+    def spiking(self) -> bool:
+        """Whether its neurons spike; those of an ANN do not."""
+        return self.T > 0
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a decision depends on those before it: spiking, with the membranes carried."""
+        return self.spiking and self.carry
 
     @property
     def lifs(self) -> list[LIF]:
@@ -92,11 +108,9 @@ class QNetwork(nn.Module):
 
     def initial_state(self, batch: int, observation_shape: Sequence[int]) -> State:
         """Membranes at rest, for ``batch`` environments."""
-        if not self.T:
-            return ()
         device, shapes = next(self.parameters()).device, self.shapes(observation_shape)
-        shapes += [shapes[int(n)] for n in self.recurrent]
-        return tuple(th.zeros(batch, *shape, device=device) for shape in shapes)
+        at = [*range(len(self.lifs)), *map(int, self.recurrent)]
+        return tuple(th.zeros(batch, *shapes[n], device=device) for n in at)
 
     def forward(
         self, observation: Tensor, state: State | None = None, episode_start: Tensor | None = None
@@ -155,28 +169,28 @@ class QNetwork(nn.Module):
             keep = x.new_full((S, batch), float(self.carry))
         else:
             keep = 1 - episode_starts.to(x.dtype)
-        new_state, last_spikes = [], []
-        spoke = iter(() if state is None else state[len(self.neurons) :])
+        before, after, recurrent = self._by_layer(state), [], dict(self.recurrent.items())
         x = x.unsqueeze(1)  # (S, 1, batch, ...): the same current at each timestep
         for n, neuron in enumerate(self.neurons):
             i = _apply(self.synapses[n], x)
-            if isinstance(neuron, LIF):
-                v = i.new_zeros(i.shape[2:]) if state is None else state[n]
-                if str(n) in self.recurrent:
-                    x, v = neuron.unroll(i, v, keep, self.T, self.recurrent[str(n)], next(spoke, th.zeros_like(v)))
-                    last_spikes.append(x[-1, -1])
-                else:
-                    x, v = neuron.unroll(i, v, keep, self.T)
-                new_state.append(v)
-            else:
-                x = neuron(i)
+            x, own = cast(Neuron, neuron).unroll(i, before[n], keep, self.T, recurrent.get(str(n)))
+            after.append(own)
             if record is not None:
                 record.append(x)
         # The readout is affine, so the mean of its current is its current for the mean spike. It is never computed in half
         # precision: in one Pong ANN bfloat16 changed the best action in 8 % of 512 observations, 1 % with this in float32.
         with th.autocast(x.device.type, enabled=False):
             q = self.synapses[-1](x.float().mean(1).flatten(0, 1)).unflatten(0, (S, batch))
-        return q, (*new_state, *last_spikes)
+        return q, (*(v for own in after for v in own[:1]), *(z for own in after for z in own[1:]))  # membranes first
+
+    def _by_layer(self, state: State | None) -> list[State | None]:
+        """The state of each layer of neurons: nothing for a ReLU, the membrane of a LIF and its last spikes if recurrent."""
+        if state is None:
+            return [None] * len(self.neurons)
+        by_layer = [state[n : n + 1] for n in range(len(self.neurons))]
+        for n, last_spikes in zip(map(int, self.recurrent), state[len(self.neurons) :], strict=True):
+            by_layer[n] += (last_spikes,)
+        return list(by_layer)
 
     def burn_in(self, observations: Tensor, episode_starts: Tensor) -> State:
         """Membranes after decisions from rest that are not learnt from; see :meth:`unroll`. Without a gradient."""
@@ -184,6 +198,11 @@ class QNetwork(nn.Module):
             _, state = self.unroll(observations, None, episode_starts)
         th.clear_autocast_cache()  # older PyTorch (#165068) keeps weights there as they were cast: without a gradient
         return state
+
+
+def _neuron(layer: dict[str, Any], group: Spec) -> Neuron:
+    """The layer of neurons that a spec describes, behind its synapses."""
+    return LIF(shape=decay_shape(group, layer)) if layer["type"] == "LIF" else ReLU()
 
 
 def _apply(synapse: nn.Module, x: Tensor) -> Tensor:

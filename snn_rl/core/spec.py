@@ -10,10 +10,15 @@ from torch import nn
 from snn_rl.core.errors import UserError
 
 Spec = list[dict[str, Any]]
-"""A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "ReLU"}, ...]``. ReLU marks a layer of neurons;
-``{"type": "ReLU", "decays": 32}`` one whose 32 channels leak at speeds of their own, ``{"type": "ReLU", "recurrent": 256}``
-one of 256 neurons whose spikes reach each other at the next timestep."""
+"""A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "LIF"}, ...]``.
 
+A layer of neurons is called ``ReLU`` in an ANN and ``LIF`` in a spiking network. ``{"type": "LIF", "decays": 32}`` is one
+whose 32 channels leak at speeds of their own, ``{"type": "LIF", "recurrent": 256}`` one of 256 neurons whose spikes reach each
+other at the next timestep. Older texts call them ``ReLU`` in spiking networks too. :func:`spiking` and :func:`analog` turn the
+text of one kind of network into that of the other."""
+
+NEURONS = ("ReLU", "LIF")
+WEIGHTED = ("Conv2d", "Linear")
 _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
     nn.Linear: ("in_features", "out_features"),
@@ -63,37 +68,57 @@ def describe(modules: Iterable[tuple[str, nn.Module]]) -> Spec:
     return spec
 
 
-def split_at_neurons(spec: Spec) -> list[Spec]:
-    """Splits a spec at its ReLUs: the synapses, each a list of linear layers with at least one weight."""
+def split_at_neurons(spec: Spec) -> tuple[list[Spec], Spec]:
+    """Splits a spec into its synapses, each a list of linear layers with at least one weight, and the neurons between them.
+
+    Raises:
+        UnconvertibleError: if a layer of neurons, or the end, has no weights before it, or neurons say what is not known.
+    """
     groups: list[Spec] = [[]]
+    neurons: Spec = []
     for layer in spec:
-        if layer["type"] == "ReLU":
-            groups.append([])
-        else:
+        if layer["type"] not in NEURONS:
             groups[-1].append(layer)
+            continue
+        if not layer.keys() <= {"type", "decays", "recurrent"}:
+            raise UnconvertibleError(f"not a layer of neurons: {layer}")
+        groups.append([])
+        neurons.append(layer)
     for n, group in enumerate(groups):
-        if not any(layer["type"] in ("Conv2d", "Linear") for layer in group):
+        if not any(layer["type"] in WEIGHTED for layer in group):
             where = "after the last ReLU" if n == len(groups) - 1 else f"before ReLU number {n + 1}"
             raise UnconvertibleError(f"cannot convert the network: no Conv2d or Linear {where}")
-    return groups
+    return groups, neurons
 
 
-def mark_neurons(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spec:
-    """The same network with other neurons, where it is spiking.
+def analog(spec: Spec) -> Spec:
+    """The spec of the ANN of the same shape: each layer of neurons is a ReLU, without what only spiking neurons have."""
+    return [{"type": "ReLU"} if layer["type"] in NEURONS else layer for layer in spec]
+
+
+def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spec:
+    """The spec of the spiking network of the same shape: each layer of neurons is a LIF, and keeps what it says of itself.
 
     Args:
-        spec: the network.
-        decays: a decay per channel (in dense layers: per neuron) instead of one per layer.
-        recurrent: all-to-all synapses within each dense layer, with a delay of one timestep.
+        spec: of an ANN or of a spiking network.
+        decays: give every layer a decay per channel (in dense layers: per neuron) instead of one.
+        recurrent: give every dense layer all-to-all synapses within it, with a delay of one timestep.
+
+    Raises:
+        UnconvertibleError: if the spec is not a network.
     """
-    marks: list[dict[str, Any]] = []
-    for group in split_at_neurons(spec):
-        last = [layer for layer in group if layer["type"] in ("Conv2d", "Linear")][-1]
-        width = last["out_channels"] if "out_channels" in last else last["out_features"]
-        dense = last["type"] == "Linear"
-        marks.append(({"decays": width} if decays else {}) | ({"recurrent": width} if recurrent and dense else {}))
-    behind = iter(marks)
-    return [{**layer, **next(behind)} if layer["type"] == "ReLU" else layer for layer in spec]
+    groups, neurons = split_at_neurons(spec)
+    lifs = []
+    for group, layer in zip(groups, neurons, strict=False):
+        last = [other for other in group if other["type"] in WEIGHTED][-1]
+        lif = {**layer, "type": "LIF"}
+        if decays:
+            lif["decays"] = last["out_features" if last["type"] == "Linear" else "out_channels"]
+        if recurrent and last["type"] == "Linear":
+            lif["recurrent"] = last["out_features"]
+        lifs.append(lif)
+    following = iter(lifs)
+    return [next(following) if layer["type"] in NEURONS else layer for layer in spec]
 
 
 def decay_shape(group: Spec, neurons: dict[str, Any]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError, describe, mark_neurons
+from snn_rl.core.spec import UnconvertibleError, describe, spiking
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -26,12 +26,12 @@ def read_layers(
     named: Sequence[tuple[str, nn.Module]], T: int, input_scale: float, carry: bool = True, **neurons: bool
 ) -> QNetwork:
     """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1, with what
-    ``neurons`` says: see :func:`~snn_rl.core.spec.mark_neurons`.
+    ``neurons`` says: see :func:`~snn_rl.core.spec.spiking`.
 
     Raises:
         UnconvertibleError: naming the module that has no spiking counterpart.
     """
-    network = QNetwork(mark_neurons(describe(named), **neurons), T, input_scale, carry)
+    network = QNetwork(spiking(describe(named), **neurons), T, input_scale, carry)
     source = [tensor for _, module in named for tensor in module.parameters(recurse=False)]
     own = [tensor for synapse in network.synapses for tensor in synapse.parameters()]
     with th.no_grad():

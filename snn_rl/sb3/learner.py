@@ -9,6 +9,7 @@ from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.type_aliases import GymEnv
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.spec import NEURONS
 from snn_rl.sb3.dqn import SpikingDQN
 from snn_rl.sb3.zips import load_agent
 from snn_rl.store.agents import Agent
@@ -46,7 +47,7 @@ def to_sb3(agent: Agent | str | Path, env: GymEnv | str, **kwargs: Any) -> Spiki
     if len(made.observation_space.shape or ()) != len(agent.observation_shape):  # no policy of the agent's kind can be built
         raise UserError(_mismatch(agent, made.observation_space.shape))
     widths = [layer["out_features"] for layer in network.spec if layer["type"] == "Linear"][:-1]
-    neurons = [layer for layer in network.spec if layer["type"] == "ReLU"]
+    neurons = [layer for layer in network.spec if layer["type"] in NEURONS]
     image = len(agent.observation_shape) == 3
     policy: dict[str, Any] = {"net_arch": widths}
     if image and widths:  # the first dense layer belongs to NatureCNN

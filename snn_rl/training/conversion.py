@@ -16,7 +16,7 @@ from torch import Tensor
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import balance_thresholds, standardize
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError, mark_neurons
+from snn_rl.core.spec import UnconvertibleError, spiking
 from snn_rl.sb3.zips import load_agent
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
@@ -127,7 +127,7 @@ def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, car
         carry: whether the twin keeps its membranes between environment steps.
     """
     decay = recipe.convert.decay
-    spec = mark_neurons(ann.spec, decays=isinstance(decay, tuple), recurrent=recipe.convert.recurrent)
+    spec = spiking(ann.spec, decays=isinstance(decay, tuple), recurrent=recipe.convert.recurrent)
     twin = QNetwork(spec, T, ann.input_scale, carry)
     twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
     if recipe.convert.standardize:
