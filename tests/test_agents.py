@@ -90,6 +90,21 @@ def test_in_half_precision_a_weight_beyond_its_range_is_an_error_and_nothing_is_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_networks_that_decide_differently_have_other_fingerprints() -> None:
+    def fingerprint(T: int = 2, input_scale: float = 0.5, carry: bool = True, **weights: float) -> str:
+        network = lively(QNetwork(conv_spec(), T, input_scale, carry))
+        with th.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.fill_(weights.get(name.replace(".", "_"), 0.25))
+        return agents.fingerprint(network)
+
+    assert fingerprint() == fingerprint()
+    others = [fingerprint(T=1), fingerprint(T=0), fingerprint(input_scale=1.0), fingerprint(carry=False)]
+    others.append(fingerprint(synapses_1_0_bias=0.5))
+    assert len({fingerprint(), *others}) == 6
+    assert fingerprint(T=0, carry=False) == fingerprint(T=0)  # an ANN has nothing to carry
+
+
 def test_an_existing_folder_is_refused_and_kept(folder: Path) -> None:
     before = listing(folder)
     with pytest.raises(UserError, match=r"exists already; choose another --out"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -30,6 +32,21 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     assert json.loads(os.read(reader, 100)) == [2]
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_is_flushed_where_only_writable_ones_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush, flushed = os.fsync, []
+
+    def as_on_windows(file: int) -> None:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flush(file)
+        flushed.append(file)
+
+    monkeypatch.setattr(os, "fsync", as_on_windows)
+    files.write_json([1], tmp_path / "file")
+    assert json.loads((tmp_path / "file").read_text()) == [1]
+    assert flushed
 
 
 def test_only_a_run_that_could_be_resumed_is_offered_to_be(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """An agent's decisions, by Stable-Baselines3's contract."""
 
+import re
+
 import numpy as np
 import pytest
 import torch as th
 from conftest import conv_spec, lively
+from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
+from snn_rl import SpikingCnnPolicy
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
@@ -34,6 +38,46 @@ def test_only_the_environment_whose_episode_starts_begins_at_rest() -> None:
         assert th.equal(both[1], rest[1])
         assert th.equal(both[[0, 2]], kept[[0, 2]])
     assert not th.equal(carried[0][1], fresh[0][1])
+
+
+def test_an_agent_decides_on_any_device() -> None:
+    agent = small()
+    batch = th.randn(3, 1, 8, 8, dtype=th.float64).numpy()
+    expected, _ = agent.predict(batch)
+    moved: list[th.device] = []
+
+    def elsewhere(network: th.nn.Module, args: tuple[th.Tensor, ...]) -> None:
+        moved.extend(value.device for value in args if isinstance(value, th.Tensor))
+
+    agent.network.to("meta").register_forward_pre_hook(elsewhere)
+    agent.network.forward = lambda seen, state, starts: (th.eye(3)[expected], (seen, starts))  # type: ignore[method-assign]
+    actions, _ = agent.predict(batch, None, np.zeros(3, bool))
+    assert {device.type for device in moved} == {"meta"}
+    assert isinstance(actions, np.ndarray)
+    assert (actions == expected).all()
+
+
+def test_an_agent_and_a_policy_refuse_in_the_same_words() -> None:
+    agent = small()
+    policy = SpikingCnnPolicy(spaces.Box(0, 255, (1, 36, 36), np.uint8), spaces.Discrete(3), lambda _: 0.0, T=2)
+    for one, who in ((agent, "CartPole-v1/T2"), (policy, "the policy")):
+        shape = tuple(agent.observation_shape if one is agent else policy.observation_space.shape)
+        seen = np.zeros((2, *shape), np.float32)
+        with pytest.raises(
+            UserError, match="predict\\(\\) takes an observation, not the \\(observation, info\\) tuple that reset"
+        ):
+            one.predict((seen, {}))
+        for wrong in (seen[..., 1:], seen[0, 0], seen[None]):
+            got = wrong.shape[1:] if wrong.ndim != len(shape) else wrong.shape
+            words = f"{who} takes observations of shape {shape}, got {got}; images have their channels first"
+            with pytest.raises(UserError, match=re.escape(words)):
+                one.predict(wrong)
+        with pytest.raises(UserError, match="the state is for 2 environments but 1"):
+            one.predict(seen[0], one.predict(seen)[1])
+        with pytest.raises(UserError, match="episode_start is for 3 environments but 2"):
+            one.predict(seen, None, np.zeros(3, bool))
+        with pytest.raises(UserError, match="holds NaN or infinity"):
+            one.predict(seen * float("nan"))
 
 
 def test_an_agent_takes_one_observation_too_and_refuses_what_does_not_fit() -> None:

@@ -12,13 +12,14 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, maybe_transpose
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
+from snn_rl.core.deciding import check_observation, decide
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import balance_thresholds
 from snn_rl.core.lif import MIN_DECAY, Decay
@@ -129,18 +130,15 @@ class SpikingPolicy(DQNPolicy):
         return self.q_net.network.initial_state(n_envs, cast(tuple[int, ...], self.observation_space.shape))
 
     def advance(
-        self, observation: NDArray[Any], state: State | None, episode_start: NDArray[Any] | None
+        self, observation: NDArray[Any] | tuple[Any, Any], state: State | None, episode_start: NDArray[Any] | None
     ) -> tuple[Tensor, State, bool]:
         """One decision: Q-values ``(n_envs, actions)``, the new membranes, and whether the observation was a batch."""
+        check_observation(observation)
         self.set_training_mode(False)
-        obs, vectorized = self.obs_to_tensor(observation)
-        obs = cast(Tensor, obs)
-        start = None
-        if episode_start is not None:
-            start = th.as_tensor(np.atleast_1d(episode_start), device=obs.device, dtype=th.bool)
-        with th.no_grad():
-            q, state = self.q_net.network(obs, state, start)
-        return q, state, vectorized
+        shape = cast(tuple[int, ...], self.observation_space.shape)
+        if np.ndim(observation) in (len(shape), len(shape) + 1):  # others are refused below
+            observation = maybe_transpose(cast(NDArray[Any], observation), self.observation_space)
+        return decide(self.q_net.network, observation, shape, state, episode_start, "the policy")
 
     def predict(  # type: ignore[override]  # the state is tensors, not numpy arrays
         self,
@@ -158,11 +156,8 @@ class SpikingPolicy(DQNPolicy):
             deterministic: without effect; exploration belongs to the algorithm.
 
         Raises:
-            ValueError: if a ``(observation, info)`` tuple is passed, the common mix-up of Gym and VecEnv.
-            UserError: if the state or the starts are for another number of environments.
+            UserError: as :func:`~snn_rl.core.deciding.decide`.
         """
-        if isinstance(observation, tuple):
-            raise ValueError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
         q, state, vectorized = self.advance(observation, state, episode_start)
         action = q.argmax(1).cpu().numpy()
         return (action if vectorized else action[0]), state

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
+from snn_rl.core.deciding import decide
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork, State
 from snn_rl.store.files import CARD as CARD
@@ -72,6 +73,7 @@ class Agent:
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], State]:
         """Greedy actions and the membranes after them: Stable-Baselines3's contract, so ``evaluate_policy`` takes an agent.
+        The network may be on any device; the membranes stay there.
 
         Args:
             observation: one, or one per environment, ``(n_envs, *observation_shape)``: unscaled, images with channels first.
@@ -83,21 +85,10 @@ class Agent:
             UserError: if the observations have another shape than the agent's, are not finite, or come with the state or the
                 starts of another number of environments.
         """
-        if isinstance(observation, tuple):
-            raise UserError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
-        seen, one = th.as_tensor(observation), np.ndim(observation) == len(self.observation_shape)
-        seen = seen[None] if one else seen
-        if seen.shape[1:] != self.observation_shape:
-            hint = "; images have their channels first (VecTransposeImage), frames stacked along them (VecFrameStack)"
-            raise UserError(
-                f"{self.label} takes observations of shape {self.observation_shape}, got {tuple(seen.shape[1:])}"
-                + hint * (len(self.observation_shape) == 3)
-            )
-        starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool)
-        with th.no_grad():
-            q, state = self.network(seen, state, starts)
-        action = q.argmax(1).numpy()
-        return (action[0] if one else action), state
+        shape = self.observation_shape
+        q, state, batch = decide(self.network, observation, shape, state, episode_start, self.label)
+        action = q.argmax(1).cpu().numpy()
+        return (action if batch else action[0]), state
 
 
 def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = False) -> Path:
@@ -183,9 +174,9 @@ def _episodes(agent: Agent) -> bytes:
 
 
 def fingerprint(network: QNetwork) -> str:
-    """Short hash of a network's weights: tells whether two runs started from the same agent."""
-    named = [{**layer, "type": "ReLU"} if layer["type"] == "LIF" else layer for layer in network.spec]  # as cards had it first
-    digest = hashlib.sha256(f"{network.T}{named}".encode())
+    """Short hash of all by which a network decides: tells whether two runs started from the same agent."""
+    carry = network.carry and network.T > 0  # an ANN has nothing to carry
+    digest = hashlib.sha256(f"{network.T}{network.spec}{carry}{network.input_scale}".encode())
     for value in network.state_dict().values():
         digest.update(value.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -41,7 +41,7 @@ def whole(path: Path) -> Iterator[Path]:
     new = path.with_name(f".{path.stem}.new-{os.getpid()}{path.suffix}")
     try:
         yield new
-        with new.open("rb") as file:
+        with new.open("r+b") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
         os.replace(new, path)
     finally:

@@ -1,0 +1,63 @@
+"""A decision for whoever calls ``predict``: numpy observations in, Q-values and membranes out, on the network's device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from torch import Tensor
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork, State
+
+
+def check_observation(observation: object) -> None:
+    """Raises UserError for the tuple that a Gymnasium ``reset()`` returns, where an observation is wanted."""
+    if isinstance(observation, tuple):
+        raise UserError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
+
+
+def decide(
+    network: QNetwork,
+    observation: NDArray[Any] | tuple[Any, Any],
+    shape: Sequence[int],
+    state: State | None = None,
+    episode_start: NDArray[Any] | bool | None = None,
+    who: str = "the network",
+) -> tuple[Tensor, State, bool]:
+    """One decision per environment, without a gradient.
+
+    Args:
+        network: on any device.
+        observation: one, or one per environment, ``(n_envs, *shape)``: unscaled, images with channels first.
+        shape: of one observation.
+        state: what the previous call returned; None for rest.
+        episode_start: ``(n_envs,)``, true where an episode begins; of one environment also a bare boolean.
+        who: takes the observations, for messages.
+
+    Returns:
+        Q-values ``(n_envs, actions)`` and the membranes after the decision, both on the network's device; and whether the
+        observations were a batch.
+
+    Raises:
+        UserError: if the observations have another shape, are not finite, or come with the state or the starts of another
+            number of environments.
+    """
+    check_observation(observation)
+    seen = th.as_tensor(observation)
+    batch = seen.dim() != len(shape)
+    seen = seen if batch else seen[None]
+    if tuple(seen.shape[1:]) != tuple(shape):
+        hint = "; images have their channels first (VecTransposeImage), frames stacked along them (VecFrameStack)"
+        raise UserError(
+            f"{who} takes observations of shape {tuple(shape)}, got {tuple(seen.shape[1:])}" + hint * (len(shape) == 3)
+        )
+    device = next(network.parameters()).device
+    seen = (seen.float() if seen.is_floating_point() else seen).to(device)  # not every device has 64 bits
+    starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool, device=device)
+    with th.no_grad():
+        q, state = network(seen, state, starts)
+    return q, state, batch
