@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.probe``."""
     parser = argparse.ArgumentParser(
         prog="snn_rl.probe",
-        description="Shows what an agent's membranes remember: a neuron beside a hidden velocity, and linear read-outs of it.",
+        description="Shows what an agent's membranes remember: a neuron beside a hidden velocity, and linear probes of it.",
         epilog="example: python -m snn_rl.probe CartPoleNoVel-v1/T1 --out runs/memory",
     )
     parser.add_argument("agent", help="spiking agent that carries its membranes: folder or shipped name")
@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    from snn_rl.measure.probe import HIDDEN, probe, show
+    from snn_rl.measure.hidden import HIDDEN
+    from snn_rl.measure.probe import probe, show
     from snn_rl.store import agents
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.tasks.rollout import starts

@@ -1,4 +1,4 @@
-"""Read-outs of hidden quantities: against regressions that one can do by hand, and the command on a real agent."""
+"""Linear probes of hidden quantities: against regressions that one can do by hand, and the command on a real agent."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,8 @@ from snn_rl import probe as command
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import spiking
-from snn_rl.measure import probe
+from snn_rl.measure import probe, ridge
+from snn_rl.measure.hidden import Hidden
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.environments import load_recipe
@@ -25,14 +26,21 @@ def episodes(n: int, width: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("width", [3, 60])  # fewer inputs than steps, and more
-def test_a_linear_quantity_is_read_out_and_an_unrelated_one_is_not(width: int) -> None:
+def test_a_linear_quantity_is_found_and_an_unrelated_one_is_not(width: int) -> None:
     inputs = episodes(6, width)
     linear = [5 + x @ np.arange(width) for x in inputs]
-    assert probe.read_out(inputs, linear)[0] > (0.999 if width == 3 else 0.5)
-    _, read = probe.read_out(inputs, linear)
-    assert np.corrcoef(read(inputs[-1]), linear[-1])[0, 1] > 0.7
+    fitted = ridge.fit(inputs, linear)
+    assert fitted.r_squared > (0.999 if width == 3 else 0.5)
+    assert np.corrcoef(fitted.read(inputs[-1]), linear[-1])[0, 1] > 0.7
     noise = [np.random.default_rng(n).normal(size=40) for n in range(6)]
-    assert probe.read_out(inputs, noise)[0] < 0.1
+    assert ridge.fit(inputs, noise).r_squared < 0.1
+
+
+@pytest.mark.parametrize("width", [3, 60])
+def test_the_weights_solve_the_equations_of_ridge_regression(width: int) -> None:
+    [x], y = episodes(1, width), np.random.default_rng(1).normal(size=40)
+    for penalty, weights in zip(ridge.PENALTIES, ridge._ridge(x, y), strict=True):
+        assert np.allclose(x.T @ (y - x @ weights), penalty * 40 * weights, atol=1e-6)  # the gradient is zero
 
 
 def test_unknown_steps_are_left_out() -> None:
@@ -40,26 +48,36 @@ def test_unknown_steps_are_left_out() -> None:
     wanted = [x[:, 0].copy() for x in inputs]
     for y in wanted:
         y[::2] = np.nan
-    assert probe.read_out(inputs, wanted)[0] > 0.999
+    assert ridge.fit(inputs, wanted).r_squared > 0.999
 
 
-def test_what_cannot_be_read_out_is_said() -> None:
+def test_what_cannot_be_probed_is_said() -> None:
     with pytest.raises(UserError, match="at least 3 episodes"):
-        probe.read_out(episodes(2, 2), [np.zeros(40)] * 2)
+        ridge.fit(episodes(2, 2), [np.zeros(40)] * 2)
     with pytest.raises(UserError, match="never changes"):
-        probe.read_out(episodes(3, 2), [np.zeros(40)] * 3)
+        ridge.fit(episodes(3, 2), [np.zeros(40)] * 3)
+    with pytest.raises(UserError, match=r"no step .* has the hidden quantity"):
+        ridge.fit(episodes(3, 2), [np.full(40, np.nan)] * 3)
 
 
-def agent(folder: Path, carry: bool = True) -> Path:
-    network = QNetwork(spiking(mlp_spec(2, 12, 8, 2), decays=True), T=1, carry=carry)
+def test_a_change_is_that_since_the_step_before_and_unknown_where_a_value_is() -> None:
+    moving = Hidden(("speed",), lambda env, info: np.zeros(1), change=True)
+    values = np.array([[1.0], [4.0], [np.nan], [5.0], [3.0]])
+    assert np.array_equal(moving.quantities(values)[:, 0], [np.nan, 3, np.nan, np.nan, -2], equal_nan=True)
+    assert Hidden(("place",), moving.read).quantities(values) is values
+
+
+def agent(folder: Path, carry: bool = True, recurrent: bool = False) -> Path:
+    network = QNetwork(spiking(mlp_spec(2, 12, 8, 2), decays=True, recurrent=recurrent), T=1, carry=carry)
     for lif in lively(network).lifs:
         lif.set(decay=(0.1, 0.9))
     agents.save(Agent("CartPoleNoVel-v1", "T1", network, (2,)), folder)
     return folder
 
 
-def test_zeroed_membranes_know_only_the_last_observation_and_carried_ones_more(tmp_path: Path) -> None:
-    one = agents.load(agent(tmp_path / "T1"))
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_zeroed_membranes_know_only_the_last_observation_and_carried_ones_more(tmp_path: Path, recurrent: bool) -> None:
+    one = agents.load(agent(tmp_path / "T1", recurrent=recurrent))
     _, trace = probe.trace(one, load_recipe("CartPoleNoVel-v1"), [Start(1, None), Start(0, None)])
     assert len(trace.observations) == len(trace.hidden) == int(trace.total)
     assert {name: v.shape[1] for name, v in trace.membranes.items()} == {"fc1": 12, "fc2": 8}

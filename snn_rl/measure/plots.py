@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -184,24 +184,30 @@ def learning(curves: dict[str, dict[str, Any]], title: str) -> Figure:
     return figure
 
 
-def memory(rows: Sequence[tuple[str, NDArray[Any], str, NDArray[Any], int, NDArray[Any]]], title: str) -> Figure:
-    """What membranes remember over environment steps, one panel for each hidden quantity.
+class Membranes(NamedTuple):
+    """What the figure of membranes shows of one hidden quantity, by environment step: its values, what a linear probe reads
+    out of a layer's membranes, and the membrane of one of the layer's neurons, each ``(steps,)``."""
 
-    Args:
-        rows: name and values of a quantity, a layer's name and what is read out of its membranes, a neuron's index and
-            its membrane.
-        title: of the figure.
-    """
+    quantity: str
+    hidden: NDArray[np.float64]
+    layer: str
+    read: NDArray[np.float64]
+    neuron: int
+    membrane: NDArray[np.float64]
+
+
+def membranes(rows: Sequence[Membranes], title: str) -> Figure:
+    """What membranes remember over environment steps, one panel for each hidden quantity."""
     figure = Figure(figsize=(7, 2.2 * len(rows) + 0.8), dpi=150, layout="constrained")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
-    for n, (quantity, hidden, layer, read, neuron, membrane) in enumerate(rows):
+    for n, row in enumerate(rows):
         axes = figure.add_subplot(len(rows), 1, n + 1)
         other = axes.twinx()
-        lines = axes.plot(hidden, color=ANN, linewidth=1.6, label="hidden")
-        lines += axes.plot(read, color=COLOURS[0], linewidth=1.0, label="read out of the layer's membranes")
-        lines += other.plot(membrane, color=COLOURS[1], linewidth=0.8, alpha=0.7, label="one membrane")
-        axes.set_ylabel(quantity, color=ANN)
-        other.set_ylabel(f"{layer}, neuron {neuron}", color=COLOURS[1])
+        lines = axes.plot(row.hidden, color=ANN, linewidth=1.6, label="hidden")
+        lines += axes.plot(row.read, color=COLOURS[0], linewidth=1.0, label="linear probe of the layer's membranes")
+        lines += other.plot(row.membrane, color=COLOURS[1], linewidth=0.8, alpha=0.7, label="one membrane")
+        axes.set_ylabel(row.quantity, color=ANN)
+        other.set_ylabel(f"{row.layer}, neuron {row.neuron}", color=COLOURS[1])
         axes.spines["top"].set_visible(False)
         other.spines["top"].set_visible(False)
     axes.set_xlabel("environment step")

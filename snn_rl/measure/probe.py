@@ -1,46 +1,37 @@
-"""What the membranes remember: how well a linear read-out finds a hidden velocity in them, carried or zeroed.
+"""What the membranes remember: how well a linear probe finds a hidden velocity in them, carried or zeroed.
 
 The agent plays with its membranes carried (and 5 % random actions, so that no two games are alike). The same observations
-then go through the same network with the membranes zeroed before each decision, and through nothing at all (the observation
-itself is read). All three read-outs see the same steps.
+then go through the same network with the membranes zeroed before each decision. A third probe reads the observation itself.
+All three see the same steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-import gymnasium as gym
 import numpy as np
 import torch as th
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from snn_rl.core.errors import UserError
-from snn_rl.core.network import QNetwork
+from snn_rl.core.network import QNetwork, State
 from snn_rl.measure import plots
+from snn_rl.measure.hidden import HIDDEN, KEY, Hidden, Reveal
+from snn_rl.measure.ridge import SPLITS, LinearProbe, Matrix, fit
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import whole, write_json
 from snn_rl.store.provenance import versions
-from snn_rl.tasks.environments import begin, load_recipe, make_env
-from snn_rl.tasks.partial import FULL
+from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.tasks.rollout import Start, check_fits, random_actions
+from snn_rl.tasks.rollout import Decision, Start, play
 
-Matrix = NDArray[np.float64]
-Read = Callable[[Matrix], Matrix]
 Determinations = dict[str, dict[str, dict[str, float]]]
 
-PENALTIES = tuple(10.0**k for k in range(-3, 5))  # of the ridge regression, per sample; chosen on episodes of their own
-SPLITS = 3  # every third episode is learnt from, the next chooses the penalty, the next is reported
 SHOWN = 200  # environment steps in the figure
-EPSILON = 0.05  # random actions: greedy games of Pong repeat each other, and a read-out would know them by heart
-PONG_BALL = {"horizontal": 49, "vertical": 54}  # bytes of the console's memory (Atari Annotated RAM Interface, 2019)
-PONG_NO_BALL = 0  # the ball's vertical position while none is in play
-MOST_STEPS = 1_500  # of each third of the episodes; more are thinned out evenly
+EPSILON = 0.05  # random actions: greedy games of Pong repeat each other, and a probe would know them by heart
 SPANS = (0, 1, 2, 4, 8, 16, 40)  # environment steps that the membranes had to settle
 MOST_WINDOWS = 500
 CHUNK = 50  # of them at a time
@@ -48,8 +39,8 @@ CHUNK = 50  # of them at a time
 
 @dataclass
 class Trace:
-    """One episode, step by step: what was seen, the greedy action, each layer's membrane after the decision
-    ``(steps, neurons)``, the hidden quantities ``(steps, quantities)`` (NaN where there is none) and the return."""
+    """One episode, step by step: what was seen ``(steps, inputs)``, the greedy action ``(steps,)``, each layer's membranes
+    after the decision ``(steps, neurons)``, what is hidden ``(steps, quantities)`` (NaN: not there); and the return."""
 
     observations: Matrix
     greedy: NDArray[np.int64]
@@ -58,126 +49,63 @@ class Trace:
     total: float
 
 
-def _cartpole(env: gym.Env[Any, Any], info: dict[str, Any], before: Matrix | None) -> tuple[Matrix, Matrix]:
-    return np.asarray(info[FULL], dtype=np.float64)[-4:][[1, 3]], np.zeros(0)
-
-
-def _pong(env: gym.Env[Any, Any], info: dict[str, Any], before: Matrix | None) -> tuple[Matrix, Matrix]:
-    """The ball's movement since the step before, in pixels per environment step."""
-    memory = cast(Any, env.unwrapped).ale.getRAM()
-    ball = np.array([float(memory[byte]) for byte in PONG_BALL.values()])
-    known = before is not None and ball[1] != PONG_NO_BALL and before[1] != PONG_NO_BALL
-    return (ball - before if known and before is not None else np.full(2, np.nan)), ball
-
-
-Reader = Callable[[gym.Env[Any, Any], dict[str, Any], Matrix | None], tuple[Matrix, Matrix]]
-
-_OF_CARTPOLE = ("cart velocity", "pole angular velocity"), _cartpole
-_OF_PONG = ("ball velocity, horizontal", "ball velocity, vertical"), _pong
-HIDDEN: dict[str, tuple[tuple[str, ...], Reader]] = {
-    "CartPoleNoVel-v1": _OF_CARTPOLE,
-    "CartPoleFlicker-v1": _OF_CARTPOLE,
-    "PongNoFrameskip-v4": _OF_PONG,
-    "PongFlickerNoFrameskip-v4": _OF_PONG,
-}
-"""Of each environment the hidden quantities' names, and what reads them: given the environment, the last info and what it
-returned second at the step before."""
-
-
-def trace(agent: Agent, recipe: Recipe, begins: Sequence[Start]) -> list[Trace]:
+def trace(agent: Agent, recipe: Recipe, starts: Sequence[Start]) -> list[Trace]:
     """Plays episodes with the membranes carried, 5 % of the actions random, and writes down what happens in them."""
-    _, read = HIDDEN[recipe.id]
-    env, network, traces = make_env(recipe, frames=agent.frames), agent.network, []
-    check_fits(network, agent.observation_shape, env.action_space)
-    for start in begins:
-        observation, info = begin(env, *start)
-        rng = random_actions(start)
-        state = network.initial_state(1, agent.observation_shape)
-        seen, greedy, hidden, total, before, done = [], [], [], 0.0, None, False
-        membranes: list[list[Matrix]] = [[] for _ in network.lifs]
-        while not done:
-            value, before = read(env, info, before)
-            with th.no_grad():
-                q, state = network(th.as_tensor(observation[None]), state)
-            seen.append(observation.reshape(-1))
-            greedy.append(int(q.argmax()))
-            hidden.append(value)
-            for layer, v in zip(membranes, state, strict=False):
-                layer.append(v.reshape(-1).numpy())
-            action = int(rng.integers(q.shape[1])) if rng.random() < EPSILON else greedy[-1]
-            observation, reward, terminated, truncated, info = env.step(action)
-            total, done = total + float(reward), terminated or truncated
-        kept = {name: np.stack(layer) for name, layer in zip(network.layer_names, membranes, strict=False)}
-        traces.append(Trace(np.stack(seen), np.array(greedy), kept, np.stack(hidden), total))
+    hidden = HIDDEN[recipe.id]
+    env = Reveal(make_env(recipe, frames=agent.frames), hidden)
+    traces: list[Trace] = []
+    steps: list[Decision] = []
+    for decision in play(agent.network, [env], starts, EPSILON):
+        decision.layers = []  # the spikes would take as much memory as the membranes
+        steps.append(decision)
+        if decision.done[0]:
+            traces.append(_trace(agent.network, steps, hidden))
+            steps = []
     env.close()
     return traces
+
+
+def _trace(network: QNetwork, steps: Sequence[Decision], hidden: Hidden) -> Trace:
+    """What the decisions of one episode in one environment tell."""
+    each = [_membranes(network, step.state) for step in steps]
+    return Trace(
+        observations=np.stack([step.observation[0].reshape(-1) for step in steps]),
+        greedy=np.array([int(step.q[0].argmax()) for step in steps]),
+        membranes={name: np.concatenate([membranes[name] for membranes in each]) for name in each[0]},
+        hidden=hidden.quantities(np.stack([step.infos[0][KEY] for step in steps])),
+        total=sum(float(step.reward[0]) for step in steps),
+    )
+
+
+def _membranes(network: QNetwork, state: State) -> dict[str, Matrix]:
+    """Each spiking layer's membranes ``(batch, neurons)``; behind them a state has the last spikes of recurrent layers."""
+    return {name: v.flatten(1).numpy() for name, v, _ in zip(network.layer_names, state, network.lifs, strict=False)}
 
 
 def zeroed(network: QNetwork, observations: Matrix, shape: Sequence[int]) -> dict[str, Matrix]:
     """Each layer's membranes after decisions that all began from rest, ``(steps, neurons)``."""
     with th.no_grad():
         _, state = network(th.as_tensor(observations).reshape(-1, *shape))
-    return {name: v.flatten(1).numpy() for name, v in zip(network.layer_names, state, strict=False)}
+    return _membranes(network, state)
 
 
-def read_out(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[float, Read]:
-    """Ridge regression: its coefficient of determination on episodes that it has not seen (the last of every three), and
-    what it reads out of ``(steps, inputs)``.
-
-    Args:
-        inputs: of each episode, ``(steps, inputs)``.
-        wanted: of each episode, ``(steps,)``; steps with NaN are left out.
-
-    Raises:
-        UserError: if there are too few episodes, or the quantity never changes.
-    """
-    if len(inputs) < SPLITS:
-        raise UserError(f"a read-out needs at least {SPLITS} episodes, got {len(inputs)}")
-    (x, y), (x_choice, y_choice), (x_test, y_test) = (
-        _pool(inputs[split::SPLITS], wanted[split::SPLITS]) for split in range(SPLITS)
-    )
-    centre, scale, level = x.mean(0), x.std(0) + 1e-6, y.mean()
-    x, x_choice, x_test = ((part - centre) / scale for part in (x, x_choice, x_test))
-    dual = x.shape[1] > len(x)  # the smaller of two equal systems
-    gram = x @ x.T if dual else x.T @ x
-    best, chosen = (-np.inf, -np.inf), np.zeros(x.shape[1])
-    for penalty in PENALTIES:
-        system = gram + penalty * len(x) * np.eye(len(gram))
-        weights = x.T @ np.linalg.solve(system, y - level) if dual else np.linalg.solve(system, x.T @ (y - level))
-        scores = [_determination(part @ weights + level, true) for part, true in ((x_choice, y_choice), (x_test, y_test))]
-        if scores[0] > best[0]:
-            best, chosen = (scores[0], scores[1]), weights
-    return best[1], lambda seen: (seen - centre) / scale @ chosen + level
-
-
-def _pool(inputs: Sequence[Matrix], wanted: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
-    y = np.concatenate(wanted)
-    known = np.flatnonzero(np.isfinite(y))
-    known = known[:: -(-len(known) // MOST_STEPS) or 1]
-    return np.concatenate(inputs)[known].astype(np.float64), y[known]
-
-
-def _determination(guess: Matrix, true: Matrix) -> float:
-    spread = float(np.square(true - true.mean()).sum())
-    if not spread:
-        raise UserError("the hidden quantity never changes in these episodes; play more of them (--episodes)")
-    return 1 - float(np.square(guess - true).sum()) / spread
-
-
-def measure(agent: Agent, traces: Sequence[Trace], names: Sequence[str]) -> tuple[Determinations, dict[tuple[str, str], Read]]:
-    """R^2 of the read-outs, ``{quantity: {read from: {"carried" | "zeroed": R^2}}}``; ``observation`` stands for itself. And
-    what reads a quantity out of a layer's carried membranes, by ``(quantity, layer)``."""
+def measure(
+    agent: Agent, traces: Sequence[Trace], names: Sequence[str]
+) -> tuple[Determinations, dict[tuple[str, str], LinearProbe]]:
+    """R^2 of the linear probes, ``{quantity: {read from: {"carried" | "zeroed": R^2}}}``; ``observation`` stands for itself.
+    And the probes of a layer's carried membranes, by ``(quantity, layer)``."""
     rest = [zeroed(agent.network, one.observations, agent.observation_shape) for one in traces]
     seen = [one.observations for one in traces]
     result: Determinations = {}
-    readers: dict[tuple[str, str], Read] = {}
+    probes: dict[tuple[str, str], LinearProbe] = {}
     for n, quantity in enumerate(names):
         wanted = [one.hidden[:, n] for one in traces]
-        result[quantity] = {"observation": {"alone": read_out(seen, wanted)[0]}}
+        result[quantity] = {"observation": {"alone": fit(seen, wanted).r_squared}}
         for layer in traces[0].membranes:
-            carried, readers[quantity, layer] = read_out([one.membranes[layer] for one in traces], wanted)
-            result[quantity][layer] = {"carried": carried, "zeroed": read_out([one[layer] for one in rest], wanted)[0]}
-    return result, readers
+            carried = probes[quantity, layer] = fit([one.membranes[layer] for one in traces], wanted)
+            from_rest = fit([one[layer] for one in rest], wanted)
+            result[quantity][layer] = {"carried": carried.r_squared, "zeroed": from_rest.r_squared}
+    return result, probes
 
 
 def settling(agent: Agent, traces: Sequence[Trace]) -> dict[str, float]:
@@ -211,25 +139,25 @@ def telling_neuron(traces: Sequence[Trace], quantity: int, layer: str) -> int:
     return int(np.argmax(np.abs(y @ v) / (np.linalg.norm(v, axis=0) * np.linalg.norm(y) + 1e-9)))
 
 
-def probe(agent: Agent, begins: Sequence[Start], out: Path) -> tuple[Determinations, dict[str, float]]:
+def probe(agent: Agent, starts: Sequence[Start], out: Path) -> tuple[Determinations, dict[str, float]]:
     """Plays an agent and reads its membranes; writes ``memory.json`` and ``memory.png`` into a folder.
 
     Returns:
         What :func:`measure` and what :func:`settling` found.
+
+    Raises:
+        UserError: if the episodes are too few or too short to find anything in.
+        OSError: if a file cannot be written.
     """
-    names, _ = HIDDEN[agent.env]
-    traces = trace(agent, load_recipe(agent.env, agent.frames), begins)
-    (result, readers), settled = measure(agent, traces, names), settling(agent, traces)
-    shown = max(traces[SPLITS - 1 :: SPLITS], key=lambda one: len(one.hidden))  # the read-out has not seen it
-    layers = [max(shown.membranes, key=lambda layer: result[name][layer]["carried"]) for name in names]
-    neurons = [telling_neuron(traces, n, layer) for n, layer in enumerate(layers)]
+    names = HIDDEN[agent.env].names
+    traces = trace(agent, load_recipe(agent.env, agent.frames), starts)
+    (result, probes), settled = measure(agent, traces, names), settling(agent, traces)
     rows = []
-    for n, (name, layer, index) in enumerate(zip(names, layers, neurons, strict=True)):
-        membranes = shown.membranes[layer][:SHOWN]
-        read = readers[name, layer](membranes)
-        rows.append((name, shown.hidden[:SHOWN, n], layer, read, index, membranes[:, index]))
+    for n, name in enumerate(names):
+        layer = max(traces[0].membranes, key=lambda layer: result[name][layer]["carried"])
+        rows.append(_shown(traces, name, n, layer, probes[name, layer]))
     with whole(out / "memory.png") as path:
-        plots.memory(rows, agent.label).savefig(path, format="png")
+        plots.membranes(rows, agent.label).savefig(path, format="png")
     record = {
         "agent": agent.label,
         "episodes": len(traces),
@@ -237,18 +165,24 @@ def probe(agent: Agent, begins: Sequence[Start], out: Path) -> tuple[Determinati
         "return": float(np.mean([one.total for one in traces])),
         "r_squared": result,
         "settling": settled,
-        "shown": [
-            dict(zip(("quantity", "layer", "neuron"), one, strict=True)) for one in zip(names, layers, neurons, strict=True)
-        ],
+        "shown": [{"quantity": row.quantity, "layer": row.layer, "neuron": row.neuron} for row in rows],
         "versions": versions(),
     }
     write_json(record, out / "memory.json")
     return result, settled
 
 
+def _shown(traces: Sequence[Trace], quantity: str, number: int, layer: str, fitted: LinearProbe) -> plots.Membranes:
+    """What the figure shows of a quantity: the beginning of the longest episode that its probe was not fitted to."""
+    longest = max(traces[SPLITS - 1 :: SPLITS], key=lambda one: len(one.hidden))
+    membranes, neuron = longest.membranes[layer][:SHOWN], telling_neuron(traces, number, layer)
+    hidden, read = longest.hidden[:SHOWN, number], fitted.read(membranes)
+    return plots.Membranes(quantity, hidden, layer, read, neuron, membranes[:, neuron])
+
+
 def show(result: Determinations, label: str) -> None:
     """Prints the table of :func:`measure`."""
-    table = Table(title=f"{label}: linear read-out of what is hidden, R² on new episodes")
+    table = Table(title=f"{label}: linear probes of what is hidden, R² on new episodes")
     for heading in ("hidden", "read from", "carried", "zeroed"):
         table.add_column(heading, justify="left" if heading in ("hidden", "read from") else "right")
     for quantity, sources in result.items():
