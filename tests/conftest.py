@@ -24,7 +24,7 @@ from snn_rl.store.agents import Agent
 from snn_rl.tasks import environments
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.training.chain import train_ann
+from snn_rl.training.stages import train_ann
 
 th.set_num_threads(1)
 

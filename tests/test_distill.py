@@ -8,6 +8,7 @@ from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import spiking
 from snn_rl.sb3.replay import Sequences
 from snn_rl.tasks.recipes import PruneRecipe
+from snn_rl.tasks.view import View
 from snn_rl.training import distill
 from snn_rl.training.distill import Distiller, action_gap, distillation_loss, spike_penalty
 
@@ -36,7 +37,7 @@ def test_an_update_learns_what_a_loop_of_single_decisions_says_behind_the_burn_i
     for synapses in student.recurrent.values():
         th.nn.init.normal_(synapses.weight)
     numbers = PruneRecipe(burn_in=3, sequence_length=4, learning_starts=30)
-    learner = Distiller(student, QNetwork(mlp_spec(2, 8, 2), T=0), counts(5, 7), numbers, frames=1, seed=0)
+    learner = Distiller(student, QNetwork(mlp_spec(2, 8, 2), T=0), counts(5, 7), numbers, View(1), seed=0)
     L, B = 7, 2
     starts = th.zeros(L, B, dtype=th.bool)
     starts[1, 0] = starts[5, 1] = True

@@ -19,6 +19,7 @@ from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.environments import make_vec_env
 from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.view import View
 from snn_rl.training import distill, td
 from snn_rl.training.conversion import compare, convert, record_play
 from snn_rl.training.distill import Distiller
@@ -29,7 +30,12 @@ CPU = th.device("cpu")
 
 def test_the_ann_is_trained_from_nothing_and_its_card_says_how(ann: Agent, tmp_path: Path) -> None:
     card = json.loads((tmp_path / "ann" / "card.json").read_text())
-    assert (card["T"], card["env"], card["made"]["seed"], card["made"]["work"]) == (0, "CartPole-v1", 0, 300)
+    assert (card["T"], card["env"], card["made"]["seed"], card["made"]["work"]) == (
+        0,
+        "CartPole-v1",
+        0,
+        {"number": 300, "unit": "environment steps"},
+    )
     assert len(card["made"]["selection"]) == 2
     assert card["made"]["curve"]["return"][-1][0] == 300
     assert list((tmp_path / "tensorboard" / "ann").glob("events*"))
@@ -202,7 +208,7 @@ def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, 
 def test_a_time_limits_extra_slot_is_not_learnt(ann: Agent, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """The observation at which a time limit cut an episode off was never labelled: learning it would teach zeros."""
     learner = Distiller(
-        convert(ann, recipe, 1).network, ann.network, make_vec_env(recipe, 2, seed=0), recipe.prune, frames=1, seed=0
+        convert(ann, recipe, 1).network, ann.network, make_vec_env(recipe, 2, seed=0), recipe.prune, View(1), seed=0
     )
     seen: list[th.Tensor] = []
     monkeypatch.setattr(distill, "distillation_loss", lambda q, labels, _: (seen.append(labels), q.sum())[1])

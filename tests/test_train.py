@@ -81,7 +81,7 @@ def test_a_teacher_from_nothing_sees_all_and_keeps_to_the_budget(tmp_path: Path)
     command = ["--env", "CartPoleNoVel-v1", "--T", "5", "--ann", "scratch", "-n", "200", "--out", str(out), "--device", "cpu"]
     assert train.main(command) == 0
     ann = agents.load(out / "ann")
-    assert (ann.env, ann.observation_shape, ann.made["work"]) == ("CartPole-v1", (4,), 200)
+    assert (ann.env, ann.observation_shape, ann.made["work"]["number"]) == ("CartPole-v1", (4,), 200)
 
 
 def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> None:
@@ -133,7 +133,10 @@ def test_an_ann_that_sees_less_learns_from_one_that_sees_all(tmp_path: Path) -> 
     assert {card.parent.name for card in out.glob("*/card.json")} == {"ann", "ann-distill"}
     taught = agents.load(out / "ann-distill")
     assert (taught.env, taught.observation_shape, taught.network.T) == ("CartPoleNoVel-v1", (2,), 0)
-    assert (taught.made["teacher"]["name"], taught.made["work"]) == ("CartPole-v1/ann", "4 gradient steps")
+    assert (taught.made["teacher"]["name"], taught.made["work"]) == (
+        "CartPole-v1/ann",
+        {"number": 4, "unit": "gradient steps"},
+    )
     assert taught.made["from"]["how"] == "weights of CartPole-v1/ann for the inputs that are left"
     assert set(taught.scores) == {"greedy"}
     assert "ratio" not in taught.scores["greedy"]["energy"]

@@ -23,6 +23,7 @@ from snn_rl.core.lif import LIF
 from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe, make_vec_env
+from snn_rl.tasks.view import View
 from snn_rl.training.distill import Distiller
 
 NEURONS = (64, 32, 20, 20)  # a batch of the first layer of NatureCNN
@@ -78,7 +79,7 @@ def steps(env: str) -> dict[str, Callable[[], object]]:
     for timesteps in range(1, 6):
         student = QNetwork(teacher.network.spec, timesteps, teacher.network.input_scale)
         venv = make_vec_env(recipe, recipe.prune.n_envs, seed=0, frames=teacher.frames)
-        distiller = Distiller(student, teacher.network, venv, recipe.prune, teacher.frames, 0)
+        distiller = Distiller(student, teacher.network, venv, recipe.prune, View(teacher.frames), 0)
         for _ in range(distiller.first_steps):
             distiller._collect()
         distiller.temperature = 1.0

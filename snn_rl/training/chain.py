@@ -1,4 +1,4 @@
-"""What a run consists of: the ANN from nothing, then conversion and every stage of pruning, then the scores."""
+"""What is made from the ANN of a run: conversions and every stage of pruning."""
 
 from __future__ import annotations
 
@@ -8,61 +8,11 @@ import torch as th
 
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
-from snn_rl.store.provenance import command, versions
-from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.recipes import Recipe, listed
 from snn_rl.tasks.view import View
 from snn_rl.training import td
 from snn_rl.training.conversion import convert, narrowed
-from snn_rl.training.keeper import Keeper
-from snn_rl.training.stages import prune_stage, selector, with_penalty
-
-
-def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: th.device) -> Agent:
-    """Trains the ANN with DQN (Double DQN, n-step returns), keeps the best network by evaluation, saves it in ``folder``.
-
-    Raises:
-        KeyboardInterrupt: after a checkpoint was written; called again, it goes on from there.
-    """
-    settings = recipe.train
-    table = listed(settings)
-    if (folder / agents.CARD).is_file():
-        agent = agents.load(folder)
-        agents.check_recipe(agent, table)
-        return agent
-    learner = td.TDLearner(td.build(recipe, 0, seed=seed, frames=frames, carry=False, device=device))
-    with Keeper(
-        folder.with_name(f".{folder.name}.checkpoint"),
-        learner.network,
-        settings.total_timesteps,
-        unit="step",
-        description=f"{recipe.id} ANN",
-        points=sorted({*range(settings.eval_freq, settings.total_timesteps, settings.eval_freq), settings.total_timesteps}),
-        evaluate=selector(recipe, settings.eval_episodes, frames, seed),
-        state=learner.state,
-        restore=learner.restore,
-        stop_at=settings.stop_at,
-        identity=table | {"env": recipe.id, "seed": seed, "frames": frames, "total": settings.total_timesteps},
-    ) as keeper:
-        keeper.resume()
-        learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
-    keeper.finish()
-    made = {
-        "how": f"DQN from nothing, {keeper.done:,} environment steps, best of {len(keeper.evaluations)} evaluations",
-        "seed": seed,
-        "recipe": table,
-        "work": keeper.done,
-        "seconds": round(keeper.seconds, 1),
-        "selection": keeper.evaluations,
-        "curve": keeper.curve,
-        "command": command(),
-        "versions": versions(),
-    }
-    shape = make_env(recipe, frames=frames).observation_space.shape or ()
-    agent = Agent(recipe.id, folder.name, learner.network.cpu(), shape, frames, made)
-    agents.save(agent, folder, half=recipe.half)
-    keeper.remove()
-    return agent
+from snn_rl.training.stages import prune_stage, with_penalty
 
 
 def make_agents(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch as th
@@ -17,9 +17,13 @@ from torch.utils.tensorboard import SummaryWriter
 from snn_rl.core.network import QNetwork, mixed_precision
 from snn_rl.core.synops import fan_out_shares
 from snn_rl.sb3.replay import SequenceReplayBuffer
-from snn_rl.tasks.recipes import PruneRecipe
+from snn_rl.store.card import GRADIENT_STEPS
+from snn_rl.tasks.environments import make_vec_env
+from snn_rl.tasks.recipes import PruneRecipe, Recipe, listed
 from snn_rl.tasks.rollout import Stream, action_count
-from snn_rl.training.keeper import Keeper
+from snn_rl.tasks.view import View
+from snn_rl.training.learner import Goal, Job, late_points
+from snn_rl.training.watch import Watch
 
 VALUE_WEIGHT = 0.1
 MAX_GRAD_NORM = 10.0
@@ -65,9 +69,8 @@ class Distiller:
         teacher: the ANN.
         venv: the environments in which the student plays.
         recipe: the numbers.
-        frames: stacked frames per observation.
+        view: what the student and the teacher see.
         seed: of exploration and sampling.
-        teacher_sees_more: the teacher labels ``info["full_observation"]`` in the place of the student's observation.
     """
 
     def __init__(
@@ -76,12 +79,11 @@ class Distiller:
         teacher: QNetwork,
         venv: VecEnv,
         recipe: PruneRecipe,
-        frames: int,
+        view: View,
         seed: int,
-        teacher_sees_more: bool = False,
     ) -> None:
-        self.student, self.teacher, self.venv, self.recipe = student, teacher, venv, recipe
-        self.device, self.teacher_sees_more = next(student.parameters()).device, teacher_sees_more
+        self.student, self.teacher, self.venv, self.recipe, self.view = student, teacher, venv, recipe, view
+        self.device = next(student.parameters()).device
         self.burn_in, self.learnt = (recipe.burn_in, recipe.sequence_length) if student.carry else (0, 1)
         self.batch_size = recipe.batch_size * (1 if student.carry else recipe.sequence_length)
         self.bfloat16 = len(venv.observation_space.shape or ()) == 3  # small dense layers only lose by the conversions
@@ -91,7 +93,7 @@ class Distiller:
             venv.action_space,
             self.device,
             venv.num_envs,
-            frame_stack=frames,
+            frame_stack=view.frames,
             n_labels=action_count(venv.action_space),
             seed=seed,
         )
@@ -99,26 +101,51 @@ class Distiller:
         neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
         self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
         self.play = Stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
-        self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + frames)
+        self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + view.frames)
         self.temperature: float | None = None
         self.spike_cost = fan_out_shares(student, venv.observation_space.shape or ()) if recipe.spike_penalty else []
 
-    def learn(self, keeper: Keeper, log_folder: Path) -> None:
-        """Updates until the keeper says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
+    @property
+    def network(self) -> QNetwork:
+        """The student."""
+        return self.student
+
+    @classmethod
+    def goal(cls, recipe: Recipe, T: int) -> Goal:
+        """The gradient steps of the stage at T."""
+        numbers, total = recipe.prune, recipe.prune.steps(T)
+        points = late_points(total, numbers.evaluations)
+        return Goal(total, GRADIENT_STEPS, points, numbers.eval_episodes, listed(numbers))
+
+    @classmethod
+    def of(cls, job: Job, device: th.device) -> Self:
+        """A student with the network of ``job.start`` at T, taught by ``job.teacher``."""
+        assert job.start is not None
+        assert job.teacher is not None
+        before, view, seed = job.start.network, job.view, job.seed * 1000 + job.T
+        student = QNetwork(before.spec, job.T, before.input_scale, before.carry)
+        student.load_state_dict(before.state_dict())
+        venv = make_vec_env(
+            job.recipe, job.recipe.prune.n_envs, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames
+        )
+        return cls(student.to(device), job.teacher.network.to(device), venv, job.recipe.prune, view, seed)
+
+    def learn(self, watch: Watch, log_folder: Path) -> None:
+        """Updates until ``watch`` says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
         losses: deque[float] = deque(maxlen=LOG_INTERVAL)
         with SummaryWriter(str(log_folder)) as log:
-            if going := keeper.going:
+            if going := watch.going:
                 labels = th.cat([self._collect() for _ in range(self.first_steps)])
                 if self.temperature is None:  # else it was restored
                     self.temperature = self.recipe.temperature * action_gap(labels)
             while going:
-                losses.append(self.update(keeper.done / keeper.total))
-                done = keeper.done + 1
+                losses.append(self.update(watch.done / watch.total))
+                done = watch.done + 1
                 if done % LOG_INTERVAL == 0:
                     log.add_scalar("train/loss", float(np.mean(losses)), done)
                     for name, rate in self.spike_rates().items() if self.student.T else ():
                         log.add_scalar(f"snn/spike_rate/{name}", rate, done)
-                going = keeper.update(done, loss=float(np.mean(losses)))
+                going = watch.update(done, loss=float(np.mean(losses)))
         self.venv.close()
 
     def spike_rates(self) -> dict[str, float]:
@@ -132,7 +159,7 @@ class Distiller:
     def _collect(self) -> Tensor:
         """Plays one step in every environment; returns the teacher's Q-values ``(n_envs, actions)``."""
         step = next(self.play)
-        observation = step.full if self.teacher_sees_more else step.observation
+        observation = step.full if self.view.teacher_sees_more else step.observation
         with th.no_grad():
             labels = self.teacher(th.as_tensor(observation, device=self.device))[0].cpu()
         self.buffer.add(
@@ -169,11 +196,16 @@ class Distiller:
         self.optimizer.step()
         return float(loss.detach())
 
-    def state(self) -> dict[str, Any]:
-        """What is needed to go on, besides the student's weights. The replay buffer is not: play fills it again."""
-        return {"optimizer": self.optimizer.state_dict(), "temperature": self.temperature}
+    def state_dict(self) -> dict[str, Any]:
+        """The student, its optimiser and the temperature. The replay buffer is left out: play fills it again."""
+        return {
+            "network": self.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "temperature": self.temperature,
+        }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Puts a :meth:`state` back."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts a :meth:`state_dict` back. The environments begin new episodes."""
+        self.student.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.temperature = state["temperature"]

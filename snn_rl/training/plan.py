@@ -14,9 +14,9 @@ from snn_rl.store.files import begin_run, folder_name
 from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.view import View
-from snn_rl.training.chain import make_agents, train_ann
+from snn_rl.training.chain import make_agents
 from snn_rl.training.conversion import load_ann
-from snn_rl.training.stages import with_penalty
+from snn_rl.training.stages import train_ann, with_penalty
 
 
 def _check(args: argparse.Namespace) -> None:

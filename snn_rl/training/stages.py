@@ -1,30 +1,29 @@
-"""Temporal pruning: from T to T - 1 timesteps per decision, each stage starting from the network of the one before."""
+"""Stages: one training each. Temporal pruning is several of them, each starting from the network of the one before."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch as th
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import Made, Work
 from snn_rl.store.provenance import command, versions
-from snn_rl.tasks.environments import make_vec_env
+from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.recipes import OBJECTIVES, Recipe
-from snn_rl.tasks.rollout import make_envs, play, starts
-from snn_rl.training import td
+from snn_rl.tasks.view import View
+from snn_rl.training.checkpoints import Checkpoint, Stateful
 from snn_rl.training.conversion import view_of
-from snn_rl.training.distill import Distiller
-from snn_rl.training.keeper import Keeper
+from snn_rl.training.learner import Goal, Job, Learner
+from snn_rl.training.learners import LEARNERS
+from snn_rl.training.progress import Curve, Progress
+from snn_rl.training.selection import Selection, selector
+from snn_rl.training.watch import Watch
 
-SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
-SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
 TEACHERLESS = "the objective 'distill' needs the ANN: give --ann, or use --objective td"
 
 
@@ -41,18 +40,110 @@ def with_penalty(recipe: Recipe, penalty: float | None, objective: str) -> Recip
     return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, spike_penalty=penalty))
 
 
-def selector(recipe: Recipe, episodes: int, frames: int, seed: int) -> Callable[[QNetwork], float]:
-    """Mean return over ``episodes`` that are used only to choose among networks of one training."""
-    envs = make_envs(recipe, episodes, frames=frames)
-    epsilon = SELECTION_EPSILON if recipe.atari else 0.0
+def run_stage(job: Job, device: th.device, show: bool = True) -> Agent:
+    """Does one training and saves the best network of its evaluations as an agent in ``job.folder``.
 
-    def evaluate(network: QNetwork) -> float:
-        total = 0.0
-        for decision in play(network, envs, starts(recipe, episodes, SELECTION_SEED * (1 + seed)), epsilon):
-            total += float(decision.reward.sum())
-        return total / episodes
+    A finished training is loaded; an interrupted one goes on where its checkpoint stands.
 
-    return evaluate
+    Args:
+        job: what to train.
+        device: where.
+        show: progress bar.
+
+    Raises:
+        UserError: if the folder or the checkpoint holds another training.
+        KeyboardInterrupt: after a checkpoint was written.
+    """
+    kind = LEARNERS[job.objective]
+    goal = kind.goal(job.recipe, job.T)
+    if (job.folder / agents.CARD).is_file():
+        return _finished(job, goal)
+    th.manual_seed(job.seed)
+    learner = kind.of(job, device)
+    with _watch(job, goal, learner, show) as watch:
+        watch.resume()
+        learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)
+    watch.selection.choose(learner.network)
+    env = make_env(job.recipe, frames=job.view.frames)
+    shape = env.observation_space.shape or ()
+    env.close()
+    made, module = _made(job, goal, watch).to_json(), job.recipe.module
+    agent = Agent(job.recipe.id, job.folder.name, learner.network.cpu(), shape, job.view.frames, made, module=module)
+    agents.save(agent, job.folder, half=job.recipe.half)
+    watch.checkpoint.remove()
+    return agent
+
+
+def _watch(job: Job, goal: Goal, learner: Learner, show: bool) -> Watch:
+    start, teacher = job.parents()
+    identity = {
+        **goal.numbers,
+        "env": job.recipe.id,
+        "T": job.T,
+        "frames": job.view.frames,
+        "seed": job.seed,
+        "objective": job.objective,
+        "spike_penalty": job.spike_penalty,
+        "from": start and start.to_json(),
+        "teacher": teacher and teacher.to_json(),
+        "total": goal.total,
+    }
+    progress, curve = Progress(goal.total, goal.unit, job.title, show), Curve()
+    evaluate = selector(job.recipe, goal.episodes, job.view.frames, job.seed)
+    selection = Selection(goal.points, evaluate, goal.stop_at)
+    parts: dict[str, Stateful] = {"learner": learner, "progress": progress, "selection": selection, "curve": curve}
+    return Watch(learner.network, progress, selection, Checkpoint(job.checkpoint, identity, parts), curve)
+
+
+def _made(job: Job, goal: Goal, watch: Watch) -> Made:
+    """What the card of the new agent says of its training."""
+    start, teacher = job.parents()
+    done, evaluations = watch.done, watch.selection.evaluations
+    common = Made(
+        seed=job.seed,
+        recipe=dict(goal.numbers),
+        work=Work(done, goal.unit),
+        seconds=round(watch.progress.seconds, 1),
+        selection=[(int(work), value) for work, value in evaluations],
+        curve={name: [(int(work), value) for work, value in points] for name, points in watch.curve.points.items()},
+        command=command(),
+        versions=versions(),
+    )
+    if job.start is None:
+        how = f"DQN from nothing, {done:,} {goal.unit}, best of {len(evaluations)} evaluations"
+        return dataclasses.replace(common, how=how)
+    what = "temporal pruning" if job.T < job.start.network.T else "trained"
+    return dataclasses.replace(
+        common,
+        how=f"{what} from {job.start.name}, objective {job.objective}",
+        origin=start,
+        teacher=teacher,
+        objective=job.objective,
+        spike_penalty=job.spike_penalty,
+    )
+
+
+def _finished(job: Job, goal: Goal) -> Agent:
+    """The agent that is in the folder already, if it is the one that would be trained."""
+    agent = agents.load(job.folder)
+    made = Made.from_json(agent.made)
+    start, teacher = job.parents()
+    for key, before, now in (
+        ("seed", made.seed, job.seed),
+        ("objective", made.objective, job.objective if job.start else None),
+        ("spike_penalty", made.spike_penalty or 0.0, job.spike_penalty),  # older cards do not say it
+        ("from", made.origin, start),
+        ("teacher", made.teacher, teacher),
+    ):
+        if before != now:
+            raise UserError(f"'{job.folder}' holds another agent (its {key} differs); choose another --out or remove it")
+    agents.check_recipe(agent, dict(goal.numbers))
+    return agent
+
+
+def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: th.device) -> Agent:
+    """Trains an ANN with DQN (Double DQN, n-step returns) and saves it in ``folder``; see :func:`run_stage`."""
+    return run_stage(Job(recipe, "ann", 0, View(frames), seed, folder), device)
 
 
 def prune_stage(
@@ -68,10 +159,9 @@ def prune_stage(
     show: bool = True,
 ) -> Agent:
     """One stage: fine-tunes an agent's network at T timesteps per decision and saves it in ``folder``. With T = 0 it is an ANN
-    that learns from one that sees more.
+    that learns from one that sees more. See :func:`run_stage`.
 
-    Training is by surrogate-gradient back-propagation through time. An interrupted stage goes on where its checkpoint
-    (beside ``folder``) stands; a finished one is loaded.
+    Training is by surrogate-gradient back-propagation through time.
 
     Args:
         agent: the agent to start from, spiking unless T is 0: weights, thresholds and decays.
@@ -95,85 +185,8 @@ def prune_stage(
     if objective == "distill" and ann is None:
         raise UserError(TEACHERLESS)
     teacher = ann if objective == "distill" else None
-    parents = {"from": agents.source(agent), "teacher": None if teacher is None else agents.source(teacher)}
-    weight = recipe.prune.spike_penalty if teacher is not None else 0.0
-    table = recipe.stage(objective)
-    identity = {"env": recipe.id, "T": T, "seed": seed, "objective": objective, "spike_penalty": weight, **parents}
-    if (folder / agents.CARD).is_file():
-        return _finished(folder, identity, table)
-    network = QNetwork(agent.network.spec, T, agent.network.input_scale, agent.network.carry)
-    network.load_state_dict(agent.network.state_dict())
-    network.to(device)
-    th.manual_seed(seed)
-    learner: Distiller | td.TDLearner
-    if teacher is not None:
-        total, unit = recipe.prune.steps(T), "update"
-        number = seed * 1000 + T
-        view = view_of(teacher, recipe, agent.frames)
-        venv = make_vec_env(recipe, recipe.prune.n_envs, seed=number, frames=view.frames, teacher_frames=view.teacher_frames)
-        learner = Distiller(
-            network, teacher.network.to(device), venv, recipe.prune, agent.frames, number, view.teacher_sees_more
-        )
-    else:
-        total, unit = recipe.td.timesteps, "step"
-        model = td.build(
-            recipe,
-            T,
-            seed=seed,
-            frames=agent.frames,
-            carry=network.carry,
-            device=device,
-            initial=network,
-            trained=not {"conversion", "random"} & agent.made.keys(),
-        )
-        learner = td.TDLearner(model)
-        network = learner.network
-    count = (recipe.td if teacher is None else recipe.prune).evaluations
-    with Keeper(
-        folder.with_name(f".{folder.name}.checkpoint"),
-        network,
-        total,
-        unit=unit,
-        description=f"{recipe.id} {f'T={T}' if T else 'ANN'}",
-        points=sorted({total - (total // 2) * k // count for k in range(count)}),
-        evaluate=selector(recipe, recipe.prune.eval_episodes, agent.frames, seed),
-        state=learner.state,
-        restore=learner.restore,
-        identity=table | identity | {"total": total},
-        show=show,
-    ) as keeper:
-        keeper.resume()
-        learner.learn(keeper, folder.parent / "tensorboard" / folder.name)
-    keeper.finish()
-    made = {
-        "how": f"{'temporal pruning' if T < agent.network.T else 'trained'} from {agent.name}, objective {objective}",
-        **parents,
-        "objective": objective,
-        "spike_penalty": weight,
-        "seed": seed,
-        "recipe": table,
-        "work": f"{keeper.done:,} {'gradient' if unit == 'update' else 'environment'} steps",
-        "seconds": round(keeper.seconds, 1),
-        "selection": keeper.evaluations,
-        "curve": keeper.curve,
-        "command": command(),
-        "versions": versions(),
-    }
-    new = Agent(agent.env, folder.name, network.cpu(), agent.observation_shape, agent.frames, made)
-    agents.save(new, folder, half=recipe.half)
-    keeper.remove()
-    return new
-
-
-def _finished(folder: Path, identity: dict[str, Any], table: dict[str, Any]) -> Agent:
-    """A stage that is there already, if it is the one that would be made."""
-    agent = agents.load(folder)
-    made = {"spike_penalty": 0.0, **agent.made}  # not in cards that are older than the penalty
-    for key in ("seed", "objective", "spike_penalty", "from", "teacher"):
-        if made.get(key) != identity[key]:
-            raise UserError(f"'{folder}' holds another agent (its {key} differs); choose another --out or remove it")
-    agents.check_recipe(agent, table)
-    return agent
+    view = view_of(teacher, recipe, agent.frames) if teacher else View(agent.frames)
+    return run_stage(Job(recipe, objective, T, view, seed, folder, agent, teacher), device, show)
 
 
 def prune(

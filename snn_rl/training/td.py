@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
@@ -18,9 +18,11 @@ from snn_rl.core.network import QNetwork
 from snn_rl.sb3.dqn import SpikingDQN
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import ENVIRONMENT_STEPS
 from snn_rl.tasks.environments import make_env, make_vec_env
-from snn_rl.tasks.recipes import Recipe
-from snn_rl.training.keeper import Keeper
+from snn_rl.tasks.recipes import Recipe, listed
+from snn_rl.training.learner import Goal, Job, late_points
+from snn_rl.training.watch import Watch
 
 NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
 RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "next_age")
@@ -149,21 +151,21 @@ def build(
     return model
 
 
-class _Watch(BaseCallback):
-    """Tells the keeper after every environment step; stops learning when the keeper says so."""
+class _Report(BaseCallback):
+    """Tells the watch of every environment step; stops learning when the watch says so."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, watch: Watch) -> None:
         super().__init__()
-        self.keeper = keeper
+        self.watch = watch
 
     def _on_step(self) -> bool:
         returns = [float(info["r"]) for info in self.model.ep_info_buffer or ()]
         shown = {"return": sum(returns) / len(returns)} if returns else {}
-        return self.keeper.update(self.num_timesteps, **shown)
+        return self.watch.update(self.num_timesteps, **shown)
 
 
 class TDLearner:
-    """A :class:`SpikingDQN` that learns until a keeper says stop, and whose whole state can be stored.
+    """A :class:`SpikingDQN` that learns until its watch says stop, and whose whole state can be stored.
 
     Args:
         model: what learns; see :func:`build`.
@@ -177,16 +179,39 @@ class TDLearner:
         """The online network."""
         return self.model.policy.q_net.network
 
-    def learn(self, keeper: Keeper, log_folder: Path) -> None:
+    @classmethod
+    def goal(cls, recipe: Recipe, T: int) -> Goal:
+        """The environment steps of a stage by reward; they are as many at every T."""
+        total, episodes = recipe.td.timesteps, recipe.prune.eval_episodes
+        return Goal(total, ENVIRONMENT_STEPS, late_points(total, recipe.td.evaluations), episodes, recipe.stage("td"))
+
+    @classmethod
+    def of(cls, job: Job, device: th.device) -> Self:
+        """A learner that starts from ``job.start``."""
+        assert job.start is not None
+        network, made = job.start.network, job.start.made
+        model = build(
+            job.recipe,
+            job.T,
+            seed=job.seed,
+            frames=job.view.frames,
+            carry=network.carry,
+            device=device,
+            initial=network,
+            trained=not {"conversion", "random"} & made.keys(),
+        )
+        return cls(model)
+
+    def learn(self, watch: Watch, log_folder: Path) -> None:
         """Learns; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
         model = self.model
         model.set_logger(configure(os.fspath(log_folder), ["tensorboard"]))
-        if keeper.going:
-            model.num_timesteps = keeper.done
-            model.learn(keeper.total - keeper.done, callback=_Watch(keeper), reset_num_timesteps=False, log_interval=10)
+        if watch.going:
+            model.num_timesteps = watch.done
+            model.learn(watch.total - watch.done, callback=_Report(watch), reset_num_timesteps=False, log_interval=10)
         model.logger.close()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on: networks, optimiser, counters, random numbers, replay buffer."""
         model, buffer = self.model, self.model.replay_buffer
         return {
@@ -199,8 +224,8 @@ class TDLearner:
             "buffer": {name: th.from_numpy(getattr(buffer, name)) for name in RINGS},
         }
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Puts a :meth:`state` back. The environments begin new episodes."""
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Puts a :meth:`state_dict` back. The environments begin new episodes."""
         model, buffer = self.model, self.model.replay_buffer
         model.policy.load_state_dict(saved["policy"])
         model.policy.optimizer.load_state_dict(saved["optimizer"])
@@ -210,3 +235,20 @@ class TDLearner:
         for name in RINGS:
             getattr(buffer, name)[...] = saved["buffer"][name].numpy()
         buffer.begin()
+
+
+class AnnLearner(TDLearner):
+    """Trains the ANN from nothing."""
+
+    @classmethod
+    def goal(cls, recipe: Recipe, T: int) -> Goal:
+        """The environment steps of the ANN's training; it may end early."""
+        numbers = recipe.train
+        points = (*range(numbers.eval_freq, numbers.total_timesteps, numbers.eval_freq), numbers.total_timesteps)
+        total, episodes = numbers.total_timesteps, numbers.eval_episodes
+        return Goal(total, ENVIRONMENT_STEPS, points, episodes, listed(numbers), numbers.stop_at)
+
+    @classmethod
+    def of(cls, job: Job, device: th.device) -> Self:
+        """A learner with random weights."""
+        return cls(build(job.recipe, 0, seed=job.seed, frames=job.view.frames, carry=False, device=device))

@@ -1,0 +1,92 @@
+"""Looks after one training while a learner works: its progress, evaluations, checkpoints, and Ctrl-C."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import NoReturn, Self
+
+from snn_rl.core.network import QNetwork
+from snn_rl.training.checkpoints import Checkpoint
+from snn_rl.training.interrupts import Interrupts
+from snn_rl.training.progress import Curve, Progress
+from snn_rl.training.selection import Selection
+
+
+class Watch:
+    """A context manager around a training; the learner calls :meth:`update` after every piece of work.
+
+    Ctrl-C (or SIGTERM) is answered at the next update: a checkpoint is written, then KeyboardInterrupt raised.
+
+    Args:
+        network: what is trained.
+        progress: shows how far it is.
+        selection: evaluates it.
+        checkpoint: the file; ``curve`` is one of its parts, as the others are.
+        curve: keeps what the learner says of itself.
+    """
+
+    def __init__(
+        self, network: QNetwork, progress: Progress, selection: Selection, checkpoint: Checkpoint, curve: Curve
+    ) -> None:
+        self.network, self.progress, self.selection = network, progress, selection
+        self.checkpoint, self.curve = checkpoint, curve
+        self._interrupts = Interrupts(checkpoint.path, progress.say)
+
+    def __enter__(self) -> Self:
+        self._interrupts.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.progress.close()
+        self._interrupts.__exit__(kind, error, trace)
+        if kind is None and self._interrupts.requested:  # after the last update
+            self._stop()
+
+    def resume(self) -> bool:
+        """Goes on from the checkpoint if there is one; returns whether there is one. See :meth:`Checkpoint.read`."""
+        return self.checkpoint.read()
+
+    @property
+    def total(self) -> int:
+        """Amount of work."""
+        return self.progress.total
+
+    @property
+    def done(self) -> int:
+        """Work that is done."""
+        return self.progress.done
+
+    @property
+    def going(self) -> bool:
+        """Whether there is work left, and no evaluation reached what was wanted."""
+        return self.done < self.total and not self.selection.satisfied
+
+    def update(self, done: int, **shown: float) -> bool:
+        """Notes that ``done`` units of work are done; returns False when it is time to stop.
+
+        Args:
+            done: so far.
+            shown: how the learner finds itself doing, for the bar and for the training's curve.
+
+        Raises:
+            KeyboardInterrupt: after a checkpoint was written, if Ctrl-C was pressed.
+        """
+        self.curve.note(done, self.done, self.total, shown)
+        self.progress.advance(done, shown)
+        if self.selection.due(done):
+            value, best = self.selection.judge(self.network, done), self.selection.best_return
+            self.progress.say(f"{self.progress.description}: return {value:.2f} after {done:,} (best {best:.2f})")
+        if self._interrupts.requested:
+            self._stop()
+        if self.going and self.checkpoint.due:
+            try:
+                self.checkpoint.write()
+            except OSError as error:  # training goes on: the next checkpoint may find room
+                self.progress.say(f"warning: no checkpoint could be written ({error.strerror}); the last one is kept")
+        return self.going
+
+    def _stop(self) -> NoReturn:
+        self.checkpoint.write()
+        self._interrupts.requested = False
+        path = self.checkpoint.path
+        raise KeyboardInterrupt(f"interrupted after {self.done:,} of {self.total:,}; --resume goes on from {path}")

@@ -1,0 +1,202 @@
+"""Long training: nothing is lost, the best network is kept, Ctrl-C is answered cleanly."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch as th
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import describe
+from snn_rl.training import checkpoints, progress
+from snn_rl.training.checkpoints import Checkpoint
+from snn_rl.training.progress import Curve, Progress
+from snn_rl.training.selection import Selection
+from snn_rl.training.watch import Watch
+
+
+def net() -> QNetwork:
+    return QNetwork(describe([("fc", th.nn.Linear(2, 2))]), T=0)
+
+
+class Number:
+    """A learner of which nothing is known but its state."""
+
+    def __init__(self, network: QNetwork) -> None:
+        self.network, self.number = network, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "number": self.number}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.number = state["number"]
+
+
+def watch(
+    path: Path,
+    network: QNetwork,
+    values: Sequence[float],
+    *,
+    total: int = 6,
+    points: Sequence[int] = (2, 4, 6),
+    stop_at: float | None = None,
+    seed: int = 0,
+    show: bool = False,
+) -> Watch:
+    scores = iter(values)
+    learner, bar, curve = Number(network), Progress(total, "steps", "test", show), Curve()
+    selection = Selection(points, lambda _: next(scores), stop_at)
+    parts = {"learner": learner, "progress": bar, "selection": selection, "curve": curve}
+    return Watch(network, bar, selection, Checkpoint(path, {"seed": seed}, parts), curve)
+
+
+def fill(network: QNetwork, value: float) -> None:
+    with th.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(value)
+
+
+def test_the_best_evaluated_network_is_kept_and_of_equals_the_later(tmp_path: Path) -> None:
+    network = net()
+    with watch(tmp_path / "c", network, [5.0, 9.0, 9.0]) as watching:
+        for done in range(1, 7):
+            fill(network, done)
+            going = watching.update(done)
+    assert not going
+    fill(network, 100)
+    watching.selection.choose(network)
+    assert next(network.parameters()).max() == 6
+    assert watching.selection.evaluations == [[2, 5.0], [4, 9.0], [6, 9.0]]
+
+
+def test_a_network_that_was_never_evaluated_stays_as_it_is() -> None:
+    network = net()
+    fill(network, 3)
+    Selection([], lambda _: 0.0).choose(network)
+    assert next(network.parameters()).max() == 3
+
+
+def test_the_curve_has_a_hundred_points_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    for begin, end in ((0, 500), (500, 1000)):
+        with watch(tmp_path / "c", net(), [], total=1000, points=[]) as watching:
+            assert watching.resume() == (begin > 0)
+            for done in range(begin + 1, end + 1):
+                watching.update(done, loss=done / 3)
+            watching.checkpoint.write()
+    assert [done for done, _ in watching.curve.points["loss"]] == list(range(10, 1001, 10))
+    assert watching.curve.points["loss"][0] == [10, 3.333]
+
+
+def test_where_there_is_no_terminal_lines_tell_of_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with watch(tmp_path / "c", net(), [], points=[], total=100, show=True) as watching:
+        for done in range(1, 101):
+            watching.update(done, loss=0.25)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == progress.LINES
+    assert lines[0] == "test: 5 of 100, loss 0.25, about 0 min left"
+
+
+def test_a_curve_holds_only_numbers() -> None:
+    curve = Curve()
+    curve.note(1, 0, 6, {"loss": float("nan")})
+    curve.note(2, 1, 6, {"loss": 1.0})
+    assert curve.points == {"loss": [[2, 1.0]]}
+
+
+def test_training_stops_early_at_the_wanted_return(tmp_path: Path) -> None:
+    with watch(tmp_path / "c", net(), [5.0], stop_at=5.0) as watching:
+        assert watching.update(1)
+        assert not watching.update(2)
+
+
+def test_what_stopped_early_has_no_work_left_after_an_interruption(tmp_path: Path) -> None:
+    with watch(tmp_path / "c", net(), [5.0, 9.0], stop_at=9.0) as watching:
+        assert watching.update(2)
+        assert not watching.update(4)
+        watching.checkpoint.write()
+    with watch(tmp_path / "c", net(), [], stop_at=9.0) as watching:
+        assert watching.going
+        watching.resume()
+        assert not watching.going
+
+
+def test_an_interrupt_writes_a_checkpoint_from_which_everything_goes_on(tmp_path: Path) -> None:
+    network = net()
+    with watch(tmp_path / "c", network, [5.0]) as watching:
+        watching.checkpoint.parts["learner"].number = 7
+        watching.update(1)
+        fill(network, 3)
+        watching.update(2)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match="--resume"):
+            watching.update(3)
+    other = net()
+    again = watch(tmp_path / "c", other, [])
+    assert again.resume()
+    assert (again.done, again.selection.evaluations, again.selection.best_return) == (3, [[2, 5.0]], 5.0)
+    assert again.progress.seconds > 0
+    assert again.checkpoint.parts["learner"].number == 7
+    assert next(other.parameters()).max() == 3
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
+    def twice() -> None:
+        with watch(tmp_path / "c", net(), []):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="interrupted twice"):
+        twice()
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_interrupt_after_the_last_update_is_not_lost(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match="--resume"), watch(tmp_path / "c", net(), []):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert (tmp_path / "c").exists()
+
+
+def full(*args: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_failing_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = watch(tmp_path / "c", net(), []).checkpoint
+    checkpoint.write()
+    before = (tmp_path / "c").read_bytes()
+    monkeypatch.setattr(checkpoints.th, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.write()
+    assert (tmp_path / "c").read_bytes() == before
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def test_training_goes_on_where_no_checkpoint_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(checkpoints.th, "save", full)
+    with watch(tmp_path / "c", net(), [], points=[]) as watching:
+        assert watching.update(1)
+    assert "no checkpoint could be written (No space left on device)" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    watch(tmp_path / "c", net(), []).checkpoint.write()
+    with pytest.raises(UserError, match="seed = 0, this run has 1"):
+        watch(tmp_path / "c", net(), [], seed=1).resume()
+    (tmp_path / "c").write_bytes((tmp_path / "c").read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged"):
+        watch(tmp_path / "c", net(), []).resume()
+    th.save({"identity": {"seed": 1}, "network": {}}, tmp_path / "c")  # as an older version wrote it
+    with pytest.raises(UserError, match="of another version"):
+        watch(tmp_path / "c", net(), []).resume()
+
+
+def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    assert not watch(tmp_path / "c", net(), []).resume()
