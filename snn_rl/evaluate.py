@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, run, seed
 from snn_rl.core.errors import UserError
-from snn_rl.measure.technology import TECHNOLOGIES
+from snn_rl.measure.technology import names, price_list
 from snn_rl.store.files import CARD, check_new, check_writable
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sticky", type=float, default=0.0, help="probability that an action is repeated")
     parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")
     parser.add_argument("--seed", type=seed, default=0, help="of the first episode")
-    parser.add_argument("--technology", choices=TECHNOLOGIES, default="fp32", help="of the energy figures (default: fp32)")
+    prices = f"prices of the energy figures: {', '.join(names())}, or a TOML file of your own (default: fp32)"
+    parser.add_argument("--technology", metavar="NAME|FILE", default="fp32", help=prices)
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
     parser.add_argument("--out", type=Path, help="make the agent a folder here, with this score: for reports")
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    from snn_rl.measure.energy import priced
+    technology = price_list(args.technology)
     from snn_rl.measure.scores import add_score, carrying, describe, evaluate
     from snn_rl.sb3.zips import load_agent
     from snn_rl.store import agents
@@ -98,9 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sticky=args.sticky,
         seed=args.seed,
         zeroed=args.no_carry,
+        technology=technology,
         progress=True,
     )
-    result["energy"] = priced(result["energy"], result["T"], TECHNOLOGIES[args.technology])
     if recipe.atari and not recipe.flicker and not args.epsilon and not args.sticky and len(result["episodes"]) > ATARI_STARTS:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))

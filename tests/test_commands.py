@@ -93,6 +93,7 @@ def test_bad_agents_are_one_sentence(zips: Path, tmp_path: Path) -> None:
     complains("snn_rl.evaluate", str(zips / "dqn.zip"), about="give --env")
     complains("snn_rl.evaluate", str(zips / "dqn.zip"), "--env", "Acrobot-v1", about="is this the right --env?")
     complains("snn_rl.evaluate", "CartPole-v1/T9", about="no agent 'CartPole-v1/T9'")
+    complains("snn_rl.evaluate", "CartPole-v1/T1", "--technology", "fp16", about="no price list 'fp16'")
 
 
 def test_convert_prune_and_evaluate_a_strangers_zip(zips: Path, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Evaluations of real CartPole agents: what they hold, and how they are kept."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from snn_rl import evaluate as evaluate_command
 from snn_rl.measure import scores
 from snn_rl.measure.scores import add_score, describe, evaluate, protocol, score
 from snn_rl.store import agents
@@ -108,3 +110,18 @@ def test_scores_of_other_training_seeds_stay(ann: Agent, recipe: Recipe) -> None
     add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
     add_score(ann, evaluate(ann, recipe, episodes=2), training_seed=0)
     assert [row["training_seed"] for row in ann.episodes] == ["7", "0", "0"]
+
+
+def test_energy_is_in_the_prices_that_were_asked_for(
+    ann: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("name = '3 nm (a dream): cheap'\nmac_pj = 2\nac_pj = 1\nupdate_pj = 0\nmemory_pj = 0\n")
+    found = {}
+    for name in ("fp32", str(prices)):
+        out = tmp_path / "out.json"
+        evaluate_command.main([str(ann.path), "--episodes", "1", "--technology", name, "--json", str(out)])
+        found[name] = json.loads(out.read_text())["energy"]
+    assert "(3 nm)" in capsys.readouterr().out
+    assert found[str(prices)]["ann_uj"] == pytest.approx(found["fp32"]["ann_uj"] * 2 / 4.6)
+    assert found[str(prices)]["macs"] == found["fp32"]["macs"]

@@ -70,7 +70,7 @@ def of(*folders: str) -> list[str]:
 def test_what_is_not_needed_is_not_loaded() -> None:
     assert not loaded_by(*of("core")) & {"gymnasium", "stable_baselines3", "matplotlib", "ale_py"}
     assert not loaded_by("snn_rl", *of("store", "tasks", "sb3", "training")) & {"ale_py", "matplotlib", "av"}
-    torch_free = ["snn_rl.measure.results", "snn_rl.measure.tables", "snn_rl.measure.plots", "snn_rl.measure.technology"]
+    torch_free = ["snn_rl.measure.results", "snn_rl.measure.tables", "snn_rl.measure.plots", "snn_rl.measure.energy"]
     assert not loaded_by("snn_rl.report", *torch_free) & {"torch", "gymnasium"}
 
 

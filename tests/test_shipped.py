@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 
-from snn_rl.measure.energy import Meter
+from snn_rl.core.synops import OperationCounter
 from snn_rl.store import agents
 from snn_rl.store.files import data_folder
 from snn_rl.tasks.environments import load_recipe, make_env
@@ -39,9 +39,9 @@ def test_an_agent_plays_as_its_card_says(name: str) -> None:
     begins = starts(recipe, 2 if recipe.atari else PLAYED, seed=0)
     returns = np.zeros(len(begins))
     envs = [make_env(recipe, frames=agent.frames) for _ in begins]
-    meter = Meter(agent.network, agent.observation_shape)
+    counter = OperationCounter(agent.network, agent.observation_shape)
     for decision in play(agent.network, envs, begins):
-        meter.update(decision)
+        counter.update(decision.observation, decision.layers)
         returns[decision.episode] += decision.reward
     made = agent.made.get("seed")
     rows = [
@@ -55,7 +55,7 @@ def test_an_agent_plays_as_its_card_says(name: str) -> None:
     limit = max(agent.scores["greedy"]["return"]["std"] * 3 * (2 / len(begins)) ** 0.5, 1.0)
     assert abs(returns.mean() - np.mean(stored)) <= limit
     if agent.network.T:  # an agent that never wins would pass the above whatever it does
-        assert meter.rates() == pytest.approx(agent.scores["greedy"]["spike_rate"], rel=0.25)
+        assert counter.rates() == pytest.approx(agent.scores["greedy"]["spike_rate"], rel=0.25)
 
 
 @pytest.mark.parametrize("name", agents.shipped())

@@ -10,11 +10,12 @@ from typing import Any
 import figures
 import numpy as np
 
-from snn_rl.measure.energy import priced
+from snn_rl.measure.energy import energy as energy_of
+from snn_rl.measure.energy import stored_counts
 from snn_rl.measure.results import energy as pooled
 from snn_rl.measure.stats import over_trainings
 from snn_rl.measure.tables import robust
-from snn_rl.measure.technology import TECHNOLOGIES
+from snn_rl.measure.technology import names, price_list
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe
 
@@ -139,8 +140,8 @@ def technologies(rows: list[dict[str, Any]]) -> str:
     """The same operations in other number formats: energy of agent and ANN, and how many times less the agent's is."""
     lines = []
     for row in rows:
-        for name, technology in TECHNOLOGIES.items():
-            cost = priced(row["energy"], row["T"], technology)
+        for name in names():
+            cost = energy_of(stored_counts(row["energy"], row["T"], row["carry"]), price_list(name))
             parts = [f"{cost[key]:.3g}" for key in ("ann_uj", "snn_uj")]
             parts.append(f"{cost['neuron_uj'] + cost['membrane_uj']:.3g}")
             lines.append([row["agent"], name.upper(), *parts, f"{cost['ratio']:.2f}", f"{cost['ratio_synaptic']:.2f}"])

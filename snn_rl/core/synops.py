@@ -1,4 +1,4 @@
-"""Synaptic operations, counted exactly.
+"""Operations, counted exactly: those that a network's shape tells, and those of its play.
 
 A synaptic operation is one (spike, synapse) pair, zero padding included: the fan-out of each neuron is found once (the
 gradient of the layer's output, with all weights 1, with respect to its input) and each spike adds its own. "Spike rate times
@@ -8,11 +8,13 @@ dense operations" is up to 40 % off for convolutions, whose border neurons have 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch as th
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from snn_rl.core.counts import Counts, membrane_accesses
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import Spec
 
@@ -63,7 +65,7 @@ def analog_macs(synapse: nn.Sequential, input_shape: Sequence[int]) -> int:
     """Multiply-accumulates of weighted layers that follow another one with no neurons between; 0 in ordinary networks."""
     x, macs, first = th.zeros(1, *input_shape), 0, True
     with th.no_grad():
-        for layer in synapse.cpu():
+        for layer in synapse:
             x = layer(x)
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 macs += 0 if first else x.numel() * layer.weight[0].numel()
@@ -84,3 +86,102 @@ def fan_out_shares(network: QNetwork, observation_shape: Sequence[int]) -> list[
         counts[int(n)] = counts[int(n)] + arriving * cast(nn.Linear, synapses).out_features
     total = sum(float(count.sum(dtype=th.float64)) for count in counts)
     return [(count / total).to(device) for count in counts]
+
+
+class OperationCounter:
+    """Counts what a network does while it plays.
+
+    Args:
+        network: the agent that plays, spiking or not; whether it carries its membranes is asked here.
+        observation_shape: of one observation.
+    """
+
+    def __init__(self, network: QNetwork, observation_shape: Sequence[int]) -> None:
+        shapes, twin = network.shapes(observation_shape), QNetwork(network.spec, T=0)  # which lies on the CPU
+        synapses = [cast(nn.Sequential, synapse) for synapse in twin.synapses]
+        self.network, self.carry = network, network.carry
+        self.macs = dense_macs(network.spec, observation_shape)
+        self.analog_macs = sum(analog_macs(*pair) for pair in zip(synapses[1:], shapes, strict=True)) * network.T
+        self.neurons = [th.Size(shape).numel() for shape in shapes]
+        arriving = [tuple(observation_shape), *shapes]
+        self._reaches = [_Reach(*pair, network.spiking) for pair in zip(synapses, arriving, strict=True)]
+        self._reached = [0.0] * len(synapses)
+        self._fan_out = {int(n): cast(nn.Linear, layer).out_features for n, layer in network.recurrent.items()}
+        self._recurrent = dict.fromkeys(self._fan_out, 0.0)
+        self._active, self._outputs = [0.0] * len(shapes), 0
+        self.decisions = 0
+
+    def update(self, observations: Tensor | NDArray[Any], layers: Sequence[Tensor]) -> None:
+        """Adds a batch of decisions.
+
+        Args:
+            observations: ``(batch, *observation)``.
+            layers: what each layer of neurons sent on at the T timesteps, ``(T, batch, *neurons)``; of an ANN ``(1, batch,
+                *neurons)``.
+        """
+        self.decisions += len(observations)
+        self._outputs += len(observations) * len(layers[0]) if layers else 0
+        sent = [th.as_tensor(observations).cpu(), *(out.flatten(0, 1).cpu() for out in layers)]
+        for n, (reach, values) in enumerate(zip(self._reaches, sent, strict=True)):
+            self._reached[n] += reach(values)
+        for n, out in enumerate(layers):
+            self._active[n] += float((out != 0).sum())
+        for n, fan_out in self._fan_out.items():  # the spikes of a decision's last timestep arrive in the next, if carried
+            arriving = layers[n] if self.carry else layers[n][:-1]
+            self._recurrent[n] += float((arriving != 0).sum()) * fan_out
+
+    def counts(self) -> Counts:
+        """Operations per decision.
+
+        Raises:
+            ValueError: if nothing was counted yet.
+        """
+        self._check()
+        T, names = self.network.T, self.network.layer_names
+        if not self.network.spiking:
+            return Counts(T, sum(self.macs), sum(self._reached) / self.decisions)
+        by_layer = dict(zip(names[1:], self._reached[1:], strict=True))
+        by_layer |= {f"{names[n]} recurrent": count for n, count in self._recurrent.items()}
+        return Counts(
+            T,
+            sum(self.macs),
+            first_layer_macs=self.macs[0],
+            analog_macs=self.analog_macs,
+            acs_by_layer={name: count / self.decisions for name, count in by_layer.items()},
+            neuron_updates=sum(self.neurons) * T,
+            membrane_accesses=membrane_accesses(sum(self.neurons), T, self.carry),
+        )
+
+    def rates(self) -> dict[str, float]:
+        """Spikes per neuron per timestep of each spiking layer (for an ANN: share of non-zero activations).
+
+        Raises:
+            ValueError: if nothing was counted yet.
+        """
+        self._check()
+        return {
+            name: active / (self._outputs * neurons)
+            for name, active, neurons in zip(self.network.layer_names, self._active, self.neurons, strict=False)
+        }
+
+    def _check(self) -> None:
+        if not self.decisions:
+            raise ValueError("nothing was measured: play at least one decision first")
+
+
+class _Reach:
+    """Counts the synapses of a layer that what is sent to it reaches.
+
+    A spike reaches all weights behind its pool; an ANN pools first and multiplies once.
+    """
+
+    def __init__(self, synapse: nn.Sequential, shape: Sequence[int], spiking: bool) -> None:
+        layers = list(synapse.children())
+        first = 0 if spiking else next(n for n, layer in enumerate(layers) if isinstance(layer, (nn.Conv2d, nn.Linear)))
+        self.pool = nn.Sequential(*layers[:first])
+        self.fan_out = fan_out(nn.Sequential(*layers[first:]), tuple(self.pool(th.zeros(1, *shape)).shape[1:]))
+
+    def __call__(self, sent: Tensor) -> float:
+        """For what was sent, ``(any, *neurons)``; zeros reach nothing."""
+        arriving = self.pool((sent != 0).float()) != 0
+        return float((arriving.sum(0).double() * self.fan_out).sum())

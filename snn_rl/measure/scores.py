@@ -10,8 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_rl.core.network import QNetwork
-from snn_rl.measure.energy import Meter
+from snn_rl.core.synops import OperationCounter
+from snn_rl.measure.energy import energy
 from snn_rl.measure.stats import summary
+from snn_rl.measure.technology import FP32, Technology
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.provenance import versions
@@ -46,6 +48,7 @@ def evaluate(
     sticky: float = 0.0,
     seed: int = 0,
     zeroed: bool = False,
+    technology: Technology = FP32,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Plays an agent; returns the object that ``evaluate --json`` writes.
@@ -58,6 +61,7 @@ def evaluate(
         sticky: probability that the environment repeats the previous action.
         seed: of the first episode; episode n has ``seed + n``.
         zeroed: every decision starts from rest, whatever the agent was trained for.
+        technology: prices of the energy figures.
         progress: show a bar.
 
     Raises:
@@ -67,17 +71,16 @@ def evaluate(
         episodes = max(recipe.evaluate.episodes, NOISY_EPISODES if epsilon or sticky else 0)
     begins = starts(recipe, episodes, seed)
     envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=sticky)
-    meter = Meter(agent.network, agent.observation_shape)
     returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
     bar = tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=None if progress else True)
     carry = agent.network.carry and not zeroed
     with bar, carrying(agent.network, carry):
+        counter = OperationCounter(agent.network, agent.observation_shape)
         for decision in play(agent.network, envs, begins, epsilon):
-            meter.update(decision)
+            counter.update(decision.observation, decision.layers)
             returns[decision.episode] += decision.reward
             lengths[decision.episode] += 1
             bar.update(int(decision.done.sum()))
-        energy = meter.report()
     for env in envs:
         env.close()
     T = agent.network.T
@@ -95,8 +98,8 @@ def evaluate(
             for begin, total, length in zip(begins, returns, lengths, strict=True)
         ],
         "return": summary(returns),
-        **({"spike_rate": meter.rates()} if T else {}),
-        "energy": energy,
+        **({"spike_rate": counter.rates()} if T else {}),
+        "energy": energy(counter.counts(), technology),
         "versions": versions(),
     }
 
@@ -114,17 +117,17 @@ def add_score(agent: Agent, result: dict[str, Any], training_seed: int | None, z
 
 def describe(result: dict[str, Any]) -> str:
     """One line for a person."""
-    reward, energy = result["return"], result["energy"]
+    reward, cost = result["return"], result["energy"]
     text = f"{result['agent']}: return {reward['mean']:.2f} (min {reward['min']:g}, max {reward['max']:g}, "
     text += f"{len(result['episodes'])} episodes)"
     if result["T"]:
         rates = ", ".join(f"{name} {rate:.3f}" for name, rate in result["spike_rate"].items())
         text += f"; spikes per neuron and timestep {rates}; "
-        ratio, word = (energy["ratio"], "less") if energy["ratio"] >= 1 else (1 / energy["ratio"], "more")
-        text += f"{energy['snn_uj']:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
+        ratio, word = (cost["ratio"], "less") if cost["ratio"] >= 1 else (1 / cost["ratio"], "more")
+        text += f"{cost['snn_uj']:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
     else:
-        text += f"; {energy['ann_uj']:.3g} uJ per decision"
-    return f"{text} ({energy['technology'].partition(' (')[0]})"
+        text += f"; {cost['ann_uj']:.3g} uJ per decision"
+    return f"{text} ({cost['technology'].partition(' (')[0]})"
 
 
 def score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False) -> None:

@@ -1,30 +1,82 @@
-"""What an operation costs: energy in picojoules, by process and number format.
+"""Price lists: what an operation costs, in picojoules, by process and number format.
 
-Energies are for 45 nm CMOS: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
+One list is one TOML file with the fields of :class:`Technology`. Those that come with the package lie in ``technologies/``;
+to add one is to add a file there. Torch is not needed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from snn_rl.core.errors import UserError
+
+FOLDER = Path(__file__).with_name("technologies")
 
 
 @dataclass(frozen=True)
 class Technology:
-    """Energy of one operation, in picojoules."""
+    """Energy of one operation, in picojoules.
+
+    ``name`` says process, number format and source. ``mac_pj``: a multiply-accumulate. ``ac_pj``: an accumulate.
+    ``update_pj``: the update of one neuron's membrane, which is 32 bits wide whatever the numbers of the synapses are.
+    ``memory_pj``: 32 bits of membrane read or written.
+    """
 
     name: str
     mac_pj: float
     ac_pj: float
-    update_pj: float  # of a membrane, which is 32 bits wide: a MAC of that width
-    memory_pj: float = 5.0  # 32 bits from or to an 8 kB SRAM: 10 pJ per 64 bits (Horowitz 2014)
+    update_pj: float
+    memory_pj: float
 
 
-FP32 = Technology("45 nm FP32 (Horowitz 2014): MAC 4.6 pJ, AC 0.9 pJ, 32-bit SRAM access 5 pJ", 4.6, 0.9, 4.6)
-INT32 = Technology("45 nm INT32 (Horowitz 2014): MAC 3.2 pJ, AC 0.1 pJ, 32-bit SRAM access 5 pJ", 3.2, 0.1, 3.2)
-INT8 = Technology(
-    "45 nm INT8 (Horowitz 2014): MAC 0.23 pJ, AC 0.03 pJ, membrane update in INT32 3.2 pJ, 32-bit SRAM access 5 pJ",
-    0.23,
-    0.03,
-    3.2,
-)
-TECHNOLOGIES = {"fp32": FP32, "int32": INT32, "int8": INT8}
+def names() -> list[str]:
+    """The price lists that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def price_list(where: str) -> Technology:
+    """A price list by its name, or that of a TOML file.
+
+    Raises:
+        UserError: if there is none, besides what :func:`load` raises.
+    """
+    if where in names():
+        return load(FOLDER / f"{where}.toml")
+    if not Path(where).is_file():
+        raise UserError(f"no price list '{where}': give one of {', '.join(names())}, or a TOML file of your own")
+    return load(Path(where))
+
+
+def load(path: Path) -> Technology:
+    """Reads a price list.
+
+    Raises:
+        UserError: if the file is not TOML, has a key too many or too few, or a price is no finite number from 0 on (a
+            multiply-accumulate costs more than 0: energies are divided by each other).
+    """
+    try:
+        found = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"cannot read the price list '{path}': {error}") from error
+    known = [field.name for field in fields(Technology)]
+    for key in found.keys() - set(known):
+        raise UserError(f"'{path}' has the unknown key '{key}'; a price list has {', '.join(known)}")
+    for key in known:
+        if key not in found:
+            raise UserError(f"'{path}' lacks the key '{key}'; a price list has {', '.join(known)}")
+    name, prices = found.pop("name"), found
+    if not isinstance(name, str) or not name:
+        raise UserError(f"'{path}': name must be a text, got {name!r}")
+    for key, price in prices.items():
+        if type(price) not in (int, float) or not math.isfinite(price) or price < 0:
+            raise UserError(f"'{path}': {key} must be a finite number of picojoules from 0 on, got {price!r}")
+    if not prices["mac_pj"]:
+        raise UserError(f"'{path}': mac_pj must be above 0, got {prices['mac_pj']!r}")
+    return Technology(name, **{key: float(price) for key, price in prices.items()})
+
+
+FP32 = price_list("fp32")
+"""The prices in which scores are stored."""

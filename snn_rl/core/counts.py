@@ -1,0 +1,51 @@
+"""What a decision takes, as numbers of operations. What these cost is another matter: see :mod:`snn_rl.measure.energy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Operations per decision: the mean over the decisions that were counted.
+
+    Attributes:
+        T: timesteps per decision; 0 for an ANN.
+        ann_macs: multiply-accumulates of the ANN of the same shape, zeros included; for an ANN its own.
+        effective_macs: of an ANN: those of its multiply-accumulates whose input is not 0.
+        first_layer_macs: of a spiking network: the first layer's, on the real-valued observation, once per decision.
+        analog_macs: of a spiking network: those of layers that follow another with no neurons between, at all T timesteps.
+        acs_by_layer: of a spiking network: accumulates, one for each (spike, synapse) pair, by layer; those of recurrent
+            synapses under a name of their own.
+        neuron_updates: of a spiking network: each neuron's, at each of the T timesteps.
+        membrane_accesses: of a spiking network: membranes read or written.
+    """
+
+    T: int
+    ann_macs: float
+    effective_macs: float = 0
+    first_layer_macs: float = 0
+    analog_macs: float = 0
+    acs_by_layer: Mapping[str, float] = field(default_factory=dict)
+    neuron_updates: float = 0
+    membrane_accesses: float = 0
+
+    @property
+    def spiking(self) -> bool:
+        """Whether they are those of a spiking network."""
+        return self.T > 0
+
+    @property
+    def acs(self) -> float:
+        """Accumulates of all layers."""
+        return sum(self.acs_by_layer.values())
+
+
+def membrane_accesses(neurons: float, T: int, carry: bool) -> float:
+    """How often membranes are read or written in a decision.
+
+    Carried from decision to decision, each is read and written at each timestep. From rest, there is nothing to read at the
+    first timestep nor to write at the last.
+    """
+    return 2 * neurons * (T if carry else T - 1)
