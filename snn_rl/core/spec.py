@@ -97,7 +97,7 @@ def analog(spec: Spec) -> Spec:
 
 
 def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spec:
-    """The spec of the spiking network of the same shape: each layer of neurons is a LIF, and keeps what it says of itself.
+    """The spec of the spiking network of the same shape: ReLUs become LIFs; what neurons say of themselves stays.
 
     Args:
         spec: of an ANN or of a spiking network.
@@ -108,16 +108,16 @@ def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spe
         UnconvertibleError: if the spec is not a network.
     """
     groups, neurons = split_at_neurons(spec)
-    lifs = []
+    spiking_neurons = []
     for group, layer in zip(groups, neurons, strict=False):
         last = [other for other in group if other["type"] in WEIGHTED][-1]
-        lif = {**layer, "type": "LIF"}
+        own = {**layer, "type": "LIF"} if layer["type"] == "ReLU" else dict(layer)
         if decays:
-            lif["decays"] = last["out_features" if last["type"] == "Linear" else "out_channels"]
+            own["decays"] = last["out_features" if last["type"] == "Linear" else "out_channels"]
         if recurrent and last["type"] == "Linear":
-            lif["recurrent"] = last["out_features"]
-        lifs.append(lif)
-    following = iter(lifs)
+            own["recurrent"] = last["out_features"]
+        spiking_neurons.append(own)
+    following = iter(spiking_neurons)
     return [next(following) if layer["type"] in NEURONS else layer for layer in spec]
 
 

@@ -42,7 +42,7 @@ def td_loss(
     learnt = slice(burn_in, burn_in + length)
     returns = n_step_returns(batch, burn_in, length, n_steps, gamma)
     columns = th.arange(batch.actions.shape[1], device=batch.actions.device)
-    if online.carry and online.T:
+    if online.remembers:
         q_all, q_target = _q_carried(online, target, batch, burn_in, record)
         next_online = q_all.detach()[returns.bootstrap - burn_in, columns]
         next_target, here = q_target[returns.bootstrap, columns], q_target[learnt]

@@ -175,8 +175,7 @@ def _episodes(agent: Agent) -> bytes:
 
 def fingerprint(network: QNetwork) -> str:
     """Short hash of all by which a network decides: tells whether two runs started from the same agent."""
-    carry = network.carry and network.T > 0  # an ANN has nothing to carry
-    digest = hashlib.sha256(f"{network.T}{network.spec}{carry}{network.input_scale}".encode())
+    digest = hashlib.sha256(f"{network.T}{network.spec}{network.remembers}{network.input_scale}".encode())
     for value in network.state_dict().values():
         digest.update(value.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()[:16]
