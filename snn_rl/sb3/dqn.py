@@ -16,8 +16,9 @@ from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.initialise import initialize
+from snn_rl.core.initialise import initialize, standardizable
 from snn_rl.core.network import State, mixed_precision
+from snn_rl.sb3.described import described
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer, Sequences, n_step_returns, normalized
 from snn_rl.sb3.td_loss import td_loss
@@ -57,6 +58,7 @@ class SpikingDQN(DQN):
         UserError: if ``sequence_length`` or ``n_steps`` is below 1, ``burn_in`` below 0 or ``advantage_alpha`` not in [0, 1),
             the replay buffer does not fit into memory or holds no sequence of that length, or it is of a class that holds no
             sequences.
+        UnconvertibleError: if ``data_init`` cannot fit the network.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -129,6 +131,8 @@ class SpikingDQN(DQN):
         self.replay_buffer_kwargs = kwargs
         super()._setup_model()
         self.n_steps = n_steps
+        if self.data_init:
+            standardizable(self.policy.q_net.network)  # said now, not after the first play
         buffer = self.replay_buffer
         needed = self._window + buffer.frame_stack - 1  # a full ring has lost the frames before its oldest slot
         if buffer.buffer_size < needed:
@@ -138,6 +142,8 @@ class SpikingDQN(DQN):
             )
         self._rng = np.random.default_rng(self.seed)
         self._last_states = None
+        shape = cast(tuple[int, ...], self.observation_space.shape)
+        self.network_description = described(self.policy.q_net.network, shape)  # readable JSON in what save() writes
 
     @property
     def _window(self) -> int:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
+from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError, describe, spiking
+from snn_rl.core.spec import Spec, UnconvertibleError, describe, spiking
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -37,6 +42,46 @@ def read_layers(
     with th.no_grad():
         for ours, theirs in zip(own, source, strict=True):
             ours.copy_(theirs)
+    return network
+
+
+def build_network(spec: Spec, T: int, input_scale: float, carry: bool) -> QNetwork:
+    """The network that a description stands for, with random weights.
+
+    Raises:
+        UserError: if it is none. (UnconvertibleError is one.)
+    """
+    try:
+        return QNetwork(spec, T, input_scale, carry)
+    except UserError:
+        raise
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"spec does not describe a network ({type(error).__name__}: {error}); see snn_rl.core.spec") from error
+
+
+def pixel_scale(space: spaces.Box, normalize_images: bool) -> float:
+    """The factor with which Stable-Baselines3 scales observations: 1/255 for images, 1 for vectors."""
+    return 1 / 255 if normalize_images and is_image_space(space) else 1.0
+
+
+def read_q_net(q_net: SB3QNetwork, T: int = 0, carry: bool = True, **neurons: bool) -> QNetwork:
+    """A network with the layers and the weights of Stable-Baselines3's Q-network: feature extractor, then ``q_net``.
+
+    Args:
+        q_net: of a DQN policy; it stays as it is.
+        T: timesteps per decision; 0 for the ANN.
+        carry: keep the membranes from one environment step to the next.
+        neurons: see :func:`read_layers`.
+
+    Raises:
+        UnconvertibleError: naming the module that cannot be read as one flat list of layers.
+    """
+    space = cast(spaces.Box, q_net.observation_space)
+    scale, device = pixel_scale(space, q_net.normalize_images), next(q_net.parameters()).device
+    named = [*leaves("features_extractor", q_net.features_extractor), *leaves("q_net", q_net.q_net)]
+    network = read_layers(named, T, scale, carry, **neurons)
+    ann = read_layers(named, 0, scale)
+    check_in_order(ann, space.shape, lambda probe: q_net(probe.to(device)).cpu(), type(q_net.features_extractor).__name__)
     return network
 
 

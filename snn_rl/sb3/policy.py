@@ -6,12 +6,13 @@ They plug into stock ``stable_baselines3.DQN`` (each decision then starts from r
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space, maybe_transpose
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
@@ -23,107 +24,142 @@ from snn_rl.core.deciding import check_observation, decide
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import balance_thresholds
 from snn_rl.core.lif import MIN_DECAY, Decay
-from snn_rl.core.network import State
-from snn_rl.sb3.layers import check_in_order, leaves, read_layers
+from snn_rl.core.network import QNetwork, State
+from snn_rl.core.spec import Spec
+from snn_rl.sb3.fits import outputs
+from snn_rl.sb3.layers import build_network, pixel_scale, read_q_net
 
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
 
 
 class SpikingQNetwork(SB3QNetwork):
-    """Stable-Baselines3's Q-network with LIF neurons in place of its ReLUs; ``network`` is what runs.
+    """What Stable-Baselines3's DQN takes for its Q-network; ``network`` is what runs.
 
-    It is built from the same feature extractor and ``net_arch`` as the ANN. T surrounds the convolutions too.
-    Untrained, its thresholds are balanced on random observations, so that every layer spikes.
+    Args:
+        observation_space: of the policy.
+        action_space: of the policy.
+        network: takes such observations and has one output per action.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Box,
-        action_space: spaces.Discrete,
-        features_extractor: BaseFeaturesExtractor,
-        features_dim: int,
-        net_arch: list[int] | None = None,
-        activation_fn: type[nn.Module] = nn.ReLU,
-        normalize_images: bool = True,
-        T: int = 1,
-        carry: bool = True,
-        decay: Decay = 0.5,
-        recurrent: bool = False,
-    ) -> None:
-        super().__init__(
-            observation_space, action_space, features_extractor, features_dim, net_arch, activation_fn, normalize_images
-        )
-        scale = 1 / 255 if is_image_space(observation_space) and normalize_images else 1.0
-        named = [*leaves("features_extractor", features_extractor), *leaves("q_net", self.q_net)]
-        self.network = read_layers(named, T, scale, carry, decays=isinstance(decay, tuple), recurrent=recurrent)
-        ann = read_layers(named, 0, scale)
-        check_in_order(ann, observation_space.shape, super().forward, type(features_extractor).__name__)
-        self.features_extractor = nn.Identity()  # type: ignore[assignment]  # its layers are in the network now
-        del self.q_net
-        if T:
-            low, high = (th.as_tensor(bound.astype(np.float32)) for bound in (observation_space.low, observation_space.high))
-            if not is_image_space(observation_space):  # many bounds are infinite
-                low, high = low.clamp(min=-1), high.clamp(max=1)
-            random = low + (high - low) * th.rand(64, *observation_space.shape)
-            try:
-                balance_thresholds(self.network, random, INITIAL_PERCENTILE, decay)
-            except UserError:  # by chance a tiny layer is never driven: its threshold stays at 1, learning may wake it
-                for lif in self.network.lifs:
-                    lif.set(decay=decay)
+    def __init__(self, observation_space: spaces.Box, action_space: spaces.Discrete, network: QNetwork) -> None:
+        BasePolicy.__init__(self, observation_space, action_space)  # the parent would make layers of its own
+        self.network = network
 
     def forward(self, obs: PyTorchObs) -> Tensor:
         """Q-values ``(batch, actions)`` of decisions made from rest: what stock DQN learns from."""
         return self.network(obs)[0]
 
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("observation_space", "action_space", "network")}
+
 
 class SpikingPolicy(DQNPolicy):
-    """A DQN policy with LIF neurons.
+    """A DQN policy with LIF neurons. Its layers are those of ``spec``, or those of a feature extractor with ``net_arch``
+    behind it, as in Stable-Baselines3, with LIF neurons in place of the ReLUs. T surrounds the convolutions too.
+
+    Untrained, its thresholds are balanced on random observations, so that every layer spikes.
 
     Args:
         observation_space: vector or image.
         action_space: discrete.
         lr_schedule: Stable-Baselines3's.
+        net_arch: widths of the dense layers of LIF neurons.
+        activation_fn: ReLU is what LIF neurons take the place of.
+        features_extractor_class: Conv2d, Linear, AvgPool2d, Flatten and ReLU in a row.
+        features_extractor_kwargs: for its constructor.
         T: timesteps per decision, at least 1. (0 builds the ANN, for comparison through the same code.)
         carry: keep the membranes from one environment step to the next.
         decay: initial decay of every layer, in (0, 1]; a pair gives each channel its own, spread between the two.
         recurrent: synapses within each dense layer, from its spikes to its current at the next timestep.
-        kwargs: DQNPolicy's: ``net_arch``, ``features_extractor_class``, ``optimizer_class``, ...
+        spec: the whole network as plain JSON, as under ``network`` in an agent's card: see
+            :data:`~snn_rl.core.spec.Spec`. It takes the place of ``net_arch``, the feature extractor and ``recurrent``.
+        input_scale: with ``spec``, the factor on the observation; None is 1/255 for images and 1 for vectors.
+        kwargs: DQNPolicy's: ``normalize_images``, ``optimizer_class``, ``optimizer_kwargs``.
 
     Raises:
-        UserError: if T is negative, a decay is out of range, or the observations are a Dict.
-        UnconvertibleError: if the feature extractor or the activation has no spiking counterpart.
+        UserError: if T is negative, a decay is out of range, the observations are a Dict, ``spec`` comes together with what
+            it takes the place of, or does not fit the observations or the actions.
+        UnconvertibleError: if the feature extractor, the activation or a layer of ``spec`` has no spiking counterpart.
     """
 
     q_net: SpikingQNetwork
     q_net_target: SpikingQNetwork
+    standard_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
     def __init__(
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Discrete,
         lr_schedule: Schedule,
-        *args: Any,
+        net_arch: list[int] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        *,
         T: int = 1,
         carry: bool = True,
         decay: Decay | list[float] = 0.5,
         recurrent: bool = False,
+        spec: Spec | None = None,
+        input_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
             raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
         if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
-        values = tuple(decay) if isinstance(decay, (list, tuple)) else (decay, decay)  # a saved pair comes back as a list
-        if len(values) != 2 or not all(MIN_DECAY <= value <= 1 for value in values):
-            raise UserError(f"decay must be a number in [{MIN_DECAY}, 1] or a pair of them, got {decay}")
-        if isinstance(decay, list):
-            decay = (values[0], values[1])
-        self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": decay, "recurrent": recurrent}
-        super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
+        shape_of = {
+            "net_arch": net_arch is not None,
+            "activation_fn": activation_fn is not nn.ReLU,
+            "features_extractor_class": features_extractor_class is not None,
+            "features_extractor_kwargs": bool(features_extractor_kwargs),
+            "recurrent": recurrent,
+        }
+        if spec is not None and any(shape_of.values()):
+            extra = ", ".join(name for name, given in shape_of.items() if given)
+            raise UserError(f"spec says which layers a policy has: leave out {extra}, or leave out spec")
+        if spec is None and input_scale is not None:
+            raise UserError("input_scale goes with spec: without one, normalize_images says whether pixels are scaled")
+        self.spec = spec
+        self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": checked_decay(decay)}
+        self.spiking |= {"recurrent": recurrent} if spec is None else {"spec": spec, "input_scale": input_scale}
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch,
+            activation_fn,
+            features_extractor_class or self.standard_extractor,
+            features_extractor_kwargs,
+            **kwargs,
+        )
 
     def make_q_net(self) -> SpikingQNetwork:
-        args = self._update_features_extractor(self.net_args, features_extractor=None)
-        return SpikingQNetwork(**args, **self.spiking).to(self.device)
+        space, actions = cast(spaces.Box, self.observation_space), cast(spaces.Discrete, self.action_space)
+        network = self._read() if self.spec is None else self._build_spec(self.spec, space, actions)
+        if network.T:
+            balance_on_noise(network, space, self.spiking["decay"])
+        return SpikingQNetwork(space, actions, network).to(self.device)
+
+    def _read(self) -> QNetwork:
+        """The network of a feature extractor and ``net_arch``, with the weights that Stable-Baselines3 gives them."""
+        stock = SB3QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
+        decays, recurrent = isinstance(self.spiking["decay"], tuple), self.spiking["recurrent"]
+        return read_q_net(stock, self.spiking["T"], self.spiking["carry"], decays=decays, recurrent=recurrent)
+
+    def _build_spec(self, spec: Spec, space: spaces.Box, actions: spaces.Discrete) -> QNetwork:
+        scale = self.spiking["input_scale"]
+        scale = pixel_scale(space, self.normalize_images) if scale is None else scale
+        network = build_network(spec, self.spiking["T"], scale, self.spiking["carry"])
+        check_fit(network, space, actions)
+        if isinstance(self.spiking["decay"], tuple) and any(lif.decay.dim() == 0 for lif in network.lifs):
+            raise UserError('a pair of decays needs "decays" in every layer of neurons of spec; give one number, or name them')
+        return network
+
+    def fill(self, network: QNetwork) -> None:
+        """Gives the online and the target network the weights, thresholds and decays of a network with the same layers."""
+        for q_net in (self.q_net, self.q_net_target):
+            q_net.network.load_state_dict(network.state_dict())
 
     def initial_state(self, n_envs: int) -> State:
         """Membranes at rest for ``n_envs`` environments: see :data:`~snn_rl.core.network.State`."""
@@ -163,23 +199,55 @@ class SpikingPolicy(DQNPolicy):
         return (action if vectorized else action[0]), state
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self.spiking
+        parameters = super()._get_constructor_parameters() | self.spiking
+        if "spec" in parameters:
+            for name in ("net_arch", "activation_fn", "features_extractor_class", "features_extractor_kwargs"):
+                del parameters[name]
+        return parameters
 
 
 class SpikingMlpPolicy(SpikingPolicy):
-    """For vectors: ``net_arch`` (default 64, 64) layers of LIF neurons."""
-
-    def __init__(
-        self,
-        *args: Any,
-        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+    """For vectors: ``net_arch`` (default 64, 64) layers of LIF neurons, or any ``spec``."""
 
 
 class SpikingCnnPolicy(SpikingPolicy):
-    """For images: NatureCNN (Mnih et al. 2015) with LIF neurons."""
+    """For images: NatureCNN (Mnih et al. 2015) with LIF neurons, or any ``spec``."""
 
-    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any) -> None:
-        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+    standard_extractor = NatureCNN
+
+
+def checked_decay(decay: Decay | list[float]) -> Decay:
+    """The decay, as a pair where a saved pair comes back as a list.
+
+    Raises:
+        UserError: if it is out of range.
+    """
+    values = tuple(decay) if isinstance(decay, (list, tuple)) else (decay, decay)
+    if len(values) != 2 or not all(MIN_DECAY <= value <= 1 for value in values):
+        raise UserError(f"decay must be a number in [{MIN_DECAY}, 1] or a pair of them, got {decay}")
+    return (values[0], values[1]) if isinstance(decay, (list, tuple)) else decay
+
+
+def check_fit(network: QNetwork, space: spaces.Box, actions: spaces.Discrete) -> None:
+    """Raises UserError if a network does not take such observations, or has not one output per action."""
+    try:
+        network.shapes(space.shape)
+    except ValueError as error:
+        raise UserError(
+            f"the layers of spec do not fit observations of shape {space.shape}; is it of an agent for another environment?"
+        ) from error
+    if outputs(network) != actions.n:
+        raise UserError(f"the layers of spec end with {outputs(network)} outputs, the environment has {actions.n} actions")
+
+
+def balance_on_noise(network: QNetwork, space: spaces.Box, decay: Decay) -> None:
+    """Balances the thresholds of an untrained network on random observations, in place, and sets its decays."""
+    low, high = (th.as_tensor(bound.astype(np.float32)) for bound in (space.low, space.high))
+    if not is_image_space(space):  # many bounds are infinite
+        low, high = low.clamp(min=-1), high.clamp(max=1)
+    random = low + (high - low) * th.rand(64, *space.shape)
+    try:
+        balance_thresholds(network, random, INITIAL_PERCENTILE, decay)
+    except UserError:  # by chance a tiny layer is never driven: its threshold stays at 1, learning may wake it
+        for lif in network.lifs:
+            lif.set(decay=decay)

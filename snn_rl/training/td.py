@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.initialise import standardizable
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.dqn import SpikingDQN
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
@@ -56,7 +55,7 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
     th.manual_seed(seed)
     policy = (SpikingCnnPolicy if image else SpikingMlpPolicy)(
         env.observation_space,
-        env.action_space,
+        cast(spaces.Discrete, env.action_space),
         lambda _: 0.0,
         T=T,
         carry=carry,
@@ -103,7 +102,12 @@ def build(
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     shape = venv.observation_space.shape or ()
     image = len(shape) == 3
-    if initial is None:
+    layers: dict[str, Any] = {}  # NatureCNN's
+    if initial is not None:
+        layers = {"spec": initial.spec, "input_scale": initial.input_scale}
+    elif not image:
+        layers = {"net_arch": list(settings.net_arch)}
+    else:
         _check_size(recipe, shape)
     model = SpikingDQN(
         "CnnPolicy" if image else "MlpPolicy",
@@ -132,22 +136,14 @@ def build(
         bfloat16=image,
         policy_kwargs={
             "optimizer_kwargs": {"fused": True, "eps": adam_eps},
-            **({} if image else {"net_arch": list(settings.net_arch)}),
-            **({} if initial is None else {"features_extractor_class": FlattenExtractor, "net_arch": []}),  # replaced below
+            **layers,
         },
         replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
         seed=seed,
         device=device,
     )
     if initial is not None:
-        for q_net in (model.policy.q_net, model.policy.q_net_target):
-            q_net.network = QNetwork(initial.spec, T, initial.input_scale, carry).to(device)
-            q_net.network.load_state_dict(initial.state_dict())
-        if model.data_init:
-            standardizable(model.policy.q_net.network)  # said now, not after the first play
-        model.policy.optimizer = th.optim.Adam(
-            model.policy.q_net.parameters(), lr=model.policy.optimizer.param_groups[0]["lr"], eps=adam_eps, fused=True
-        )
+        model.policy.fill(initial)
     return model
 
 
