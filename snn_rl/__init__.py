@@ -1,7 +1,6 @@
 """Spiking deep Q-networks for Stable-Baselines3 that decide in 1 to 5 timesteps and remember in their membranes."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Imports the public names when they are asked for: the report reads files and should not wait for torch."""
     if name == "__version__":
+        from importlib.metadata import version  # takes longer than all else that a command imports first
+
         return version("snn_rl")
     if name not in _HOMES:
         raise AttributeError(f"module 'snn_rl' has no attribute '{name}'")

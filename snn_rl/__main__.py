@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import version
 from typing import NoReturn
 
+import snn_rl
 from snn_rl.console import run
 
 STAGES = {
@@ -30,7 +30,7 @@ def main() -> NoReturn:
         print(usage)
         sys.exit(0 if len(sys.argv) > 1 else 2)
     if sys.argv[1] == "--version":
-        print(f"snn_rl {version('snn_rl')}")
+        print(f"snn_rl {snn_rl.__version__}")
         sys.exit(0)
     stage = sys.argv.pop(1)
     if stage not in STAGES:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import ctypes
 import errno
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from snn_rl.core.errors import UserError
 from snn_rl.tasks.catalogue import imported
@@ -23,6 +26,9 @@ ENV_HELP = "Gymnasium id, or MODULE:ID where a module of yours registers it"
 EXTRACTOR_HELP = "custom feature extractor of the zip, from your code"
 PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
 
+HEAVY = {"ale_py", "cv2", "gymnasium", "matplotlib", "numpy", "pandas", "stable_baselines3", "torch"}
+
+Number = TypeVar("Number", int, float)
 Main = Callable[[Sequence[str] | None], int]
 
 
@@ -32,11 +38,13 @@ def run(main: Main, argv: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     signal.signal(signal.SIGTERM, _interrupt)  # a batch system's way of pressing Ctrl-C
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have said to ignore it
+        signal.signal(signal.SIGINT, _interrupt)
     _keep_freed_memory()
     try:
         sys.exit(main(arguments))
     except (Exception, KeyboardInterrupt) as error:
-        code, message = _judge(error)
+        code, message = _verdict(error)
         if debug:
             traceback.print_exception(error)
     print(f"snn_rl: {' '.join(message.split())}", file=sys.stderr)
@@ -63,25 +71,27 @@ def environment(text: str) -> str:
 
 def seed(text: str) -> int:
     """An argparse type: a seed is a whole number from 0 to 2**31 - 1."""
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"a seed must lie in 0 .. {2**31 - 1}, got {value}")
-    return value
+    return _number(int, text, lambda value: 0 <= value < 2**31, f"a seed must be a whole number in 0 .. {2**31 - 1}")
 
 
 def frame_count(text: str) -> int:
     """An argparse type: at least one frame is seen."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"an observation has at least 1 frame, got {value}")
-    return value
+    return _number(int, text, lambda value: value >= 1, "an observation has at least 1 frame")
 
 
 def penalty(text: str) -> float:
     """An argparse type: the weight of a penalty is a finite number from 0 on."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a penalty must be a finite number from 0 on, got {text}")
+    return _number(float, text, lambda value: 0 <= value < float("inf"), "a penalty must be a finite number from 0 on")
+
+
+def _number(kind: type[Number], text: str, fits: Callable[[Number], bool], rule: str) -> Number:
+    """The number in an option's text; where there is none or it does not fit, argparse says the rule."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not fits(value):
+        raise argparse.ArgumentTypeError(f"{rule}, got {text}")
     return value
 
 
@@ -99,8 +109,9 @@ def device(text: str) -> th.device:
     return chosen
 
 
-def _judge(error: BaseException) -> tuple[int, str]:
-    """Exit code and sentence for whatever ended a command."""
+def _verdict(error: BaseException) -> tuple[int, str]:
+    """Exit code and sentence for whatever ended a command: 2 for what the user asked for, 130 for Ctrl-C, 1 for what the
+    machine lacks, 70 for a defect of this package."""
     if isinstance(error, UserError):
         return 2, str(error)
     if isinstance(error, KeyboardInterrupt):
@@ -110,15 +121,29 @@ def _judge(error: BaseException) -> tuple[int, str]:
     if isinstance(error, MemoryError):
         return 1, "not enough memory; close other programs or use a smaller buffer_size in the recipe"
     last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{last.filename}, line {last.lineno}"
-    return (
-        70,
-        f"unexpected {type(error).__name__}: {error} ({where}); run again with --debug to see the traceback, and report it",
-    )
+    what = f"unexpected {type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
+    return 70, f"{what}; run again with --debug to see the traceback, and report it"
 
 
-def _interrupt(signum: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Ends the command as Ctrl-C does; while a heavy package is being imported, as soon as it is there.
+
+    Its extensions would swallow the exception while they start, or abort the process.
+    """
+    if not _starting(frame):
+        raise KeyboardInterrupt
+    again = threading.Timer(0.05, _thread.interrupt_main)
+    again.daemon = True
+    again.start()
+
+
+def _starting(frame: FrameType | None) -> bool:
+    """Whether one of the heavy packages is being imported, or one of its modules."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__", "").partition(".")[0] in HEAVY:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _explain(error: OSError) -> str:

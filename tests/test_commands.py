@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,7 @@ import torch as th
 from stable_baselines3 import DQN, PPO
 
 import snn_rl
-from snn_rl import SpikingDQN, console
+from snn_rl import SpikingDQN, console, memory, probe
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -195,3 +196,72 @@ def test_what_nobody_expected_is_said_with_its_place(capsys: pytest.CaptureFixtu
         console.run(main, [])
     assert ended.value.code == 70
     assert f"unexpected RuntimeError: motor stalled ({__file__}, line " in capsys.readouterr().err
+
+
+def test_ctrl_c_while_torch_is_being_imported_is_one_sentence() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "snn_rl.evaluate", "CartPole-v1/T1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not process.stderr.readline().rstrip().endswith(" torch._C"):  # a part of torch is there, torch is not yet
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said, printed = process.stderr.read(), process.stdout.read()
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "snn_rl: interrupted; nothing that was there before is lost"
+    assert "Traceback" not in said
+    assert not printed
+
+
+SWALLOWS = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except BaseException:
+    pass
+print("there")
+"""
+
+IMPORTS = """
+import time
+from snn_rl.console import run
+
+def main(argv):
+    import pandas
+    for _ in range(1000):
+        time.sleep(0.01)
+
+run(main)
+"""
+
+
+def test_ctrl_c_that_an_extension_would_swallow_waits_until_it_is_there(tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text(SWALLOWS)
+    (tmp_path / "command.py").write_text(IMPORTS)
+    done = call("command", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (130, "there\n")
+    assert done.stderr == "snn_rl: interrupted; nothing that was there before is lost\n"
+
+
+def test_help_is_quick() -> None:
+    before = os.times()
+    assert call("snn_rl", "--help").returncode == 0
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.3
+
+
+def test_memory_is_another_name_of_probe() -> None:
+    assert memory.main is probe.main
+    assert call("snn_rl.memory", "--help").stdout == call("snn_rl.probe", "--help").stdout
+
+
+def test_numbers_in_options_are_checked() -> None:
+    assert (console.seed("7"), console.frame_count("1"), console.penalty("0.2")) == (7, 1, 0.2)
+    for read, text, rule in (
+        (console.seed, "-1", "a seed must be a whole number"),
+        (console.seed, "1.5", "a seed must be a whole number"),
+        (console.frame_count, "one", "at least 1 frame, got one"),
+        (console.penalty, "inf", "a finite number from 0 on, got inf"),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError, match=rule):
+            read(text)
