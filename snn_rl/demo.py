@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.table import Table
 
     from snn_rl import report
-    from snn_rl.measure.scores import evaluate
+    from snn_rl.measure.scores import Protocol, evaluate
     from snn_rl.measure.video import record
     from snn_rl.store import agents
     from snn_rl.store.files import data_folder
@@ -38,16 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for heading in ("agent", "frames", "mean return", "min .. max", "spikes per neuron", "uJ per decision", "times less"):
         table.add_column(heading, justify="right")
     for agent in players:
-        result = evaluate(agent, recipe, episodes=args.episodes, progress=True)
-        reward, energy, T = result["return"], result["energy"], result["T"]
-        rates = list(result["spike_rate"].values()) if T else []
-        used.append(energy["snn_uj" if T else "ann_uj"])
+        score = evaluate(agent, recipe, Protocol(episodes=args.episodes), progress=True).score
+        rates = list((score.spike_rate or {}).values())
+        assert score.uj is not None
+        used.append(score.uj)
         table.add_row(
-            "ANN" if not T else f"SNN, T={T}",
+            f"SNN, T={score.T}" if score.T else "ANN",
             str(agent.frames),
-            f"{reward['mean']:.2f}",
-            f"{reward['min']:g} .. {reward['max']:g}",
-            f"{sum(rates) / len(rates):.3f}" if T else "-",
+            f"{score.returns.mean:.2f}",
+            f"{score.returns.min:g} .. {score.returns.max:g}",
+            f"{sum(rates) / len(rates):.3f}" if rates else "-",
             f"{used[-1]:.2f}",
             f"{used[0] / used[-1]:.2f}",
         )

@@ -13,6 +13,7 @@ from snn_rl.measure.technology import names, price_list
 from snn_rl.store.files import CARD, check_new, check_writable
 
 if TYPE_CHECKING:
+    from snn_rl.measure.scores import Protocol
     from snn_rl.store.agents import Agent
     from snn_rl.tasks.recipes import Recipe
 
@@ -48,8 +49,7 @@ def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
         make_env(recipe, frames=agent.frames, render_mode="rgb_array").close()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m snn_rl.evaluate``."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="snn_rl.evaluate",
         description="Plays an agent and measures reward, spikes and energy.",
@@ -75,15 +75,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--video", type=Path, help="record the first episode here, as .mp4")
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m snn_rl.evaluate``."""
+    args = _parser().parse_args(argv)
     technology = price_list(args.technology)
-    from snn_rl.measure.scores import add_score, carrying, describe, evaluate
+    from snn_rl.measure.scores import Protocol, add_score, describe, evaluate
     from snn_rl.sb3.zips import load_agent
     from snn_rl.store import agents
     from snn_rl.store.files import write_json
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.tasks.recipes import ATARI_STARTS
-    from snn_rl.tasks.rollout import starts
 
     agent = load_agent(args.agent, args.env, args.extractor)
     recipe = load_recipe(agent.env, agent.frames, agent.module)
@@ -91,38 +95,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(agent, recipe, args)
     if args.out is not None:
         agent.name = args.out.name
-    result = evaluate(
-        agent,
-        recipe,
-        episodes=args.episodes,
-        epsilon=args.epsilon,
-        sticky=args.sticky,
-        seed=args.seed,
-        zeroed=args.no_carry,
-        technology=technology,
-        progress=True,
-    )
-    if recipe.atari and not recipe.flicker and not args.epsilon and not args.sticky and len(result["episodes"]) > ATARI_STARTS:
+    protocol = Protocol(args.epsilon, args.sticky, args.no_carry, args.episodes, args.seed)
+    result = evaluate(agent, recipe, protocol, technology=technology, progress=True)
+    if recipe.atari and not recipe.flicker and protocol.greedy and len(result.episodes) > ATARI_STARTS:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))
     if args.save or args.out is not None:
-        add_score(agent, result, agent.made.get("seed"), zeroed=args.no_carry and agent.network.carry)
+        add_score(agent, result)
         if args.out is not None:
             agents.save(agent, args.out)
         else:
             agents.save_scores(agent)
         print(f"stored in {agent.path}")
     if args.json is not None:
-        write_json(result, args.json)
+        write_json(result.to_json(), args.json)
         print(f"wrote {args.json}")
     if args.video is not None:
-        from snn_rl.measure.video import record  # PyAV is slow to import
-
-        begin = starts(recipe, 1, args.seed)[0]
-        with carrying(agent.network, agent.network.carry and not args.no_carry):
-            record([agent], begin, args.video, epsilon=args.epsilon, sticky=args.sticky)
+        _record(agent, recipe, protocol, args.video)
         print(f"wrote {args.video}")
     return 0
+
+
+def _record(agent: Agent, recipe: Recipe, protocol: Protocol, video: Path) -> None:
+    from snn_rl.measure.scores import carrying
+    from snn_rl.measure.video import record  # PyAV is slow to import
+
+    with carrying(agent.network, agent.network.carry and not protocol.zeroed):
+        record([agent], protocol.starts(recipe)[0], video, epsilon=protocol.epsilon, sticky=protocol.sticky)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.training.plan import folder_of, work
 
     for agent, recipe, zeroed in work(args):  # after all training, so that nothing waits for it
-        score(agent, recipe, agent.made.get("seed"), ablate=zeroed)
+        score(agent, recipe, ablate=zeroed)
     out = folder_of(args)
     for path in tables.write(results.read(results.find(str(out))), out / "report"):
         print(path)

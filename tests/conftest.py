@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from snn_rl import SpikingDQN
 from snn_rl.core.network import QNetwork
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import Returns, Score
 from snn_rl.tasks import environments
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.recipes import Recipe
@@ -91,6 +92,13 @@ def lively(network: QNetwork, v_th: float = 0.2, decay: float = 0.8) -> QNetwork
     for lif in network.lifs:
         lif.set(v_th=v_th, decay=decay)
     return network
+
+
+def score(mean: float = 1.0, **fields: Any) -> Score:
+    """Of an evaluation that nobody made."""
+    returns = Returns(mean, std=0.0, iqm=mean, ci95=(mean, mean), min=mean, max=mean)
+    usual = {"agent": "X/T1", "env": "X", "T": 1, "frames": 1, "carry": True, "epsilon": 0.0, "sticky": 0.0, "versions": {}}
+    return Score(**{**usual, "returns": returns, **fields})
 
 
 class Recall(gym.Env[np.ndarray, int]):

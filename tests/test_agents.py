@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch as th
-from conftest import conv_spec, lively, mlp_spec
+from conftest import conv_spec, lively, mlp_spec, score
 from safetensors.torch import load_file, save_file
 
 import snn_rl.train
@@ -18,13 +18,16 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.zips import load_agent
 from snn_rl.store import agents, files, provenance
-from snn_rl.store.agents import CARD, EPISODE_FIELDS, EPISODES, WEIGHTS, Agent
+from snn_rl.store.agents import CARD, EPISODES, WEIGHTS, Agent
+from snn_rl.store.card import Made
+from snn_rl.store.episodes import FIELDS, Episode
 
 
 def make(T: int = 2, **kwargs: Any) -> Agent:
     network = lively(QNetwork(conv_spec(), T=T, input_scale=0.5, carry=False), decay=0.7)
-    episode = dict.fromkeys(EPISODE_FIELDS, "1")
-    return Agent("CartPole-v1", "T2", network, (1, 8, 8), 1, {"how": "by hand"}, {"greedy": {"T": T}}, [episode], **kwargs)
+    episode = Episode(1, "greedy", 1, 1, 1, 1.0, 1)
+    made = Made(how="by hand")
+    return Agent("CartPole-v1", "T2", network, (1, 8, 8), 1, made, {"greedy": score(T=T)}, [episode], **kwargs)
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def test_a_folder_holds_three_files_that_people_and_machines_can_read(folder: Pa
     assert (card["T"], card["carry"], card["frames"], card["observation_shape"]) == (2, False, 1, [1, 8, 8])
     assert card["v_th"] == pytest.approx([0.2] * 3)
     assert card["decay"] == pytest.approx([0.7] * 3)
-    assert (folder / EPISODES).read_text().splitlines()[0] == ",".join(EPISODE_FIELDS)
+    assert (folder / EPISODES).read_text().splitlines()[0] == ",".join(FIELDS)
 
 
 def test_in_half_precision_what_is_scored_is_what_is_stored(tmp_path: Path) -> None:
@@ -137,7 +140,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder: Path, monkeypatch: pyt
 
 def test_a_number_that_json_cannot_hold_is_not_written(tmp_path: Path) -> None:
     agent = make()
-    agent.scores = {"greedy": {"mean": float("nan")}}
+    agent.scores = {"greedy": score(mean=float("nan"))}
     with pytest.raises(ValueError, match="JSON"):
         agents.save(agent, tmp_path / "agent")
     assert list(tmp_path.iterdir()) == []
@@ -182,6 +185,10 @@ def edit(folder: Path, **changes: Any) -> None:
         lambda f: edit(f, T=1.0),
         lambda f: edit(f, env=3),
         lambda f: edit(f, input_scale="1"),
+        lambda f: edit(f, made={"from": "ann"}),
+        lambda f: edit(f, scores={"greedy": {}}),
+        lambda f: (f / EPISODES).write_text(",".join(FIELDS) + "\n0,greedy,0,,0,many,1\n"),
+        lambda f: (f / EPISODES).write_text(",".join(FIELDS) + "\n0,greedy\n"),
         lambda f: (f / EPISODES).write_text("one,two\n1,2\n"),
     ],
 )
@@ -193,10 +200,22 @@ def test_a_damaged_folder_is_one_line_that_names_it(folder: Path, damage: Any) -
 
 
 def test_another_format_is_told(folder: Path) -> None:
-    edit(folder, format=2)
-    with pytest.raises(UserError, match="has format 2; this version of snn_rl reads 1") as error:
+    edit(folder, format=3)
+    with pytest.raises(UserError, match="has format 3; this version of snn_rl reads 1 and 2") as error:
         agents.load(folder)
-    one_line(error)
+    assert str(folder) in one_line(error)
+
+
+def test_a_card_of_the_first_format_whose_spiking_neurons_are_called_relu_is_the_same_agent(folder: Path) -> None:
+    card = json.loads((folder / CARD).read_text())
+    assert card["format"] == 2
+    older = [{**layer, "type": "ReLU"} if layer["type"] == "LIF" else layer for layer in card["network"]]
+    assert older != card["network"]
+    before = agents.fingerprint(agents.load(folder).network)
+    edit(folder, format=1, network=older)
+    again = agents.load(folder)
+    assert agents.fingerprint(again.network) == before
+    assert again.card().to_json() == card
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -290,7 +309,14 @@ def test_an_interrupt_while_replacing_leaves_an_agent(folder: Path, monkeypatch:
 def test_storing_scores_leaves_the_weights_untouched(folder: Path) -> None:
     before = (folder / WEIGHTS).read_bytes()
     agent = agents.load(folder)
-    agent.scores = {"greedy": {"T": 1}}
+    agent.scores = {"greedy": score(2.5)}
     agents.save_scores(agent)
     assert (folder / WEIGHTS).read_bytes() == before
-    assert agents.load(folder).scores == {"greedy": {"T": 1}}
+    assert agents.load(folder).scores == {"greedy": score(2.5)}
+
+
+def test_storing_scores_keeps_what_a_newer_version_wrote(folder: Path) -> None:
+    edit(folder, new="later", made={"how": "by hand", "why": "later too"})
+    agents.save_scores(agents.load(folder))
+    card = json.loads((folder / CARD).read_text())
+    assert (card["new"], card["made"]) == ("later", {"how": "by hand", "why": "later too"})

@@ -13,7 +13,8 @@ import pytest
 
 from snn_rl.core.errors import UserError
 from snn_rl.store import card
-from snn_rl.store.card import FORMAT, Card, Energy, Episode, Made, Score, Source, Work
+from snn_rl.store.card import FORMAT, Card, Energy, Made, Score, Source, Work
+from snn_rl.store.episodes import Episode, to_text
 from snn_rl.store.files import CARD, EPISODES, data_folder
 
 FOLDERS = sorted(path.parent for path in data_folder("agents").glob(f"*/*/{CARD}"))
@@ -26,7 +27,7 @@ def test_a_shipped_card_is_written_as_it_was_read_byte_for_byte(folder: Path) ->
     read, episodes = card.read(folder)
     assert read.to_json() == json.loads(text)
     assert read.to_text() == text
-    assert card.episodes_to_text(episodes) == rows
+    assert to_text(episodes) == rows
 
 
 def example() -> dict[str, Any]:

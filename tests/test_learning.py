@@ -22,7 +22,7 @@ def test_distillation_straight_at_t1_reaches_its_ann_on_cartpole(tmp_path: Path)
     ann = agents.load("CartPole-v1/ann")
     agent = convert(ann, recipe, 1)
     agent = prune_stage(agent, ann, recipe, 1, tmp_path / "T1", objective="distill", seed=5, device=th.device("cpu"))
-    assert evaluate(agent, recipe)["return"]["mean"] >= 475
+    assert evaluate(agent, recipe).score.returns.mean >= 475
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def test_an_ann_that_sees_all_is_converted_for_an_agent_that_does_not() -> None:
     assert th.equal(play.observations, play.of_teacher[..., [0, 2]])
     agent = convert(ann, recipe, 1)
     assert (agent.env, agent.observation_shape, agent.frames) == ("CartPoleNoVel-v1", (2,), 1)
-    assert agent.made["conversion"]["T=1"]["agreement"] > 0
+    assert agent.made.conversion["T=1"].agreement > 0
     assert agent.network.lifs[0].decay.numel() == 256
 
 

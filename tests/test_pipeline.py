@@ -17,6 +17,7 @@ from snn_rl.core.network import QNetwork
 from snn_rl.sb3.replay import Sequences
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import Quality
 from snn_rl.tasks.environments import make_vec_env
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.view import View
@@ -108,9 +109,9 @@ def test_a_conversion_is_compared_on_play_that_it_was_not_calibrated_with(
 
 def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Recipe) -> None:
     converted = convert(ann, recipe, 3)
-    quality = converted.made["conversion"]
+    quality = converted.made.conversion
     assert list(quality) == ["T=3", "T=2", "T=1"]
-    assert all(0 <= row["agreement"] <= 1 and row["q_error"] > 0 for row in quality.values())
+    assert all(0 <= row.agreement <= 1 and row.q_error > 0 for row in quality.values())
     first = converted.network.synapses[0].state_dict()
     assert all(th.equal(value, ann.network.synapses[0].state_dict()[key]) for key, value in first.items())
     # The amplitude of the first layer's spikes is folded into the second layer's weights.
@@ -120,7 +121,7 @@ def test_conversion_keeps_the_weights_and_reports_every_t(ann: Agent, recipe: Re
 
 def test_compare_finds_no_difference_between_an_ann_and_itself(ann: Agent, recipe: Recipe) -> None:
     play = record_play(ann, recipe, 20, seed=0)
-    assert compare(ann.network, ann.network, play) == {"agreement": 1.0, "q_error": 0.0, "spike_rate": {}}
+    assert compare(ann.network, ann.network, play) == Quality(1.0, 0.0, {})
 
 
 def test_a_spike_penalty_buys_fewer_spikes(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
@@ -131,8 +132,8 @@ def test_a_spike_penalty_buys_fewer_spikes(ann: Agent, recipe: Recipe, tmp_path:
         costly = dataclasses.replace(recipe, prune=prune)
         folder = tmp_path / f"penalty-{weight}" / "T1"
         pruned = prune_stage(agent, ann, costly, 1, folder, objective="distill", seed=0, device=CPU, show=False)
-        assert pruned.made["spike_penalty"] == weight
-        rates.append(sum(compare(pruned.network, ann.network, play)["spike_rate"].values()))
+        assert pruned.made.spike_penalty == weight
+        rates.append(sum(compare(pruned.network, ann.network, play).spike_rate.values()))
     assert rates[1] < 0.9 * rates[0]
 
 
@@ -143,7 +144,7 @@ def test_each_stage_starts_from_the_one_before_and_is_kept(objective: str, ann: 
         agent = prune_stage(agent, ann, recipe, T, tmp_path / f"T{T}", objective=objective, seed=0, device=CPU, show=False)
         stored = agents.load(tmp_path / f"T{T}")
         assert stored.network.T == T
-        assert stored.made["objective"] == objective
+        assert stored.made.objective == objective
         state = agent.network.state_dict()
         assert all(th.equal(value, state[key]) for key, value in stored.network.state_dict().items())
     assert not list(tmp_path.glob(".*.checkpoint*"))
@@ -176,9 +177,9 @@ def test_distillation_moves_the_student_towards_its_teacher(ann: Agent, recipe: 
     longer = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, gradient_steps=(150,)))
     agent = convert(ann, longer, 1)
     play = record_play(ann, longer, 100, seed=5)
-    before = compare(agent.network, ann.network, play)["q_error"]
+    before = compare(agent.network, ann.network, play).q_error
     pruned = prune_stage(agent, ann, longer, 1, tmp_path / "T1", objective="distill", seed=0, device=CPU, show=False)
-    assert compare(pruned.network, ann.network, play)["q_error"] < before
+    assert compare(pruned.network, ann.network, play).q_error < before
 
 
 def test_thresholds_and_decays_can_be_frozen(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:

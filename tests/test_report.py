@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import score as made_up
 
 from snn_rl import report
 from snn_rl.core.errors import UserError
-from snn_rl.measure import plots, stats, tables
-from snn_rl.measure import results as pooling
+from snn_rl.measure import plots, results, stats, tables
+from snn_rl.store.card import Energy
 
 SNN_ENERGY = {  # 10 of the ANN against 1 + 2 + 0.5 + 0.5, by T = 2
     "ann_uj": 10.0,
@@ -48,12 +49,14 @@ def agent(
     """Writes an agent's folder by hand: its returns by protocol, episode n with seed n."""
     folder = run / name
     folder.mkdir(parents=True)
-    score: dict[str, Any] = {"T": T, "frames": frames, "carry": bool(T), "spike_rate": {"fc1": 0.1, "fc2": 0.3}}
+    score = made_up(agent=f"{env}/{name}", env=env, T=T, frames=frames, carry=bool(T)).to_json()
+    score["spike_rate"] = {"fc1": 0.1, "fc2": 0.3}
     score["energy"] = energy or (SNN_ENERGY if T else {"ann_uj": 10.0, "ann_effective_uj": 6.0})
     if not T:
         del score["spike_rate"]
     scores = {protocol: score for protocol in returns} if measured else {}
-    card = {"format": 1, "env": env, "name": name, "T": T, "frames": frames, "carry": bool(T), "made": {}, "scores": scores}
+    what = {"format": 1, "env": env, "name": name, "T": T, "frames": frames, "carry": bool(T), "observation_shape": [4]}
+    card = {**what, "input_scale": 1.0, "network": [], "v_th": [], "decay": [], "made": {}, "scores": scores}
     (folder / "card.json").write_text(json.dumps(card))
     with (folder / "episodes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -64,7 +67,7 @@ def agent(
 
 
 def rows(*folders: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    found = pooling.summarise(pooling.read(folder for where in folders for folder in pooling.find(str(where))))
+    found = results.summarise(results.read(folder for where in folders for folder in results.find(str(where))))
     return {(row["agent"], row["protocol"]): row for row in found}
 
 
@@ -81,7 +84,7 @@ def test_several_trainings_count_with_their_means(tmp_path: Path) -> None:
     assert row["return"]["mean_ci95"] == [1.5, 6.0]
 
 
-def test_what_is_not_the_same_training_is_not_pooled(tmp_path: Path) -> None:
+def test_what_is_not_the_same_training_is_another_result(tmp_path: Path) -> None:
     def changed(folder: Path, **made: Any) -> Path:
         card = json.loads((folder / "card.json").read_text())
         (folder / "card.json").write_text(json.dumps({**card, "made": made}))
@@ -96,19 +99,19 @@ def test_what_is_not_the_same_training_is_not_pooled(tmp_path: Path) -> None:
         changed(agent(tmp_path / "td", "T1", 1, {"greedy": [4.0]}, training_seed=2), objective="td"),
         agent(tmp_path / "a" / "td", "T1", 1, {"greedy": [5.0]}, training_seed=1),
     ]
-    found = {row["agent"]: row for row in pooling.summarise(pooling.read(folders))}
+    found = {row["agent"]: row for row in results.summarise(results.read(folders))}
     assert {name: row["return"]["mean"] for name, row in found.items()} == {
         "ann": 10.0, "ann (two)": 20.0, "T1": 2.0, "T1 (two)": 3.5, "T1 (td)": 4.0
     }  # fmt: skip
     assert found["T1"]["minus_ann"]["mean"] == -8.0  # beside each agent stands its own ANN
     assert found["T1 (two)"]["ann"] == "ann (two)"
     longer = agent(tmp_path / "longer", "T1", 1, {"greedy": [1.0, 2.0]}, training_seed=7)
-    assert [entry.label for entry in pooling.read([folders[1], longer])] == ["T1", "T1 (longer)"]
+    assert [entry.label for entry in results.read([folders[1], longer])] == ["T1", "T1 (longer)"]
     slower = changed(agent(tmp_path / "slower", "T1", 1, {"greedy": [2.0]}, training_seed=8), recipe={"learning_rate": 0.1})
-    assert [entry.label for entry in pooling.read([folders[1], slower])] == ["T1", "T1 (slower)"]
+    assert [entry.label for entry in results.read([folders[1], slower])] == ["T1", "T1 (slower)"]
     unknown = [agent(tmp_path / run, "T2", 2, {"greedy": [1.0]}, training_seed=None) for run in ("x", "y")]
     other = agent(tmp_path / "z", "T2", 2, {"greedy": [2.0]}, training_seed=None)
-    labels = [(entry.label, len(entry.folders)) for entry in pooling.read([*unknown, other])]
+    labels = [(entry.label, len(entry.folders)) for entry in results.read([*unknown, other])]
     assert labels == [("T2", 2), ("T2 (z)", 1)]
 
 
@@ -155,11 +158,11 @@ def test_of_anns_that_see_as_much_the_one_without_a_teacher_is_the_opponent(tmp_
 
 
 def test_a_training_seed_is_compared_with_its_own_ann() -> None:
-    ann: pooling.Returns = {"0": {("", "0"): 10.0}, "1": {("", "0"): 20.0}}
-    own: pooling.Returns = {"0": {("", "0"): 11.0}, "1": {("", "0"): 23.0}}
-    assert (pooling.compare(own, ann) or {})["mean"] == 2.0  # (11 - 10, 23 - 20)
-    other: pooling.Returns = {"7": {("", "0"): 11.0}}
-    assert (pooling.compare(other, ann) or {})["mean"] == -4.0  # 11 - (10 + 20) / 2
+    ann: results.Returns = {0: {(None, 0): 10.0}, 1: {(None, 0): 20.0}}
+    own: results.Returns = {0: {(None, 0): 11.0}, 1: {(None, 0): 23.0}}
+    assert (results.compare(own, ann) or {})["mean"] == 2.0  # (11 - 10, 23 - 20)
+    other: results.Returns = {7: {(None, 0): 11.0}}
+    assert (results.compare(other, ann) or {})["mean"] == -4.0  # 11 - (10 + 20) / 2
 
 
 def test_energy_of_several_agents_is_their_mean_and_its_ratio(tmp_path: Path) -> None:
@@ -247,15 +250,15 @@ def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_repla
         agent(tmp_path, "ann", 0, {"greedy": [1.0]}, energy=four, frames=4),
         agent(tmp_path, "T1", 1, {"greedy": [1.0]}),
     ]
-    rows = pooling.summarise(pooling.read(folders))
+    rows = results.summarise(results.read(folders))
     assert rows[1]["energy"]["ratio"] == pytest.approx(2.5)
     assert rows[1]["energy"]["ratio_replaced"] == pytest.approx(14 / 4)
     assert tables.table(rows).splitlines()[0].endswith("| replaced ANN / this |")
     assert tables.table(rows).splitlines()[2].endswith("| - |")
     blind = agent(tmp_path, "ann-frames1", 0, {"greedy": [-21.0]}, energy={"ann_uj": 10.0})  # trained on as little: a control
-    row = pooling.summarise(pooling.read([blind, *folders]))[-1]
+    row = results.summarise(results.read([blind, *folders]))[-1]
     assert (row["ann"], row["minus_ann"]["mean"], row["energy"]["ratio_replaced"]) == ("ann", 0.0, pytest.approx(14 / 4))
-    like = pooling.summarise(pooling.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
+    like = results.summarise(results.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
     assert "ratio_replaced" not in like[1]["energy"]
     assert "replaced" not in tables.table(like)
 
@@ -271,22 +274,37 @@ def test_the_axis_is_broken_where_nothing_lies_in_more_than_half_of_it() -> None
 def test_no_axis_is_broken_for_what_does_not_differ(tmp_path: Path, above: list[float], parts: int) -> None:
     returns = {"ann": [500.0, 500.0], "converted-T5": [20.0, 30.0], "T1": above}
     folders = [agent(tmp_path, name, 0 if name == "ann" else int(name[-1]), {"greedy": r}) for name, r in returns.items()]
-    figure = plots.draw(pooling.summarise(pooling.read(folders)))["reward_vs_T.png"]
+    figure = plots.draw(results.summarise(results.read(folders)))["reward_vs_T.png"]
     assert len(figure.axes) == parts
 
 
 def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:
     folder = agent(tmp_path / "run", "T1-td", 1, {"greedy": [3.0]})
-    assert not any("learning" in path.name for path in tables.write(pooling.read([folder]), tmp_path / "without"))
+    assert not any("learning" in path.name for path in tables.write(results.read([folder]), tmp_path / "without"))
     card = json.loads((folder / "card.json").read_text())
     card["made"] = {"seed": 0, "curve": {"return": [[10, 1.0], [20, 2.5]]}, "selection": [[20, 3.0]]}
     (folder / "card.json").write_text(json.dumps(card))
-    (entry,) = pooling.read([folder])
-    assert entry.curves == {"0": {"training": [[10, 1.0], [20, 2.5]], "selection": [[20, 3.0]]}}
+    (entry,) = results.read([folder])
+    assert entry.curves == {0: {"training": [(10, 1.0), (20, 2.5)], "selection": [(20, 3.0)]}}
     assert tmp_path / "with" / "learning.png" in tables.write([entry], tmp_path / "with")
     assert "![learning.png](learning.png)" in (tmp_path / "with" / "report.md").read_text()
 
 
 def test_energy_is_the_mean_over_agents_layer_by_layer_too() -> None:
-    scores = [{"energy": {**SNN_ENERGY, "snn_uj": uj, "acs_by_layer": {"fc2": acs}}} for uj, acs in ((4.0, 10.0), (6.0, 30.0))]
-    assert pooling.energy(scores) == {**pooling.energy(scores), "snn_uj": 5.0, "ratio": 2.0, "acs_by_layer": {"fc2": 20.0}}
+    measured = [
+        Energy.from_json({**SNN_ENERGY, "snn_uj": uj, "acs_by_layer": {"fc2": acs}}) for uj, acs in ((4.0, 10.0), (6.0, 30.0))
+    ]
+    mean = results.mean_energy([measured[0], None, measured[1]])
+    assert mean == {**mean, "snn_uj": 5.0, "ratio": 2.0, "acs_by_layer": {"fc2": 20.0}}
+    assert results.mean_energy([None]) == {}
+
+
+def test_an_agent_is_the_same_training_whatever_word_its_card_has_for_neurons(tmp_path: Path) -> None:
+    folders = []
+    for seed, (number, word) in enumerate(((1, "ReLU"), (2, "LIF"))):
+        folder = agent(tmp_path / str(seed), "T1", 1, {"greedy": [1.0]}, training_seed=seed)
+        card = json.loads((folder / "card.json").read_text())
+        (folder / "card.json").write_text(json.dumps({**card, "format": number, "network": [{"type": word}]}))
+        folders.append(folder)
+    (result,) = results.read(folders)
+    assert len(result.folders) == 2

@@ -1,15 +1,19 @@
 """Shipping: of several training seeds the median's agents are shipped, with the episodes of all."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import score
 
 from snn_rl import ship
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import Made
+from snn_rl.store.episodes import Episode
 from snn_rl.training import shipping
 
 SPEC = [
@@ -21,10 +25,9 @@ SPEC = [
 
 def _run(folder: Path, seed: int, returns: dict[str, float], env: str = "CartPole-v1") -> Path:
     for name, value in returns.items():
-        agent = Agent(env, name, QNetwork(SPEC, int(name[1:]) if name != "ann" else 0), (4,), made={"seed": seed})
-        agent.scores = {"greedy": {"return": {"mean": value}}}
-        row = {"training_seed": seed, "protocol": "greedy", "episode": 0, "start": "", "seed": 0, "return": value, "length": 9}
-        agent.episodes = [row]
+        agent = Agent(env, name, QNetwork(SPEC, int(name[1:]) if name != "ann" else 0), (4,), made=Made(seed=seed))
+        agent.scores = {"greedy": score(value)}
+        agent.episodes = [Episode(seed, "greedy", 0, None, 0, value, 9)]
         agents.save(agent, folder / name)
     return folder
 
@@ -42,14 +45,14 @@ def test_the_median_of_the_lowest_t_is_shipped_with_the_episodes_of_all(tmp_path
     assert ship.main(runs) == 0
     for name in ("T1", "T2"):
         agent = agents.load(catalogue / "CartPole-v1" / name)
-        assert (agent.made["seed"], agent.made["training_seeds"]["all"]) == (2, ["0", "1", "2"])
-        assert [row["training_seed"] for row in agent.episodes] == ["0", "1", "2"]
+        assert (agent.made.seed, agent.made.training_seeds.every) == (2, ["0", "1", "2"])
+        assert [one.training_seed for one in agent.episodes] == [0, 1, 2]
 
 
 def test_of_anns_alone_the_median_is_shipped(tmp_path: Path, catalogue: Path) -> None:
     runs = [str(_run(tmp_path / f"run{seed}", seed, {"ann": value})) for seed, value in enumerate((7.0, 9.0, 8.0))]
     assert ship.main(runs) == 0
-    assert agents.load(catalogue / "CartPole-v1" / "ann").made["seed"] == 2
+    assert agents.load(catalogue / "CartPole-v1" / "ann").made.seed == 2
 
 
 def test_what_is_there_already_and_what_was_not_asked_for_stays(tmp_path: Path, catalogue: Path) -> None:
@@ -67,24 +70,24 @@ def test_another_agent_is_replaced_only_where_it_is_named(tmp_path: Path, catalo
     with pytest.raises(UserError, match="other agents are shipped as CartPole-v1/T1; name with --only"):
         ship.main([str(second)])
     assert agents.shipped() == ["CartPole-v1/T1"]  # nothing was written, not even T2
-    assert agents.load("CartPole-v1/T1").made["seed"] == 0
+    assert agents.load("CartPole-v1/T1").made.seed == 0
     assert ship.main([str(second), "--only", "T1"]) == 0
     there = agents.load("CartPole-v1/T1")
-    assert (there.made["seed"], [row["training_seed"] for row in there.episodes]) == (1, ["1"])
+    assert (there.made.seed, [one.training_seed for one in there.episodes]) == (1, [1])
 
 
 def test_more_seeds_are_added_and_what_was_measured_later_stays(tmp_path: Path, catalogue: Path) -> None:
     runs = [str(_run(tmp_path / f"run{seed}", seed, {"T1": value})) for seed, value in enumerate((2.0, 1.0, 3.0))]
     assert ship.main(runs[:1]) == 0
     there = agents.load(catalogue / "CartPole-v1" / "T1")
-    there.scores["sticky 0.25"] = {"return": {"mean": 1.5}}
-    there.episodes.append({**there.episodes[0], "protocol": "sticky 0.25"})
+    there.scores["sticky 0.25"] = score(1.5)
+    there.episodes.append(replace(there.episodes[0], protocol="sticky 0.25"))
     agents.save_scores(there)
     assert ship.main(runs) == 0
     agent = agents.load(catalogue / "CartPole-v1" / "T1")
-    assert agent.made["training_seeds"]["all"] == ["0", "1", "2"]
-    assert [(row["training_seed"], row["protocol"]) for row in agent.episodes] == [
-        ("0", "greedy"), ("0", "sticky 0.25"), ("1", "greedy"), ("2", "greedy")
+    assert agent.made.training_seeds.every == ["0", "1", "2"]
+    assert [(one.training_seed, one.protocol) for one in agent.episodes] == [
+        (0, "greedy"), (0, "sticky 0.25"), (1, "greedy"), (2, "greedy")
     ]  # fmt: skip
     assert set(agent.scores) == {"greedy", "sticky 0.25"}
 

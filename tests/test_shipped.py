@@ -1,8 +1,5 @@
 """What is shipped is run: every agent in the catalogue is loaded, played again, and compared with its card."""
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch as th
@@ -43,32 +40,23 @@ def test_an_agent_plays_as_its_card_says(name: str) -> None:
     for decision in play(agent.network, envs, begins):
         counter.update(decision.observation, decision.layers)
         returns[decision.episode] += decision.reward
-    made = agent.made.get("seed")
-    rows = [
-        row
-        for row in agent.episodes
-        if row["protocol"] == "greedy" and row["training_seed"] in ("", str(made)) and int(row["episode"]) < len(begins)
-    ]
-    stored = [float(row["return"]) for row in rows]
+    own = [one for one in agent.episodes if (one.protocol, one.training_seed) == ("greedy", agent.made.seed)]
+    stored = [one.returned for one in own if one.episode < len(begins)]
     assert len(stored) == len(begins)
     # Another processor rounds otherwise, and a game may then take another turn: near, not equal. Three standard errors.
-    limit = max(agent.scores["greedy"]["return"]["std"] * 3 * (2 / len(begins)) ** 0.5, 1.0)
+    limit = max(agent.scores["greedy"].returns.std * 3 * (2 / len(begins)) ** 0.5, 1.0)
     assert abs(returns.mean() - np.mean(stored)) <= limit
     if agent.network.T:  # an agent that never wins would pass the above whatever it does
-        assert counter.rates() == pytest.approx(agent.scores["greedy"]["spike_rate"], rel=0.25)
+        assert counter.rates() == pytest.approx(agent.scores["greedy"].spike_rate, rel=0.25)
 
 
 @pytest.mark.parametrize("name", agents.shipped())
 def test_a_card_is_what_its_episodes_say(name: str) -> None:
     agent = agents.load(name)
-    assert agent.path is not None
-    with (Path(agent.path) / agents.EPISODES).open() as file:
-        rows = list(csv.DictReader(file))
-    seed = "" if agent.made.get("seed") is None else str(agent.made["seed"])
     for protocol, score in agent.scores.items():
-        own = [float(row["return"]) for row in rows if row["protocol"] == protocol and row["training_seed"] == seed]
-        assert np.mean(own) == pytest.approx(score["return"]["mean"])
-        assert (score["T"], score["frames"], score["env"]) == (agent.network.T, agent.frames, agent.env)
+        mates = [one for one in agent.episodes if (one.protocol, one.training_seed) == (protocol, agent.made.seed)]
+        assert np.mean([one.returned for one in mates]) == pytest.approx(score.returns.mean)
+        assert (score.T, score.frames, score.env) == (agent.network.T, agent.frames, agent.env)
 
 
 def test_the_catalogue_holds_no_code() -> None:

@@ -72,7 +72,7 @@ def test_an_agent_that_sees_less_learns_from_an_ann_that_sees_all(tmp_path: Path
     ann, spiking = agents.load(out / "ann"), agents.load(out / "T5")
     assert (ann.env, ann.observation_shape) == ("CartPole-v1", (4,))
     assert (spiking.env, spiking.observation_shape) == ("CartPoleNoVel-v1", (2,))
-    assert spiking.made["teacher"]["name"] == "CartPole-v1/ann"
+    assert spiking.made.teacher.name == "CartPole-v1/ann"
     assert (out / "report" / "CartPoleNoVel-v1" / "report.md").is_file()
 
 
@@ -81,7 +81,7 @@ def test_a_teacher_from_nothing_sees_all_and_keeps_to_the_budget(tmp_path: Path)
     command = ["--env", "CartPoleNoVel-v1", "--T", "5", "--ann", "scratch", "-n", "200", "--out", str(out), "--device", "cpu"]
     assert train.main(command) == 0
     ann = agents.load(out / "ann")
-    assert (ann.env, ann.observation_shape, ann.made["work"]["number"]) == ("CartPole-v1", (4,), 200)
+    assert (ann.env, ann.observation_shape, str(ann.made.work)) == ("CartPole-v1", (4,), "200 environment steps")
 
 
 def test_a_spiking_agent_may_see_fewer_frames_than_its_ann(tmp_path: Path) -> None:
@@ -133,13 +133,10 @@ def test_an_ann_that_sees_less_learns_from_one_that_sees_all(tmp_path: Path) -> 
     assert {card.parent.name for card in out.glob("*/card.json")} == {"ann", "ann-distill"}
     taught = agents.load(out / "ann-distill")
     assert (taught.env, taught.observation_shape, taught.network.T) == ("CartPoleNoVel-v1", (2,), 0)
-    assert (taught.made["teacher"]["name"], taught.made["work"]) == (
-        "CartPole-v1/ann",
-        {"number": 4, "unit": "gradient steps"},
-    )
-    assert taught.made["from"]["how"] == "weights of CartPole-v1/ann for the inputs that are left"
+    assert (taught.made.teacher.name, str(taught.made.work)) == ("CartPole-v1/ann", "4 gradient steps")
+    assert taught.made.origin.how == "weights of CartPole-v1/ann for the inputs that are left"
     assert set(taught.scores) == {"greedy"}
-    assert "ratio" not in taught.scores["greedy"]["energy"]
+    assert taught.scores["greedy"].energy.ratio is None
     before = (out / "ann-distill" / "weights.safetensors").stat().st_mtime_ns
     assert train.main(["--env", "CartPoleNoVel-v1", *common, str(out), "--resume"]) == 0
     assert (out / "ann-distill" / "weights.safetensors").stat().st_mtime_ns == before
@@ -176,7 +173,7 @@ def test_an_ann_of_fewer_frames_is_called_so_and_learns_without_a_penalty(
     command = ["--env", "CartPole-v1", "--T", "0", "--objective", "distill", "--frames", "1", "--device", "cpu"]
     assert train.main([*command, "--ann", str(two / "ann-frames2"), "--out", str(one)]) == 0
     agent = agents.load(one / "ann-frames1-distill")
-    assert (agent.observation_shape, agent.made["spike_penalty"], agent.made["recipe"]["spike_penalty"]) == ((4,), 0.0, 0.0)
+    assert (agent.observation_shape, agent.made.spike_penalty, agent.made.recipe["spike_penalty"]) == ((4,), 0.0, 0.0)
 
 
 def test_by_reward_nobody_who_sees_more_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,8 +192,8 @@ def test_by_reward_nobody_who_sees_more_helps(tmp_path: Path, monkeypatch: pytes
     assert built == [(2, True, 1.0), (1, False, 0.01)]  # random play and a fit to it, in the first stage alone
     assert {card.parent.name for card in out.glob("*/card.json")} == {"T2-td", "T1-td"}  # no ANN, no conversion
     first, last = agents.load(out / "T2-td"), agents.load(out / "T1-td")
-    assert (first.made["teacher"], first.made["from"]["how"]) == (None, "random weights")
-    assert last.made["from"]["name"] == "CartPoleNoVel-v1/T2-td"
+    assert (first.made.teacher, first.made.origin.how) == (None, "random weights")
+    assert last.made.origin.name == "CartPoleNoVel-v1/T2-td"
     assert last.network.recurrent
     assert all(lif.decay.numel() == 16 for lif in last.network.lifs)  # the neurons that the recipe gives a conversion
     assert train.main([*command, "--resume"]) == 0
@@ -207,7 +204,7 @@ def test_random_weights_are_for_reward_and_an_ann_may_be_given_all_the_same(tmp_
     common = ["--objective", "td", "-n", "1200", "--device", "cpu", "--out"]
     given = ["--env", "CartPoleNoVel-v1", "--ann", "CartPoleNoVel-v1/ann", *common, str(tmp_path / "own")]
     assert train.main(given) == 0
-    assert "conversion" in agents.load(tmp_path / "own" / "converted-T1").made
+    assert agents.load(tmp_path / "own" / "converted-T1").made.conversion
     two = ["--env", "CartPoleNoVel-v1", "--frames", "2", *common, str(tmp_path / "two")]
     assert train.main(two) == 0
     assert agents.load(tmp_path / "two" / "T1-frames2-td").observation_shape == (4,)

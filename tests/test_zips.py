@@ -333,10 +333,10 @@ def test_policy_arguments_that_do_not_fit_the_tensors_are_an_error(tmp_path: Pat
 def test_a_live_model_is_an_agent(tmp_path: Path) -> None:
     stock, own = dqn(net_arch=[8]), spiking(T=2, carry=False)
     agent = load_agent(stock, "CartPole-v1")
-    assert (agent.name, agent.frames, agent.path, agent.made["how"]) == ("ann", 1, None, "read from a live DQN")
+    assert (agent.name, agent.frames, agent.path, agent.made.how) == ("ann", 1, None, "read from a live DQN")
     assert_same_q(stock, agent.network, stock.observation_space)
     agent = load_agent(own, "CartPole-v1")
-    assert (agent.name, agent.network.carry, agent.made["seed"]) == ("T2", False, 0)
+    assert (agent.name, agent.network.carry, agent.made.seed) == ("T2", False, 0)
     assert_same_play(own, agent)
     before = {key: value.clone() for key, value in agent.network.state_dict().items()}
     with th.no_grad():

@@ -268,4 +268,4 @@ def test_a_spiking_dqn_that_saw_normalised_observations_is_refused(tmp_path: Pat
         with pytest.raises(UserError, match="trained under VecNormalize"):
             load_zip(tmp_path / "model.zip", "CartPole-v1")
     else:
-        assert load_zip(tmp_path / "model.zip", "CartPole-v1").made["seed"] == 3
+        assert load_zip(tmp_path / "model.zip", "CartPole-v1").made.seed == 3

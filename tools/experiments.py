@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,20 +98,13 @@ def shipped(experiment: Experiment, recipe: Recipe, seed: int) -> dict[str, Any]
     if name not in agents.shipped():
         return None
     agent = agents.load(name)
-    if agent.made.get("recipe") != table:  # older cards do not say it
+    if agent.made.recipe != table:  # older cards do not say it
         return None
-    played = [row for row in agent.episodes if (row["training_seed"], row["protocol"]) == (str(seed), "greedy")]
+    played = [one for one in agent.episodes if (one.training_seed, one.protocol) == (seed, "greedy")]
     if not played:
         return None
-    read: dict[str, Callable[[str], Any]] = {
-        "start": lambda text: int(text) if text else None,
-        "seed": int,
-        "return": float,
-        "length": int,
-    }
-    episodes = [{key: parse(row[key]) for key, parse in read.items()} for row in played]
-    score = agent.scores["greedy"] if agent.made["seed"] == seed else {"agent": agent.label}
-    return {**score, "training_seed": seed, "shipped": True, "episodes": episodes}
+    score = agent.scores["greedy"].to_json() if agent.made.seed == seed else {"agent": agent.label}
+    return {**score, "training_seed": seed, "shipped": True, "episodes": [one.to_json() for one in played]}
 
 
 def changes(experiment: Experiment, value: Any) -> dict[str, Any]:
@@ -166,18 +159,18 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
             agents.save(agent, folder / name, half=recipe.half)
         agent = agents.load(folder / name)
         agents.check_recipe(agent, listed(recipe.convert))
-        made = {"converted": evaluate(agent, recipe)["return"]}
+        made = {"converted": evaluate(agent, recipe).score.to_json()["return"]}
     seconds, chosen = 0.0, {}
     for T in stages:
         agent = prune_stage(
             agent, ann, recipe, T, folder / f"T{T}{fewer}", objective=experiment.objective, seed=seed, device=th.device("cpu")
         )
-        seconds += agent.made["seconds"]
-        chosen[f"T{T}"] = agent.made["selection"]
+        seconds += agent.made.seconds or 0.0
+        chosen[f"T{T}"] = agent.made.selection
     score = evaluate(agent, recipe)
     print(f"{experiment.key} = {value}, seed {seed}, {seconds:.0f} s: {describe(score)}")
-    made = {"seconds": seconds, "selection": agent.made["selection"], "of_stages": chosen, **made}
-    result = {"training_seed": seed, **made, **score}
+    made = {"seconds": seconds, "selection": agent.made.selection, "of_stages": chosen, **made}
+    result = {"training_seed": seed, **made, **score.to_json()}
     write_json(result, record)
     return {experiment.key: value, **result}
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from snn_rl.measure.energy import energy as energy_of
 from snn_rl.measure.energy import stored_counts
-from snn_rl.measure.results import energy as pooled
+from snn_rl.measure.results import mean_energy
 from snn_rl.measure.stats import over_trainings
 from snn_rl.measure.tables import robust
 from snn_rl.measure.technology import names, price_list
 from snn_rl.store import agents
+from snn_rl.store.card import Energy
 from snn_rl.tasks.environments import load_recipe
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -220,6 +221,7 @@ def experiment(path: Path) -> str:
         trained = figures.runs(record, value)
         groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in trained]
         rates = [np.mean(list(one["spike_rate"].values())) for one in trained if "spike_rate" in one]
+        measured = [Energy.from_json(one["energy"]) for one in trained if "energy" in one]
         before = ", ".join(f"{one['converted']['mean']:.2f}" for one in trained if "converted" in one)
         lines.append(
             [
@@ -228,7 +230,7 @@ def experiment(path: Path) -> str:
                 ", ".join(f"{group.mean():.2f}" for group in groups),
                 robust(over_trainings(groups)),
                 cell(float(np.mean(rates)) if rates else None, ".3f"),
-                cell(pooled(trained).get("ratio"), ".2f"),
+                cell(mean_energy(measured).get("ratio"), ".2f"),
             ]
         )
     head = [f"`{key}`", *["converted"] * begun, "mean return of each training", "IQM [95 %]", "spikes", "all"]

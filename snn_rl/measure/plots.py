@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,7 +161,7 @@ def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Fig
     return figure
 
 
-def learning(curves: dict[str, dict[str, Any]], title: str) -> Figure:
+def learning(curves: Mapping[str, Mapping[Any, Any]], title: str) -> Figure:
     """How learning from reward went: mean return of the games that were learnt from, and of the evaluations.
 
     Args:

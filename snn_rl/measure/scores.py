@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,69 @@ from snn_rl.measure.stats import summary
 from snn_rl.measure.technology import FP32, Technology
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import Energy, Returns, Score
+from snn_rl.store.episodes import Episode
 from snn_rl.store.provenance import versions
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.tasks.rollout import make_envs, play, starts
+from snn_rl.tasks.rollout import Start, make_envs, play, starts
 
 NOISY_EPISODES = 100  # with random or sticky actions no two games are the same
 
 
-def protocol(epsilon: float, sticky: float, zeroed: bool = False) -> str:
-    """Name of a protocol in cards and tables."""
-    words = [f"epsilon {epsilon:g}"] * (epsilon > 0) + [f"sticky {sticky:g}"] * (sticky > 0)
-    return ", ".join((words or ["greedy"]) + ["membrane zeroed"] * zeroed)
+@dataclass(frozen=True)
+class Protocol:
+    """How an agent is evaluated.
+
+    ``epsilon``: probability of a random action. ``sticky``: probability that the environment repeats the previous action.
+    ``zeroed``: every decision starts from rest, whatever the agent was trained for. ``episodes``: how many; if None the
+    recipe's number, with random or sticky actions at least 100. ``seed``: of the first episode; episode n has ``seed + n``.
+    """
+
+    epsilon: float = 0.0
+    sticky: float = 0.0
+    zeroed: bool = False
+    episodes: int | None = None
+    seed: int = 0
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the agent's own actions are all there is to it: it then plays the same game from the same start."""
+        return not self.epsilon and not self.sticky
+
+    @property
+    def name(self) -> str:
+        """What cards and tables call it."""
+        words = [f"epsilon {self.epsilon:g}"] * (self.epsilon > 0) + [f"sticky {self.sticky:g}"] * (self.sticky > 0)
+        return ", ".join((words or ["greedy"]) + ["membrane zeroed"] * self.zeroed)
+
+    def starts(self, recipe: Recipe) -> list[Start]:
+        """Where its episodes begin, the same for every agent.
+
+        Raises:
+            UserError: if there are none.
+        """
+        least = 0 if self.greedy else NOISY_EPISODES
+        return starts(recipe, max(recipe.evaluate.episodes, least) if self.episodes is None else self.episodes, self.seed)
+
+
+GREEDY = Protocol()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent's play by a protocol came to; ``episodes`` in the order of its starts."""
+
+    protocol: Protocol
+    score: Score
+    episodes: list[Episode]
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``evaluate --json`` writes."""
+        played = [one.to_json() for one in self.episodes]
+        written: dict[str, Any] = {}
+        for key, value in self.score.to_json().items():
+            written |= {"episodes": played, key: value} if key == "return" else {key: value}
+        return written
 
 
 @contextmanager
@@ -40,113 +93,101 @@ def carrying(network: QNetwork, carry: bool) -> Iterator[None]:
 
 
 def evaluate(
-    agent: Agent,
-    recipe: Recipe,
-    *,
-    episodes: int | None = None,
-    epsilon: float = 0.0,
-    sticky: float = 0.0,
-    seed: int = 0,
-    zeroed: bool = False,
-    technology: Technology = FP32,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Plays an agent; returns the object that ``evaluate --json`` writes.
+    agent: Agent, recipe: Recipe, protocol: Protocol = GREEDY, *, technology: Technology = FP32, progress: bool = False
+) -> Evaluation:
+    """Plays an agent.
 
     Args:
         agent: who plays.
         recipe: of its environment.
-        episodes: how many; if None the recipe's number, with random or sticky actions at least 100.
-        epsilon: probability of a random action.
-        sticky: probability that the environment repeats the previous action.
-        seed: of the first episode; episode n has ``seed + n``.
-        zeroed: every decision starts from rest, whatever the agent was trained for.
-        technology: prices of the energy figures.
+        protocol: how.
+        technology: whose prices the energy is at.
         progress: show a bar.
 
     Raises:
         UserError: for options out of range and for an agent that does not fit the environment.
     """
-    if episodes is None:
-        episodes = max(recipe.evaluate.episodes, NOISY_EPISODES if epsilon or sticky else 0)
-    begins = starts(recipe, episodes, seed)
-    envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=sticky)
+    carry, T = agent.network.carry and not protocol.zeroed, agent.network.T
+    protocol = replace(protocol, zeroed=carry != agent.network.carry)
+    begins = protocol.starts(recipe)
+    envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=protocol.sticky)
     returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
     bar = tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=None if progress else True)
-    carry = agent.network.carry and not zeroed
     with bar, carrying(agent.network, carry):
         counter = OperationCounter(agent.network, agent.observation_shape)
-        for decision in play(agent.network, envs, begins, epsilon):
+        for decision in play(agent.network, envs, begins, protocol.epsilon):
             counter.update(decision.observation, decision.layers)
             returns[decision.episode] += decision.reward
             lengths[decision.episode] += 1
             bar.update(int(decision.done.sum()))
     for env in envs:
         env.close()
-    T = agent.network.T
-    return {
-        "agent": agent.label,
-        "weights": agents.fingerprint(agent.network),
-        "env": agent.env,
-        "T": T,
-        "frames": agent.frames,
-        "carry": bool(T and carry),
-        "epsilon": epsilon,
-        "sticky": sticky,
-        "episodes": [
-            {"start": begin.start, "seed": begin.seed, "return": float(total), "length": int(length)}
-            for begin, total, length in zip(begins, returns, lengths, strict=True)
-        ],
-        "return": summary(returns),
-        **({"spike_rate": counter.rates()} if T else {}),
-        "energy": energy(counter.counts(), technology),
-        "versions": versions(),
-    }
-
-
-def add_score(agent: Agent, result: dict[str, Any], training_seed: int | None, zeroed: bool = False) -> None:
-    """Puts an evaluation into an agent's card (without its episodes) and its episodes into ``episodes.csv``."""
-    name = protocol(result["epsilon"], result["sticky"], zeroed)
-    agent.scores[name] = {key: value for key, value in result.items() if key != "episodes"}
-    own = "" if training_seed is None else str(training_seed)
-    agent.episodes = [row for row in agent.episodes if (row["protocol"], str(row["training_seed"] or "")) != (name, own)]
-    agent.episodes += [
-        {"training_seed": own, "protocol": name, "episode": n, **episode} for n, episode in enumerate(result["episodes"])
+    score = Score(
+        agent=agent.label,
+        weights=agents.fingerprint(agent.network),
+        env=agent.env,
+        T=T,
+        frames=agent.frames,
+        carry=bool(T and carry),
+        epsilon=protocol.epsilon,
+        sticky=protocol.sticky,
+        returns=Returns.from_json(summary(returns)),
+        spike_rate=counter.rates() if T else None,
+        energy=Energy.from_json(energy(counter.counts(), technology)),
+        versions=versions(),
+    )
+    played = zip(begins, returns, lengths, strict=True)
+    name, seed = protocol.name, agent.made.seed
+    episodes = [
+        Episode(seed, name, n, begin.start, begin.seed, float(total), int(length))
+        for n, (begin, total, length) in enumerate(played)
     ]
+    return Evaluation(protocol, score, episodes)
 
 
-def describe(result: dict[str, Any]) -> str:
+def add_score(agent: Agent, result: Evaluation) -> None:
+    """Puts an evaluation into an agent's card (without its episodes) and its episodes into ``episodes.csv``, in the place of
+    those of the same training and protocol."""
+    name = result.protocol.name
+    agent.scores[name] = result.score
+    agent.episodes = [one for one in agent.episodes if (one.protocol, one.training_seed) != (name, agent.made.seed)]
+    agent.episodes += result.episodes
+
+
+def describe(result: Evaluation) -> str:
     """One line for a person."""
-    reward, cost = result["return"], result["energy"]
-    text = f"{result['agent']}: return {reward['mean']:.2f} (min {reward['min']:g}, max {reward['max']:g}, "
-    text += f"{len(result['episodes'])} episodes)"
-    if result["T"]:
-        rates = ", ".join(f"{name} {rate:.3f}" for name, rate in result["spike_rate"].items())
-        text += f"; spikes per neuron and timestep {rates}; "
-        ratio, word = (cost["ratio"], "less") if cost["ratio"] >= 1 else (1 / cost["ratio"], "more")
-        text += f"{cost['snn_uj']:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
+    score, cost = result.score, result.score.energy
+    reward = score.returns
+    text = f"{score.agent}: return {reward.mean:.2f} (min {reward.min:g}, max {reward.max:g}, {len(result.episodes)} episodes)"
+    if score.spike_rate is not None:
+        text += "; spikes per neuron and timestep " + ", ".join(
+            f"{name} {rate:.3f}" for name, rate in score.spike_rate.items()
+        )
+    if cost is None:
+        return text
+    if cost.snn_uj is None or cost.ratio is None:
+        text += f"; {cost.ann_uj:.3g} uJ per decision"
     else:
-        text += f"; {cost['ann_uj']:.3g} uJ per decision"
-    return f"{text} ({cost['technology'].partition(' (')[0]})"
+        ratio, word = (cost.ratio, "less") if cost.ratio >= 1 else (1 / cost.ratio, "more")
+        text += f"; {cost.snn_uj:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
+    return f"{text} ({(cost.technology or '').partition(' (')[0]})"
 
 
-def score(agent: Agent, recipe: Recipe, seed: int | None, ablate: bool = False) -> None:
+def score(agent: Agent, recipe: Recipe, ablate: bool = False) -> None:
     """Evaluates a saved agent by the recipe's protocol, where asked for with the membrane zeroed too; stores it."""
     assert agent.path is not None
-    changed = False
-    for zeroed in (False, True) if ablate and agent.network.carry else (False,):
-        name = protocol(0, 0, zeroed)
-        if name in agent.scores:
-            continue
-        result = evaluate(agent, recipe, zeroed=zeroed, progress=True)
-        add_score(agent, result, seed, zeroed)
-        print(("membrane zeroed: " if zeroed else "") + describe(result))
-        changed = True
-    if not changed:
+    ablate = ablate and agent.network.carry
+    protocols = [GREEDY, replace(GREEDY, zeroed=True)][: 1 + ablate]
+    missing = [protocol for protocol in protocols if protocol.name not in agent.scores]
+    for protocol in missing:
+        result = evaluate(agent, recipe, protocol, progress=True)
+        add_score(agent, result)
+        print(("membrane zeroed: " if protocol.zeroed else "") + describe(result))
+    if not missing:
         return
     agents.save_scores(agent)
-    if ablate and agent.network.carry and "conversion" not in agent.made:  # what is trained shall use its memory
-        carried, zeroed = (agent.scores[protocol(0, 0, zero)]["return"]["ci95"] for zero in (False, True))
+    if ablate and agent.made.conversion is None:  # what is trained shall use its memory
+        carried, zeroed = (agent.scores[protocol.name].returns.ci95 for protocol in protocols)
         if zeroed[0] > carried[1]:
             words = "plays better with its membranes zeroed, as evaluate --no-carry does; train --no-carry trains it so"
             print(f"{agent.label} {words}")

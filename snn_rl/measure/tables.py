@@ -13,7 +13,7 @@ from typing import Any
 
 from snn_rl.core.errors import UserError
 from snn_rl.measure.plots import draw, learning
-from snn_rl.measure.results import RATIOS, Entry, summarise
+from snn_rl.measure.results import RATIOS, Result, summarise
 from snn_rl.store.files import folder_name, whole
 
 UNMEASURED = "-"
@@ -73,19 +73,20 @@ Energy: {"; ".join(sorted(said)) or UNMEASURED}.
     return "\n\n".join([f"# {env}", table(rows), *images, notes]) + "\n"
 
 
-def write(entries: Sequence[Entry], out: Path) -> list[Path]:
+def write(results: Sequence[Result], out: Path) -> list[Path]:
     """Writes ``report.md``, ``summary.json`` and the plots, each environment's into its own folder where there are several.
 
     Raises:
         UserError: if the folder cannot be written.
     """
     written: list[Path] = []
-    environments = list(dict.fromkeys(entry.env for entry in entries))
+    environments = list(dict.fromkeys(result.kind.env for result in results))
     for env in environments:
         folder = out / folder_name(env) if len(environments) > 1 else out
-        rows = summarise([entry for entry in entries if entry.env == env])
+        here = [result for result in results if result.kind.env == env]
+        rows = summarise(here)
         plots, files = draw(rows), {}
-        if curves := {entry.label: entry.curves for entry in entries if entry.env == env and entry.curves}:
+        if curves := {result.label: result.curves for result in here if result.curves}:
             plots["learning.png"] = learning(curves, env)
         for name, figure in plots.items():
             figure.savefig(buffer := io.BytesIO())

@@ -14,6 +14,7 @@ from snn_rl.sb3.fits import check_actions, frames_of
 from snn_rl.sb3.layers import read_q_net
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.store.agents import Agent, check_finite
+from snn_rl.store.card import Made
 from snn_rl.tasks.environments import load_recipe
 
 
@@ -55,7 +56,5 @@ def read_model(model: DQN, env_id: str) -> Agent:
     shape = tuple(model.observation_space.shape or ())
     frames = frames_of(recipe, shape, "the model")
     check_actions(recipe, network, "the model")
-    made = {"how": f"read from a live {type(model).__name__}", "num_timesteps": model.num_timesteps}
-    if model.seed is not None:
-        made["seed"] = model.seed
+    made = Made(how=f"read from a live {type(model).__name__}", num_timesteps=model.num_timesteps, seed=model.seed)
     return Agent(env_id, f"T{network.T}" if network.T else "ann", network, shape, frames, made, module=recipe.module)

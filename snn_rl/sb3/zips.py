@@ -19,6 +19,7 @@ from snn_rl.sb3.guessed import SPIKING, Zip, guess, plain
 from snn_rl.sb3.live import read_model
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent, check_finite
+from snn_rl.store.card import Made
 from snn_rl.tasks.catalogue import imported
 from snn_rl.tasks.environments import load_recipe
 
@@ -104,9 +105,8 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
         own = {key.removeprefix(SPIKING): value for key, value in source.tensors.items() if key.startswith(SPIKING)}
         network = network_of(description, own, str(path))
         check_actions(recipe, network, f"'{path}'")
-    made = {"how": f"read from the Stable-Baselines3 file {path.name}", "num_timesteps": source.data.get("num_timesteps")}
-    if type(source.data.get("seed")) is int:
-        made["seed"] = source.data["seed"]
+    known = {key: source.data[key] for key in ("num_timesteps", "seed") if type(source.data.get(key)) is int}
+    made = Made(how=f"read from the Stable-Baselines3 file {path.name}", **known)
     name = f"T{network.T}" if network.T else "ann"
     return Agent(env_id, name, network, shape, frames, made, path=path, module=recipe.module)
 

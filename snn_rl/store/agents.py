@@ -6,11 +6,8 @@ not at all.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
-import io
-import json
 import os
 import re
 import shutil
@@ -29,24 +26,23 @@ from safetensors.torch import save as serialize
 from snn_rl.core.deciding import decide
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork, State
+from snn_rl.store.card import Card, Made, Score, Source, damaged, read
+from snn_rl.store.episodes import Episode, to_text
 from snn_rl.store.files import CARD as CARD
 from snn_rl.store.files import EPISODES as EPISODES
 from snn_rl.store.files import data_folder, whole
+from snn_rl.store.schema import Table
 
-FORMAT, WEIGHTS = 1, "weights.safetensors"
-_KINDS = {"env": str, "name": str, "T": int, "frames": int, "input_scale": float, "carry": bool, "made": dict, "scores": dict}
-EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass
 class Agent:
     """A network with what is known about it.
 
-    ``made`` says how: command, seed, the recipe's numbers, what it was made from, versions, and how training went:
-    ``curve``, what the learner said of itself over the work done (``return``: mean of its last 100 episodes; ``loss``: mean
-    of 50 gradient steps), and ``selection``, the mean returns of the evaluations by which the network was chosen. ``scores``
-    maps a protocol to its evaluation (the object that ``evaluate --json`` writes, without its episodes).
-    ``module`` is the one that registers the environment, where it is one of the user's own.
+    ``made`` says how; ``scores`` maps the name of a protocol to its evaluation, whose episodes are in ``episodes``.
+    ``module`` is the one that registers the environment, where it is one of the user's own; ``more`` what its card says
+    beyond what this version knows.
     """
 
     env: str
@@ -54,16 +50,41 @@ class Agent:
     network: QNetwork
     observation_shape: tuple[int, ...]
     frames: int = 1
-    made: dict[str, Any] = field(default_factory=dict, repr=False)
-    scores: dict[str, Any] = field(default_factory=dict, repr=False)
-    episodes: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    made: Made = field(default_factory=Made, repr=False)
+    scores: dict[str, Score] = field(default_factory=dict, repr=False)
+    episodes: list[Episode] = field(default_factory=list, repr=False)
     path: Path | None = None
     module: str = ""
+    more: Table = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
         """``ENV/NAME`` for a message."""
         return f"{self.env}/{self.name}"
+
+    def card(self) -> Card:
+        """What its ``card.json`` says."""
+        network = self.network
+        return Card(
+            env=self.env,
+            module=self.module or None,
+            name=self.name,
+            T=network.T,
+            frames=self.frames,
+            carry=network.carry,
+            observation_shape=list(self.observation_shape),
+            input_scale=network.input_scale,
+            network=network.spec,
+            v_th=[lif.v_th.item() for lif in network.lifs],
+            decay=[lif.decay.flatten().tolist() if lif.decay.dim() else lif.decay.item() for lif in network.lifs],
+            made=self.made,
+            scores=self.scores,
+            more=self.more,
+        )
+
+    def _texts(self) -> dict[str, bytes]:
+        """The files beside the weights."""
+        return {EPISODES: to_text(self.episodes).encode(), CARD: self.card().to_text().encode()}
 
     def predict(
         self,
@@ -114,11 +135,9 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
                 raise UserError(f"'{key}' holds a number beyond half precision (65,504); save it with half = false")
         network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    files = {
-        EPISODES: _episodes(agent),
-        WEIGHTS: serialize({key: value.half() if half else value for key, value in weights.items()}),
-        CARD: _card(agent),
-    }
+    texts = agent._texts()
+    content = serialize({key: value.half() if half else value for key, value in weights.items()})
+    files = {EPISODES: texts[EPISODES], WEIGHTS: content, CARD: texts[CARD]}
     if folder.exists():  # file by file, so that there is an agent at every moment
         for name, content in files.items():
             with whole(folder / name) as path:
@@ -139,38 +158,9 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
 def save_scores(agent: Agent) -> None:
     """Writes the card and the episodes of an agent that was loaded or saved before; its weights stay untouched."""
     assert agent.path is not None
-    for name, content in ((EPISODES, _episodes(agent)), (CARD, _card(agent))):
+    for name, content in agent._texts().items():
         with whole(agent.path / name) as path:
             path.write_bytes(content)
-
-
-def _card(agent: Agent) -> bytes:
-    network = agent.network
-    card = {
-        "format": FORMAT,
-        "env": agent.env,
-        **({"module": agent.module} if agent.module else {}),
-        "name": agent.name,
-        "T": network.T,
-        "frames": agent.frames,
-        "carry": network.carry,
-        "observation_shape": list(agent.observation_shape),
-        "input_scale": network.input_scale,
-        "network": network.spec,
-        "v_th": [lif.v_th.item() for lif in network.lifs],
-        "decay": [lif.decay.flatten().tolist() if lif.decay.dim() else lif.decay.item() for lif in network.lifs],
-        "made": agent.made,
-        "scores": agent.scores,
-    }
-    return (json.dumps(card, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _episodes(agent: Agent) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, EPISODE_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(agent.episodes)
-    return text.getvalue().encode()
 
 
 def fingerprint(network: QNetwork) -> str:
@@ -194,46 +184,23 @@ def load(where: str | Path) -> Agent:
     folder = path if path.is_dir() else data_folder("agents") / path
     if not (folder / CARD).is_file():
         raise UserError(_not_found(str(where), path))
+    card, played = read(folder)
     try:
-        card = json.loads((folder / CARD).read_text())
-        if card["format"] != FORMAT:
-            raise UserError(f"'{folder}' has format {card['format']}; this version of snn_rl reads {FORMAT}")
-        for key, kind in _KINDS.items():
-            if type(card[key]) is not kind:
-                raise TypeError(f"its {key} is {card[key]!r}")
-        network = QNetwork(card["network"], card["T"], card["input_scale"], card["carry"])
-        network.shapes(card["observation_shape"])
+        network = QNetwork(card.network, card.T, card.input_scale, card.carry)
+        network.shapes(card.observation_shape)
         network.load_state_dict({key: value.float() for key, value in load_file(folder / WEIGHTS).items()})
-        with (folder / EPISODES).open(newline="") as file:
-            episodes = list(csv.DictReader(file))
-        if episodes and set(episodes[0]) != set(EPISODE_FIELDS):
-            raise ValueError(f"{EPISODES} has other columns")
-        agent = Agent(
-            card["env"],
-            card["name"],
-            network,
-            tuple(card["observation_shape"]),
-            card["frames"],
-            card["made"],
-            card["scores"],
-            [dict(row) for row in episodes],
-            folder,
-            str(card.get("module", "")),
-        )
-    except UserError:
-        raise
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(folder, error) from error
     check_finite(network.state_dict(), str(folder))
-    return agent
+    shape, module = tuple(card.observation_shape), card.module or ""
+    return Agent(card.env, card.name, network, shape, card.frames, card.made, card.scores, played, folder, module, card.more)
 
 
-def check_recipe(agent: Agent, recipe: dict[str, Any]) -> None:
+def check_recipe(agent: Agent, recipe: Table) -> None:
     """Raises UserError if an agent that is there already was made by other numbers than a run's recipe has now. Older cards do
     not say by which."""
     for key, value in recipe.items():
-        before = agent.made.get("recipe", {}).get(key, value)
+        before = (agent.made.recipe or {}).get(key, value)
         if before != value:
             raise UserError(
                 f"'{agent.path}' was made with {key} = {before!r}, and the recipe says {value!r} now; change it back, choose "
@@ -274,6 +241,6 @@ def _not_found(where: str, path: Path) -> str:
     return f"no agent '{where}': neither a folder, nor a shipped agent, nor an SB3 zip{hint}"
 
 
-def source(agent: Agent) -> dict[str, Any]:
-    """What a card says of what an agent was made from: random weights, made anew at each start, depend on threads a little."""
-    return {"name": agent.label, "how": agent.made.get("how"), "weights": agent.made.get("random", fingerprint(agent.network))}
+def source(agent: Agent) -> Source:
+    """What a card says of an agent that another was made from."""
+    return Source(agent.label, agent.made.how, agent.made.random or fingerprint(agent.network))

@@ -1,4 +1,4 @@
-"""The schema of an agent's folder: ``card.json`` and the rows of ``episodes.csv``. Torch is not needed.
+"""The schema of ``card.json``: what an agent is, how it was made, how it plays. Torch is not needed.
 
 ``from_json`` checks every field once; ``to_json`` gives back the same JSON. A key that is missing and a key that is null both
 read as None, and each is written back as it was. Keys that this version does not know are kept.
@@ -6,17 +6,14 @@ read as None, and each is written back as it was. Keys that this version does no
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from snn_rl.core.errors import UserError
+from snn_rl.store.episodes import Episode, from_text
 from snn_rl.store.files import CARD, EPISODES
 from snn_rl.store.schema import Amount, Count, Record, Share, Table, Within
 
@@ -25,7 +22,6 @@ FORMATS = (1, 2)  # that this version reads
 ENVIRONMENT_STEPS, GRADIENT_STEPS = "environment steps", "gradient steps"
 Points = list[tuple[Count, float]]
 """Something over the course of a training: the work done and a value, in pairs."""
-EPISODE_FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
 
 
 @dataclass(frozen=True)
@@ -193,6 +189,11 @@ class Score(Record):
     energy: Energy | None = None
     versions: dict[str, str]
 
+    @property
+    def uj(self) -> float | None:
+        """Energy per decision in microjoules: of a spiking network everything counted, of an ANN dense."""
+        return None if self.energy is None else self.energy.snn_uj if self.T else self.energy.ann_uj
+
     def __post_init__(self) -> None:
         if self.T and self.energy is not None:
             for name in ("snn_uj", "snn_synaptic_uj", "snn_first_layer_times_T_uj"):
@@ -230,6 +231,11 @@ class Card(Record):
             raise UserError(f"the card has format {number}; this version of snn_rl reads {' and '.join(map(str, FORMATS))}")
         return super().from_json(value, where)
 
+    @property
+    def layers(self) -> list[Table]:
+        """The network with its neurons called the same in every format."""
+        return [{**layer, "type": "LIF"} if layer.get("type") == "ReLU" else layer for layer in self.network]
+
     def to_text(self) -> str:
         """``card.json``.
 
@@ -239,58 +245,6 @@ class Card(Record):
         return json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
 
 
-@dataclass(frozen=True)
-class Episode:
-    """A row of ``episodes.csv``. ``training_seed`` is None where nobody knows it, ``start`` (no-op steps) but on Atari."""
-
-    training_seed: int | None
-    protocol: str
-    episode: int
-    start: int | None
-    seed: int
-    returned: float
-    length: int
-
-    @classmethod
-    def from_row(cls, row: Sequence[str]) -> Self:
-        """Reads the cells of a line.
-
-        Raises:
-            ValueError: if a cell is missing, no number, or not finite.
-        """
-        training_seed, protocol, episode, start, seed, returned, length = row
-        value = float(returned)
-        if not math.isfinite(value):
-            raise ValueError(f"a return is {value}")
-        own, begin = (int(cell) if cell else None for cell in (training_seed, start))
-        return cls(own, protocol, int(episode), begin, int(seed), value, int(length))
-
-    def to_row(self) -> list[Any]:
-        """The cells of a line."""
-        cells = [self.training_seed, self.protocol, self.episode, self.start, self.seed, self.returned, self.length]
-        return ["" if cell is None else cell for cell in cells]
-
-
-def episodes_from_text(text: str) -> list[Episode]:
-    """The rows of ``episodes.csv``.
-
-    Raises:
-        ValueError: if it has other columns or damaged cells.
-    """
-    rows = csv.reader(io.StringIO(text, newline=""))
-    if tuple(next(rows, ())) != EPISODE_FIELDS:
-        raise ValueError(f"{EPISODES} has other columns than {', '.join(EPISODE_FIELDS)}")
-    return [Episode.from_row(row) for row in rows]
-
-
-def episodes_to_text(episodes: Sequence[Episode]) -> str:
-    """``episodes.csv``."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([EPISODE_FIELDS, *(episode.to_row() for episode in episodes)])
-    return text.getvalue()
-
-
 def read(folder: Path) -> tuple[Card, list[Episode]]:
     """The card and the episodes of an agent's folder.
 
@@ -298,10 +252,15 @@ def read(folder: Path) -> tuple[Card, list[Episode]]:
         UserError: if the card is of an unknown format, or a file is missing or damaged.
     """
     try:
-        card = Card.from_json(json.loads((folder / CARD).read_text()))
-        return card, episodes_from_text((folder / EPISODES).read_text())
+        text, rows = (folder / CARD).read_text(), (folder / EPISODES).read_text()
+        return Card.from_json(json.loads(text)), from_text(rows)
     except UserError as error:
         raise UserError(f"'{folder}': {error}") from error
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew") from error
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: Exception) -> UserError:
+    """What is said of a folder that cannot be read."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"the agent in '{folder}' is damaged ({reason}); restore the folder or make it anew")

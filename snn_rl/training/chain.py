@@ -66,7 +66,7 @@ def make_agents(
 
     def stage(agent: Agent, T: int, name: str) -> Agent:
         agent = prune_stage(agent, ann, recipe, T, out / f"{name}{taught}", objective=objective, seed=seed, device=device)
-        print(f"{agent.name} took {agent.made['seconds']:.0f} s")
+        print(f"{agent.name} took {agent.made.seconds:.0f} s")
         return agent
 
     if ann is not None and not T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch as th
@@ -20,6 +19,7 @@ from snn_rl.core.spec import UnconvertibleError, spiking
 from snn_rl.sb3.zips import load_agent
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import Made, Quality
 from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import make_env, make_vec_env
 from snn_rl.tasks.recipes import Recipe, listed
@@ -112,7 +112,7 @@ def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
         return ann
     env = make_env(recipe, frames=frames)
     network = narrow(ann.network, ann.frames, frames, env.get_wrapper_attr("observed") if view.frame_by_frame else None)
-    made = {"how": f"weights of {ann.label} for the inputs that are left"}
+    made = Made(how=f"weights of {ann.label} for the inputs that are left")
     return Agent(recipe.id, "narrowed", network, env.observation_space.shape or (), frames, made)
 
 
@@ -136,13 +136,8 @@ def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, car
     return twin
 
 
-def compare(twin: QNetwork, ann: QNetwork, play: Play) -> dict[str, Any]:
-    """How a spiking network differs from its ANN on recorded play, membranes carried as in deployment.
-
-    Returns:
-        ``agreement``: share of decisions with the same action; ``q_error``: root mean square difference of the Q-values, in
-        units of reward; ``spike_rate`` per layer: spikes per neuron and timestep.
-    """
+def compare(twin: QNetwork, ann: QNetwork, play: Play) -> Quality:
+    """How a spiking network differs from its ANN on recorded play, membranes carried as in deployment."""
     same, squared, rates = 0, 0.0, np.zeros(len(twin.lifs))
     state = None
     with th.no_grad():
@@ -155,11 +150,8 @@ def compare(twin: QNetwork, ann: QNetwork, play: Play) -> dict[str, Any]:
             squared += float((q - q_ann).square().mean(-1).sum())
             rates += [float(z.mean()) * len(observations) for z in spikes]
     decisions = play.starts.numel()
-    return {
-        "agreement": same / decisions,
-        "q_error": (squared / decisions) ** 0.5,
-        "spike_rate": dict(zip(twin.layer_names, (rates / len(play.starts)).tolist(), strict=False)),
-    }
+    spike_rate = dict(zip(twin.layer_names, (rates / len(play.starts)).tolist(), strict=False))
+    return Quality(same / decisions, (squared / decisions) ** 0.5, spike_rate)
 
 
 def convert(
@@ -197,30 +189,30 @@ def convert(
             converted = twin
     if show:
         _print(quality, ann.label)
-    made = {
-        "how": f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay}, "
+    made = Made(
+        how=f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay}, "
         f"{len(calibration)} observations of its play",
-        "from": agents.source(ann),
-        "seed": seed,
-        "recipe": listed(recipe.convert),
-        "command": command(),
-        "conversion": quality,
-        "versions": versions(),
-    }
+        origin=agents.source(ann),
+        seed=seed,
+        recipe=listed(recipe.convert),
+        command=command(),
+        conversion=quality,
+        versions=versions(),
+    )
     return Agent(recipe.id, f"converted-T{T}", converted, tuple(calibration.shape[1:]), frames, made)
 
 
-def _print(quality: dict[str, Any], label: str) -> None:
+def _print(quality: dict[str, Quality], label: str) -> None:
     table = Table(
         title=f"{label} converted, on held-out play",
         caption="nothing is trained yet: pruning makes up for what conversion loses, most of all at low T",
     )
-    layers = list(next(iter(quality.values()))["spike_rate"])
+    layers = list(next(iter(quality.values())).spike_rate)
     for heading in ("T", "same action", "Q error", *(f"spikes {layer}" for layer in layers)):
         table.add_column(heading, justify="right")
     for t, row in quality.items():
-        rates = [f"{row['spike_rate'][layer]:.3f}" for layer in layers]
-        table.add_row(t.removeprefix("T="), f"{row['agreement']:.1%}", f"{row['q_error']:.3g}", *rates)
+        rates = [f"{row.spike_rate[layer]:.3f}" for layer in layers]
+        table.add_row(t.removeprefix("T="), f"{row.agreement:.1%}", f"{row.q_error:.3g}", *rates)
     Console().print(table)
 
 

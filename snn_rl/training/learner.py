@@ -86,7 +86,7 @@ class Job:
 
     def parents(self) -> tuple[Source | None, Source | None]:
         """What the card says of ``start`` and of ``teacher``."""
-        start, teacher = (None if a is None else Source(**agents.source(a)) for a in (self.start, self.teacher))
+        start, teacher = (None if a is None else agents.source(a) for a in (self.start, self.teacher))
         return start, teacher
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from snn_rl.core.errors import UserError
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
+from snn_rl.store.card import TrainingSeeds
 from snn_rl.store.files import data_folder, folder_name
 from snn_rl.tasks.environments import load_recipe
+
+CHOSEN_BY = "median return of the lowest T"
 
 
 def median_run(runs: Sequence[dict[str, Agent]]) -> int:
@@ -18,7 +22,7 @@ def median_run(runs: Sequence[dict[str, Agent]]) -> int:
     last = min(runs[0].values(), key=lambda agent: agent.network.T or float("inf")).name
     if unscored := [agent.path for found in runs for agent in found.values() if "greedy" not in agent.scores]:
         raise UserError(f"'{unscored[0]}' has no greedy score; finish its run first (--resume)")
-    order = sorted(range(len(runs)), key=lambda n: (runs[n][last].scores["greedy"]["return"]["mean"], n))
+    order = sorted(range(len(runs)), key=lambda n: (runs[n][last].scores["greedy"].returns.mean, n))
     return order[(len(order) - 1) // 2]
 
 
@@ -57,21 +61,18 @@ def ship(folders: Sequence[Path], only: Sequence[str] | None = None) -> None:
         raise UserError(f"other agents are shipped as {', '.join(others)}; name with --only what shall be shipped or replaced")
     for place, agent in wanted.items():
         name = place.partition("/")[2]
-        rows = [row for found in runs for row in found[name].episodes]
-        agent.episodes = list({tuple(row.items()): row for row in rows}.values())  # one ANN in all runs is one ANN
+        played = [episode for found in runs for episode in found[name].episodes]
+        agent.episodes = list(dict.fromkeys(played))  # one ANN in all runs is one ANN
         if place in there and place not in others:
             before = there[place]
-            new = [row for row in agent.episodes if row not in before.episodes]
+            new = [episode for episode in agent.episodes if episode not in before.episodes]
             if not new:
                 print(f"{place} is there already")
                 continue
             agent.episodes = before.episodes + new  # what was measured there later stays
             agent.scores = {**before.scores, **agent.scores}
-        agent.made["training_seeds"] = {
-            "shipped": agent.made.get("seed"),
-            "all": list(dict.fromkeys(row["training_seed"] for row in agent.episodes)),
-            "chosen by": "median return of the lowest T",
-        }
+        seeds = dict.fromkeys("" if one.training_seed is None else str(one.training_seed) for one in agent.episodes)
+        agent.made = replace(agent.made, training_seeds=TrainingSeeds(agent.made.seed, list(seeds), CHOSEN_BY))
         folder = data_folder("agents") / place
         agents.save(agent, folder, half=load_recipe(agent.env, agent.frames).half, replace=True)
         print(f"wrote {folder}")

@@ -67,7 +67,7 @@ def run_stage(job: Job, device: th.device, show: bool = True) -> Agent:
     env = make_env(job.recipe, frames=job.view.frames)
     shape = env.observation_space.shape or ()
     env.close()
-    made, module = _made(job, goal, watch).to_json(), job.recipe.module
+    made, module = _made(job, goal, watch), job.recipe.module
     agent = Agent(job.recipe.id, job.folder.name, learner.network.cpu(), shape, job.view.frames, made, module=module)
     agents.save(agent, job.folder, half=job.recipe.half)
     watch.checkpoint.remove()
@@ -126,7 +126,7 @@ def _made(job: Job, goal: Goal, watch: Watch) -> Made:
 def _finished(job: Job, goal: Goal) -> Agent:
     """The agent that is in the folder already, if it is the one that would be trained."""
     agent = agents.load(job.folder)
-    made = Made.from_json(agent.made)
+    made = agent.made
     start, teacher = job.parents()
     for key, before, now in (
         ("seed", made.seed, job.seed),
@@ -204,6 +204,6 @@ def prune(
     for t in range(agent.network.T, T - 1, -1):
         begin = time.monotonic()
         agent = prune_stage(agent, ann, recipe, t, out / f"T{t}", objective=objective, seed=seed, device=device)
-        best = max((value for _, value in agent.made["selection"]), default=float("nan"))
+        best = max((value for _, value in agent.made.selection or ()), default=float("nan"))
         print(f"T={t}: {out / f'T{t}'}, return {best:.2f} in selection, {time.monotonic() - begin:.0f} s")
     return agent

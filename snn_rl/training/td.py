@@ -17,7 +17,7 @@ from snn_rl.core.network import QNetwork
 from snn_rl.sb3.dqn import SpikingDQN
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
 from snn_rl.store.agents import Agent
-from snn_rl.store.card import ENVIRONMENT_STEPS
+from snn_rl.store.card import ENVIRONMENT_STEPS, Made
 from snn_rl.tasks.environments import make_env, make_vec_env
 from snn_rl.tasks.recipes import Recipe, listed
 from snn_rl.training.learner import Goal, Job, late_points
@@ -63,7 +63,7 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
         recurrent=recipe.convert.recurrent,
         **layers,
     )
-    made = {"how": "random weights", "random": f"seed {seed}"}
+    made = Made(how="random weights", random=f"seed {seed}")
     return Agent(recipe.id, f"random-T{T}", policy.q_net.network, shape, frames, made)
 
 
@@ -194,7 +194,7 @@ class TDLearner:
             carry=network.carry,
             device=device,
             initial=network,
-            trained=not {"conversion", "random"} & made.keys(),
+            trained=made.conversion is None and made.random is None,
         )
         return cls(model)
 
