@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--device", type=device, default="auto", help="cpu, cuda or auto (default auto)")
-    parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
+    parser.add_argument(
+        "--no-carry", dest="carry", action="store_false", help="the membranes start from rest at every decision"
+    )
     parser.add_argument(
         "--frames",
         type=frame_count,
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "--start", type=int, metavar="T", help="T of the conversion and the first stage (default: the recipe's)"
     )
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and end; nothing is trained or written")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
@@ -53,12 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     from snn_rl.measure import results, tables
     from snn_rl.measure.scores import score
-    from snn_rl.training.plan import folder_of, work
+    from snn_rl.training.options import Options
+    from snn_rl.training.run import carry_out, plan_for
 
-    for agent, recipe, zeroed in work(args):  # after all training, so that nothing waits for it
+    plan = plan_for(Options(**{part.name: getattr(args, part.name) for part in dataclasses.fields(Options)}))
+    for note in plan.notes:
+        print(note)
+    if args.dry_run:
+        print(plan)
+        return 0
+    for agent, recipe, zeroed in carry_out(plan, args.device, args.resume):  # after all training, so that nothing waits for it
         score(agent, recipe, ablate=zeroed)
-    out = folder_of(args)
-    for path in tables.write(results.read(results.find(str(out))), out / "report"):
+    for path in tables.write(results.read(results.find(str(plan.out))), plan.out / "report"):
         print(path)
     return 0
 

@@ -41,3 +41,10 @@ class View:
     def suffix(self, default_frames: int) -> str:
         """What the name of an agent adds where its frames are not the default number: ``-frames1``, else nothing."""
         return "" if self.frames == default_frames else f"-frames{self.frames}"
+
+    def described(self) -> str:
+        """What is seen, in words: ``1 frame (teacher: 4)``."""
+        frames = f"{self.frames} frame{'s' if self.frames > 1 else ''}"
+        if not self.teacher_sees_more:
+            return frames
+        return f"{frames} (teacher: {self.teacher_frames}{', nothing hidden' if self.hidden else ''})"

@@ -1,0 +1,96 @@
+"""What a user asks of ``python -m snn_rl.train``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from snn_rl.core.errors import UserError
+from snn_rl.store.files import folder_name
+from snn_rl.tasks.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that decide what is trained; a sweep replaces some of them.
+
+    Attributes:
+        env: id of the environment.
+        T: timesteps per decision to end with; 0 for the ANN alone.
+        ann: ``shipped``, ``scratch``, ``none`` or the path of an agent or a zip; None for the default.
+        extractor: ``MODULE:CLASS`` of a zip's feature extractor.
+        objective: ``distill`` or ``td``; None for the default.
+        spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
+        seed: of all trainings.
+        out: folder of the run; None for the default.
+        carry: whether agents keep their membranes between environment steps.
+        frames: that the agents see; None for the default.
+        total_timesteps: environment steps of each training by reward; None for the recipe's.
+        start: T of the conversion and the first stage; None for the recipe's.
+        ablate: also convert straight to T, and train straight at T from there.
+    """
+
+    env: str
+    T: int = 1
+    ann: str | None = None
+    extractor: str | None = None
+    objective: str | None = None
+    spike_penalty: float | None = None
+    seed: int = 0
+    out: Path | None = None
+    carry: bool = True
+    frames: int | None = None
+    total_timesteps: int | None = None
+    start: int | None = None
+    ablate: bool = False
+
+    def check(self) -> None:
+        """Refuses numbers out of range, and options that would have no effect.
+
+        Raises:
+            UserError: naming the option.
+        """
+        if self.T < 0:
+            raise UserError(f"--T must be at least 1, or 0 for the ANN alone, got {self.T}")
+        if self.total_timesteps is not None and self.total_timesteps < 1:
+            raise UserError(f"--total-timesteps must be at least 1, got {self.total_timesteps}")
+        if self.start is not None and self.start < self.T:
+            raise UserError(f"--start must be at least --T, got {self.start} and {self.T}")
+        for_spiking_agents = {
+            "--spike-penalty": self.spike_penalty is not None,
+            "--no-carry": not self.carry,
+            "--start": self.start is not None,
+            "--ablate": self.ablate,
+        }
+        for option in (option for option, given in for_spiking_agents.items() if given and not self.spiking):
+            raise UserError(f"{option} is for spiking agents; leave it out with --T 0")
+        if self.extractor is not None and not (self.ann or "").endswith(".zip"):
+            raise UserError("--extractor is for an SB3 zip; give one with --ann")
+
+    @property
+    def spiking(self) -> bool:
+        """Whether spiking agents are made."""
+        return self.T > 0
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.out or Path("runs") / f"{folder_name(self.env)}-T{self.T}-seed{self.seed}"
+
+    def default_objective(self, recipe: Recipe) -> str:
+        """The objective where the user names none: an ANN learns by reward."""
+        return recipe.prune.objective if self.spiking else "td"
+
+    def chosen_objective(self, recipe: Recipe) -> str:
+        """What agents learn by."""
+        return self.objective or self.default_objective(recipe)
+
+    def makes_agents(self, recipe: Recipe) -> bool:
+        """Whether agents are made besides the ANN that is trained by reward."""
+        return self.spiking or self.chosen_objective(recipe) == "distill"
+
+    def random_weights(self, recipe: Recipe) -> bool:
+        """Whether spiking agents start from random weights. Where something is hidden that is the default of learning by
+        reward: the weights of an ANN that sees it would teach."""
+        by_reward = self.spiking and self.chosen_objective(recipe) == "td"
+        return self.ann == "none" or (self.ann is None and by_reward and bool(recipe.teacher))

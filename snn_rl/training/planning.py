@@ -1,0 +1,182 @@
+"""From options and recipes to a plan, before anything is trained or written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+
+from snn_rl.core.errors import UserError
+from snn_rl.store.files import folder_name
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.view import View
+from snn_rl.training.options import Options
+from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
+from snn_rl.training.stages import with_penalty
+
+Recipes = Callable[[str, int | None], Recipe]
+"""The recipe of an environment's id for agents of that many frames, see :func:`~snn_rl.tasks.environments.load_recipe`."""
+
+
+def ann_to_look_at(options: Options, recipe: Recipe, shipped: Collection[str]) -> str | None:
+    """The ANN that the plan has to know: a shipped name or a path; None where none that exists is taken.
+
+    Args:
+        options: what the user asked for.
+        recipe: of the environment.
+        shipped: names of the shipped agents.
+
+    Raises:
+        UserError: if a shipped one is asked for and there is none.
+    """
+    name = f"{folder_name(recipe.ann_env)}/ann"
+    if options.ann is None:
+        wanted = options.makes_agents(recipe) and not options.random_weights(recipe)
+        return name if wanted and name in shipped else None
+    if options.ann in ("none", "scratch"):
+        return None
+    if options.ann != "shipped":
+        return options.ann
+    if name not in shipped:
+        raise UserError(f"no ANN is shipped for {recipe.ann_env}; use --ann scratch or give the path of one")
+    return name
+
+
+def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
+    """Plans a run. Nothing is read but recipes, nothing is written, no network is built.
+
+    Args:
+        options: what the user asks for.
+        ann: the ANN that :func:`ann_to_look_at` names.
+        recipes: of the environments.
+
+    Raises:
+        UserError: if the options contradict each other or the recipe, or the ANN does not fit.
+    """
+    options.check()
+    base = recipes(options.env, None)
+    objective, random = options.chosen_objective(base), options.random_weights(base)
+    wanted = options.frames or (base.spiking_frames if options.makes_agents(base) else 0) or None
+    recipe = _adjusted(base if wanted is None or base.is_default else recipes(options.env, wanted), options, objective)
+    if random:
+        _check_random(options, objective)
+        recipe, ann, note = recipe.for_random_weights(), None, "ANN: none"
+    else:
+        ann, note = _chosen_ann(options, ann, wanted)
+    if options.total_timesteps is not None and ann is not None and (objective != "td" or not options.spiking):
+        how = "--ann scratch or --objective td" if options.spiking else "--ann scratch"
+        raise UserError(f"--total-timesteps is for training by reward: leave it out, or add {how}")
+    frames = wanted or (ann.frames if ann else recipe.frames)
+    view, default_frames, agents = View(frames), base.frames, []
+    if not random:
+        teacher = _given(ann, recipe) if ann else _trained_ann(options, base, recipe, frames, recipes)
+        view = View.of(recipe, frames, ann.env if ann else teacher.recipe.id, teacher.view.frames)
+        default_frames = base.frames if recipe.teacher else teacher.view.frames
+        agents.append(teacher)
+        if options.makes_agents(base) and view.frame_by_frame and max(view.frames, view.teacher_frames) > 1:
+            raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
+    made = Plan(options, objective, view, recipe, ann, tuple(agents), (note,) if options.ann is None else ())
+    if options.makes_agents(base):
+        agents += _spiking_agents(made, default_frames) if options.spiking else _taught_ann(made, default_frames)
+    return dataclasses.replace(made, agents=tuple(agents))
+
+
+def _adjusted(recipe: Recipe, options: Options, objective: str) -> Recipe:
+    """The recipe with the numbers of the options."""
+    recipe = with_penalty(_budget(recipe, options.total_timesteps), options.spike_penalty, objective)
+    if options.start is None:
+        return recipe
+    return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, start=options.start))
+
+
+def _budget(recipe: Recipe, total_timesteps: int | None) -> Recipe:
+    """The recipe with another number of environment steps for training by reward.
+
+    Raises:
+        UserError: if nothing would be learnt in so few.
+    """
+    if total_timesteps is None:
+        return recipe
+    if total_timesteps <= recipe.train.learning_starts:
+        raise UserError(
+            f"--total-timesteps {total_timesteps:,} is too few: in the first {recipe.train.learning_starts:,} "
+            f"(learning_starts) nothing is learnt in {recipe.id}"
+        )
+    return dataclasses.replace(
+        recipe,
+        train=dataclasses.replace(recipe.train, total_timesteps=total_timesteps),
+        td=dataclasses.replace(recipe.td, timesteps=total_timesteps),
+    )
+
+
+def _check_random(options: Options, objective: str) -> None:
+    """Refuses random weights where nothing could be learnt from reward."""
+    if not options.spiking or objective != "td":
+        how = "add --objective td" if options.spiking else "--T 0 has --ann scratch"
+        raise UserError(f"--ann none is for spiking agents that learn by reward: {how}, or leave it out")
+
+
+def _chosen_ann(options: Options, ann: Given | None, wanted: int | None) -> tuple[Given | None, str]:
+    """The ANN that is taken, None if one is trained from nothing; and what is said of a choice that the user left open."""
+    if ann is None or ann.frames >= (wanted or 1):
+        return ann, "ANN: shipped" if ann else "ANN: scratch"
+    if options.ann is None:
+        return None, f"ANN: scratch ({ann.where} sees only {ann.frames} frame(s))"
+    raise UserError(f"the ANN sees {ann.frames} frame(s), fewer than {wanted}; leave --frames out or use --ann scratch")
+
+
+def _given(ann: Given, recipe: Recipe) -> PlannedAgent:
+    return PlannedAgent("ann", GIVEN, 0, View(ann.frames), recipe)
+
+
+def _trained_ann(options: Options, base: Recipe, recipe: Recipe, frames: int, recipes: Recipes) -> PlannedAgent:
+    """The ANN that is trained from nothing; one that teaches sees everything."""
+    if not options.makes_agents(base):
+        return PlannedAgent(f"ann{View(frames).suffix(base.frames)}", "ann", 0, View(frames), recipe)
+    if recipe.teacher or frames != base.frames:
+        recipe = _budget(recipes(recipe.ann_env, None), options.total_timesteps)
+        frames = max(frames, recipe.frames)
+    return PlannedAgent("ann", "ann", 0, View(frames), recipe)
+
+
+def _kind(plan: Plan, default_frames: int) -> tuple[str, str]:
+    """What the names of conversions and of trained agents add where something differs from the default: the frames that are
+    seen, membranes that are not carried; of trained agents also the objective."""
+    kind = plan.view.suffix(default_frames) + ("" if plan.options.carry else "-zeroed")
+    default = plan.options.default_objective(plan.recipe)
+    return kind, kind if plan.objective == default else f"{kind}-{plan.objective}"
+
+
+def _spiking_agents(plan: Plan, default_frames: int) -> list[PlannedAgent]:
+    """Conversion (or random weights) and all stages of pruning down to T, then those of ``--ablate``."""
+    options, recipe, stages = plan.options, plan.recipe, plan.recipe.prune.stages(plan.options.T)
+    if options.ablate and len(stages) == 1:
+        raise UserError(
+            f"--ablate compares with stages from a higher T, but {recipe.id} is trained straight at T={options.T} here"
+        )
+    untaught, taught = _kind(plan, default_frames)
+
+    def begun(T: int) -> PlannedAgent:
+        if not plan.agents:
+            return PlannedAgent(f"random-T{T}", RANDOM, T, plan.view, recipe)
+        return PlannedAgent(f"converted-T{T}{untaught}", CONVERTED, T, plan.view, recipe, plan.agents[0].name)
+
+    def stage(start: PlannedAgent, T: int, prefix: str = "") -> PlannedAgent:
+        return PlannedAgent(f"{prefix}T{T}{taught}", plan.objective, T, plan.view, recipe, start.name)
+
+    agents = [begun(stages[0])]
+    for T in stages:
+        agents.append(stage(agents[-1], T))
+    if options.ablate:
+        start = begun(options.T)
+        agents += [start, stage(start, options.T, "direct-")]
+    return agents
+
+
+def _taught_ann(plan: Plan, default_frames: int) -> list[PlannedAgent]:
+    """The ANN that learns from one that sees more."""
+    if not plan.view.teacher_sees_more:
+        raise UserError("an ANN learns from one that sees more than itself: give fewer --frames, or leave out --objective")
+    recipe = with_penalty(plan.recipe, 0.0, plan.objective)  # it has no spikes
+    start = PlannedAgent("narrowed", NARROWED, 0, plan.view, recipe, plan.agents[0].name)
+    name = f"ann{_kind(plan, default_frames)[1]}"
+    return [start, PlannedAgent(name, plan.objective, 0, plan.view, recipe, start.name)]

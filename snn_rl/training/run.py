@@ -1,0 +1,138 @@
+"""A whole run: the plan of some options, and carrying it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch as th
+
+from snn_rl.core.errors import UserError
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.store.files import begin_run
+from snn_rl.tasks.environments import load_recipe, make_env
+from snn_rl.tasks.recipes import Recipe, listed
+from snn_rl.training import planning, td
+from snn_rl.training.conversion import convert, load_ann, narrowed
+from snn_rl.training.learner import Job
+from snn_rl.training.options import Options
+from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
+from snn_rl.training.stages import run_stage
+
+
+class ToScore(NamedTuple):
+    """An agent of a run, the recipe of its environment, and whether it is also played with its membranes zeroed."""
+
+    agent: Agent
+    recipe: Recipe
+    zeroed: bool
+
+
+def plan_for(options: Options) -> Plan:
+    """Reads the recipes and the ANN that the options ask for, and plans; nothing is written.
+
+    Raises:
+        UserError: if something is missing or does not fit, see :func:`~snn_rl.training.planning.plan`.
+    """
+    options.check()
+    recipe = load_recipe(options.env)
+    make_env(recipe).close()  # an environment that cannot be built ends the run here
+    where, given = planning.ann_to_look_at(options, recipe, agents.shipped()), None
+    if where is not None:
+        ann = load_ann(where, recipe, options.extractor)
+        given = Given(where, ann.env, ann.frames)
+    return planning.plan(options, given, load_recipe)
+
+
+@dataclass
+class _Run:
+    """A plan that is being carried out, with the agents that are made so far."""
+
+    plan: Plan
+    device: th.device
+    made: dict[str, Agent] = field(default_factory=dict)
+
+    def given(self, planned: PlannedAgent) -> Agent:
+        """The ANN in the run's folder; at first it is copied there."""
+        plan, ann, folder = self.plan, self.plan.ann, self.plan.out / planned.name
+        assert ann is not None
+        if (folder / agents.CARD).is_file():
+            there = agents.load(folder)
+            if (there.env, there.frames) != (ann.env, ann.frames):
+                raise UserError(
+                    f"'{there.path}' is another ANN than {ann.where} of {ann.frames} frame(s); choose another --out"
+                )
+            return there
+        found = load_ann(ann.where, planned.recipe, plan.options.extractor)
+        shape, module = found.observation_shape, found.module
+        copy = Agent(found.env, planned.name, found.network, shape, found.frames, found.made, module=module)
+        agents.save(copy, folder, half=planned.recipe.half)  # scored as stored
+        return copy
+
+    def converted(self, planned: PlannedAgent) -> Agent:
+        """A conversion in the run's folder; what is there is loaded."""
+        recipe, folder, options = planned.recipe, self.plan.out / planned.name, self.plan.options
+        if (folder / agents.CARD).is_file():
+            there = agents.load(folder)
+            agents.check_recipe(there, listed(recipe.convert))
+            return there
+        ann, frames = self.made[planned.start], planned.view.frames
+        agent = convert(ann, recipe, planned.T, seed=options.seed, carry=options.carry, frames=frames, show=True)
+        agent.name = planned.name
+        agents.save(agent, folder, half=recipe.half)
+        return agent
+
+    def narrowed(self, planned: PlannedAgent) -> Agent:
+        """The ANN for fewer inputs."""
+        return narrowed(self.made[planned.start], planned.recipe, planned.view.frames)
+
+    def random(self, planned: PlannedAgent) -> Agent:
+        """A spiking agent with random weights."""
+        options, frames = self.plan.options, planned.view.frames
+        return td.untrained(planned.recipe, planned.T, seed=options.seed, frames=frames, carry=options.carry)
+
+    def trained(self, planned: PlannedAgent) -> Agent:
+        """One training, see :func:`~snn_rl.training.stages.run_stage`."""
+        start = self.made.get(planned.start)
+        teacher = self.made[self.plan.agents[0].name] if planned.how == "distill" else None
+        folder, seed = self.plan.out / planned.name, self.plan.options.seed
+        job = Job(planned.recipe, planned.how, planned.T, planned.view, seed, folder, start, teacher)
+        agent = run_stage(job, self.device)
+        print(f"{agent.name} took {agent.made.seconds or 0:.0f} s")
+        return agent
+
+    def make(self, planned: PlannedAgent) -> Agent:
+        """Makes one agent from those that are made already, and remembers it."""
+        makers: dict[str, Callable[[PlannedAgent], Agent]] = {
+            GIVEN: self.given,
+            CONVERTED: self.converted,
+            NARROWED: self.narrowed,
+            RANDOM: self.random,
+        }
+        self.made[planned.name] = agent = makers.get(planned.how, self.trained)(planned)
+        return agent
+
+
+def carry_out(plan: Plan, device: th.device, resume: bool = False) -> list[ToScore]:
+    """Makes the agents of a plan, each kept in the folder of the run; what is there already is loaded.
+
+    Args:
+        plan: what to make.
+        device: where to train.
+        resume: go on with an interrupted run.
+
+    Raises:
+        UserError: if the folder exists and is not to be resumed, or holds something else.
+        KeyboardInterrupt: after a checkpoint was written.
+    """
+    begin_run(plan.out, plan.settings, resume)
+    run, scored = _Run(plan, device), []
+    for planned in plan.agents:
+        agent = run.make(planned)
+        if planned.kept:
+            own = (agent.env, agent.frames) == (plan.recipe.id, plan.view.frames)
+            recipe = plan.recipe if own else load_recipe(agent.env, agent.frames)
+            scored.append(ToScore(agent, recipe, plan.options.spiking and planned.T == plan.options.T))
+    return scored
