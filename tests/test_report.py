@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import score as made_up
+from matplotlib.figure import Figure
 
 from snn_rl import report
 from snn_rl.core.errors import UserError
@@ -276,6 +277,36 @@ def test_no_axis_is_broken_for_what_does_not_differ(tmp_path: Path, above: list[
     folders = [agent(tmp_path, name, 0 if name == "ann" else int(name[-1]), {"greedy": r}) for name, r in returns.items()]
     figure = plots.draw(results.summarise(results.read(folders)))["reward_vs_T.png"]
     assert len(figure.axes) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ann-distill", ["ANN", "distilled"]),
+        ("td-zeroed", ["learnt from reward", "membranes zeroed"]),
+        ("my-own (run/td)", ["my-own (run/td)"]),
+    ],
+)
+def test_plots_call_agents_by_words(name: str, words: list[str]) -> None:
+    assert plots._words(name) == words
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in (figure.legends[0].get_title(), *figure.legends[0].get_texts())]
+
+
+def test_plots_say_who_is_shown_and_what_the_intervals_are_over(tmp_path: Path) -> None:
+    folders = [agent(tmp_path / str(n), "ann", 0, {"greedy": [5.0, 5.0 + n]}, training_seed=n) for n in range(2)]
+    folders += [agent(tmp_path / str(n), "T1-td", 1, {"greedy": [4.0, 4.0 + n]}, training_seed=n) for n in range(2)]
+    several = plots.draw(results.summarise(results.read(folders)))
+    assert legend(several["reward_vs_T.png"]) == ["intervals over trainings", "ANN", "learnt from reward"]
+    assert several["energy_vs_T.png"].axes[0].get_ylabel() == "energy per decision (µJ)"
+    assert several["energy_vs_T.png"].axes[0].get_xticklabels()[0].get_text() == "1\nlearnt from\nreward"
+    assert "T=1, learnt from reward" in legend(several["spike_rate.png"])
+    both = plots.draw(results.summarise(results.read([*folders, agent(tmp_path, "T2", 2, {"greedy": [3.0]}, frames=4)])))
+    title, *labels = legend(both["reward_vs_T.png"])
+    assert title == "intervals over trainings, of a single training over its episodes"
+    assert labels == ["ANN", "learnt from reward, 1 frame", "distilled, 4 frames"]
 
 
 def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:

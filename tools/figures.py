@@ -24,6 +24,11 @@ def shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
+def words(key: str) -> str:
+    """A key of a recipe in words."""
+    return key.replace("_", " ")
+
+
 def measured(record: dict[str, Any]) -> list[Any]:
     """The values of the key of which there is a training: an experiment may not be finished."""
     return [value for value in record["experiment"]["values"] if runs(record, value)]
@@ -37,13 +42,13 @@ def mean_return(run: dict[str, Any]) -> float:
 def by_value(record: dict[str, Any]) -> Figure:
     """Mean return of each training (dots) and of all (lines), for each value."""
     setting = record["experiment"]
-    figure, plot = panel(f"{setting['env']}, T={setting['T']}", setting["key"], "mean return of each training")
+    figure, plot = panel(f"{setting['env']}, T={setting['T']}", words(setting["key"]), "mean return of each training")
     for x, value in enumerate(measured(record)):
         returns = [mean_return(run) for run in runs(record, value)]
         plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3)
         plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2)
     several = any(isinstance(value, dict) for value in measured(record))
-    labels = [shown(value).replace(", ", "\n") for value in measured(record)]
+    labels = [words(shown(value)).replace(", ", "\n") for value in measured(record)]
     plot.set_xticks(range(len(labels)), labels, fontsize="small" if several else None)
     if several:
         figure.set_figwidth(1.4 * figure.get_figwidth())
@@ -55,13 +60,13 @@ def by_energy(record: dict[str, Any]) -> Figure:
     """Mean return against energy per decision: one point for each training whose energy was kept, a line through the means
     of each value."""
     setting = record["experiment"]
-    figure, plot = panel(f"{setting['env']}, T={setting['T']}", "energy per decision (uJ)", "mean return of each training")
+    figure, plot = panel(f"{setting['env']}, T={setting['T']}", "energy per decision (µJ)", "mean return of each training")
     middle = []
     for n, value in enumerate(measured(record)):
         points = np.array([(run["energy"]["snn_uj"], mean_return(run)) for run in runs(record, value) if "energy" in run])
         if not len(points):
             continue
-        plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{setting['key']} = {shown(value)}")
+        plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{words(setting['key'])} = {shown(value)}")
         middle.append(points.mean(0))
     plot.plot(*np.array(middle).T, color="#999999", linewidth=1, zorder=2)
     figure.legend(frameon=False, loc="outside lower center", ncols=3)

@@ -1,9 +1,11 @@
-"""The plots: reward, energy and spike rates against T, from ``report.summarise``; how learning went; what membranes hold."""
+"""The plots: reward, energy and spike rates against T, from ``results.summarise``; how learning went; what membranes hold."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +14,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from snn_rl.store.card import Points
+
 ANN, COLOURS = "#333333", ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")  # Okabe and Ito's, for the colour-blind
 PARTS = {  # of an SNN's energy, from the bottom of the stack to its top
     "first_layer_uj": ("first layer (MACs, once per decision)", "#0072B2"),
@@ -19,34 +23,85 @@ PARTS = {  # of an SNN's energy, from the bottom of the stack to its top
     "neuron_uj": ("neuron updates", "#E69F00"),
     "membrane_uj": ("membrane traffic", "#F0E442"),
 }
+WORDS = {  # parts of agents' names
+    "ann": "ANN",
+    "converted": "only converted",
+    "distill": "distilled",
+    "td": "learnt from reward",
+    "zeroed": "membranes zeroed",
+}
+
+
+@dataclass(frozen=True)
+class _Agent:
+    """What the plots show of an agent: ``kind`` says in words what tells it from others of its T."""
+
+    kind: str
+    T: int
+    frames: int
+    of_chain: bool  # one of T5 to T1, which a line connects
+    mean: float
+    interval: tuple[float, float]
+    over: str
+    energy: Mapping[str, float]  # uJ; empty where nothing was measured
+    spike_rate: Mapping[str, float]
 
 
 def draw(rows: Sequence[dict[str, Any]]) -> dict[str, Figure]:
-    """The plots of one environment by file name, of its greedy (else its first) protocol; none where no agent spikes."""
+    """The plots of one environment by file name, of its greedy (else its first) protocol; none where no agent spikes.
+
+    Args:
+        rows: of one environment, from :func:`~snn_rl.measure.results.summarise`.
+    """
     protocols = [row["protocol"] for row in rows]
     protocol = "greedy" if "greedy" in protocols else protocols[0]
-    anns = [row for row in rows if row["protocol"] == protocol and not row["T"]]
-    snns = [dict(row) for row in rows if row["protocol"] == protocol and row["T"]]
-    snns.sort(key=lambda row: (row["T"], row["series"]))
-    several = len({row["frames"] for row in snns}) > 1
-    kinds: dict[str, str] = {}  # what tells agents of the same T apart -> its colour
-    for row in snns:
-        name = re.sub(r"-?frames\d+", "", row["series"]).strip("-") or "distilled"
-        zeroed = ["zeroed"] * (not row["carry"] and "zeroed" not in name)
-        row["kind"] = ", ".join([name, *zeroed, *[_frames(row["frames"])] * several])
-        kinds.setdefault(row["kind"], COLOURS[len(kinds) % len(COLOURS)])
+    rows = [row for row in rows if row["protocol"] == protocol]
+    anns = _agents([row for row in rows if not row["T"]])
+    snns = _agents(sorted((row for row in rows if row["T"]), key=lambda row: (row["T"], row["series"])))
+    colours = {kind: COLOURS[n % len(COLOURS)] for n, kind in enumerate(dict.fromkeys(agent.kind for agent in snns))}
     title, out = f"{rows[0]['env']}, {protocol}", {}
     if snns:
-        out["reward_vs_T.png"] = _reward(title, snns, anns, kinds)
-    if measured := [row for row in snns if row["energy"]]:
+        out["reward_vs_T.png"] = _reward(title, snns, anns, colours)
+    if measured := [agent for agent in snns if agent.energy]:
         out["energy_vs_T.png"] = _energy(title, measured, anns)
-    if measured := [row for row in snns if row["spike_rate"]]:
-        out["spike_rate.png"] = _rates(title, measured, kinds)
+    if measured := [agent for agent in snns if agent.spike_rate]:
+        out["spike_rate.png"] = _rates(title, measured, colours)
     return out
 
 
-def _ann(name: str) -> str:
-    return re.sub("^ann", "ANN", name)
+def _agents(rows: Sequence[dict[str, Any]]) -> list[_Agent]:
+    """Agents that appear together; their kinds name the frames where these differ."""
+    several, agents = len({row["frames"] for row in rows}) > 1, []
+    for row in rows:
+        words = _words(re.sub(r"-?frames\d+", "", row["series"]).strip("-") or "distill")
+        if row["T"] and not row["carry"] and WORDS["zeroed"] not in words:
+            words.append(WORDS["zeroed"])
+        agents.append(
+            _Agent(
+                kind=", ".join([*words, *[_frames(row["frames"])] * several]),
+                T=row["T"],
+                frames=row["frames"],
+                of_chain=not row["series"],
+                mean=row["return"]["mean"],
+                interval=tuple(row["return"]["mean_ci95"]),
+                over=row["return"]["over"],
+                energy=row["energy"],
+                spike_rate=row["spike_rate"] or {},
+            )
+        )
+    return agents
+
+
+def _words(name: str) -> list[str]:
+    """A name in words: of ``ann-distill`` "ANN" and "distilled"; other names stay as they are, their folders too."""
+    name, space, folder = name.partition(" ")
+    words: list[str] = []
+    for part in name.split("-"):
+        if part in WORDS or not words or words[-1] in WORDS.values():
+            words.append(WORDS.get(part, part))
+        else:
+            words[-1] += f"-{part}"
+    return [*words[:-1], words[-1] + space + folder]
 
 
 def _frames(number: int) -> str:
@@ -68,6 +123,55 @@ def _style(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def _legend(figure: Figure, axes: Axes, most: int = 3, title: str | None = None) -> None:
+    """A legend under the plot, in as many columns as there is room for; the figure grows with its rows."""
+    handles, labels = axes.get_legend_handles_labels()
+    width = 0.65 + 0.07 * max(map(len, labels))  # of a column in inches
+    columns = max(min(most, int(figure.get_figwidth() / width)), 1)
+    rows = -(-len(labels) // columns) + (title is not None)
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(rows - 3, 0))
+    figure.legend(
+        handles, labels, title=title, frameon=False, loc="outside lower center", ncols=columns, fontsize=9, title_fontsize=9
+    )
+
+
+def _reward(title: str, snns: list[_Agent], anns: list[_Agent], colours: dict[str, str]) -> Figure:
+    """Mean return against T; the axis is broken where nothing lies in most of it."""
+    intervals = [agent.interval for agent in (*snns, *anns)]
+    gap = _gap(*zip(*intervals, strict=True))
+    if gap and not any(agent.mean > gap[1] for agent in snns):
+        gap = None  # nothing above it differs: all that is to be seen lies below
+    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    parts = figure.subplots(2 if gap else 1, sharex=True, squeeze=False, height_ratios=(4, 1) if gap else None)[:, 0]
+    for axes in parts:
+        _style(axes)
+        _returns(axes, snns, anns, colours)
+    if gap:
+        _break(parts[0], parts[1], intervals, gap)
+    over = {agent.over for agent in (*snns, *anns)}
+    words = over.pop() if len(over) == 1 else "trainings, of a single training over its episodes"
+    parts[0].set_title(title, loc="left", fontsize=11)
+    parts[0].set_ylabel("mean return, 95 % interval")
+    parts[-1].set_xlabel("timesteps per decision T")
+    parts[-1].set_xticks(range(1, max(agent.T for agent in snns) + 1))
+    parts[-1].set_xlim(0.6, max(agent.T for agent in snns) + 0.6)
+    _legend(figure, parts[0], title=f"intervals over {words}")
+    return figure
+
+
+def _returns(axes: Axes, snns: list[_Agent], anns: list[_Agent], colours: dict[str, str]) -> None:
+    for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
+        axes.axhline(ann.mean, color=ANN, linewidth=1.5, linestyle=dash, label=ann.kind)
+        axes.axhspan(*ann.interval, color=ANN, alpha=0.12, linewidth=0)
+    for n, (kind, colour) in enumerate(colours.items()):
+        group = [agent for agent in snns if agent.kind == kind]
+        mean = np.array([agent.mean for agent in group])
+        error = np.abs(np.array([agent.interval for agent in group]).T - mean)
+        T = [agent.T + 0.08 * n for agent in group]  # side by side where their T is the same
+        style = "o-" if group[0].of_chain else "Ds^v"[n % 4]
+        axes.errorbar(T, mean, error, fmt=style, color=colour, capsize=3, linewidth=1.8, markersize=6, label=kind)
+
+
 def _gap(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float] | None:
     """The widest stretch without any of the intervals, where it takes more than half of what they span: below it lies what
     would make all differences above it invisible."""
@@ -79,89 +183,73 @@ def _gap(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float] |
     return widest if widest[1] - widest[0] > 0.5 * (max(highs) - min(lows)) else None
 
 
-def _reward(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
-    intervals = [row["return"]["mean_ci95"] for row in (*snns, *anns)]
-    gap = _gap(*zip(*intervals, strict=True))
-    if gap and not any(row["return"]["mean"] > gap[1] for row in snns):
-        gap = None  # nothing above it differs: all that is to be seen lies below
-    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
-    parts = figure.subplots(2 if gap else 1, sharex=True, squeeze=False, height_ratios=(4, 1) if gap else None)[:, 0]
-    for axes in parts:
-        _style(axes)
-        for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
-            axes.axhline(ann["return"]["mean"], color=ANN, linewidth=1.5, linestyle=dash, label=_ann(ann["agent"]))
-            axes.axhspan(*ann["return"]["mean_ci95"], color=ANN, alpha=0.12, linewidth=0)
-        for n, (kind, colour) in enumerate(kinds.items()):
-            group = [row for row in snns if row["kind"] == kind]
-            mean = np.array([row["return"]["mean"] for row in group])
-            error = np.abs(np.array([row["return"]["mean_ci95"] for row in group]).T - mean)
-            T = [row["T"] + 0.08 * n for row in group]  # side by side where their T is the same
-            style = "Ds^v"[n % 4] if group[0]["series"] else "o-"
-            axes.errorbar(T, mean, error, fmt=style, color=colour, capsize=3, linewidth=1.8, markersize=6, label=kind)
-    if gap:
-        ends = (min(low for low, _ in intervals), *gap, max(high for _, high in intervals))
-        for axes, low, high in ((parts[1], *ends[:2]), (parts[0], *ends[2:])):
-            room = max(0.15 * (high - low), 0.01 * (ends[3] - ends[0]))
-            axes.set_ylim(low - room, high + room)
-        parts[0].spines["bottom"].set_visible(False)
-        parts[0].tick_params(axis="x", length=0)
-        parts[0].plot(
-            0, 0, marker=[(-1, -0.5), (1, 0.5)], color="k", clip_on=False, transform=parts[0].transAxes
-        )  # broken axis
-        parts[1].plot(0, 1, marker=[(-1, -0.5), (1, 0.5)], color="k", clip_on=False, transform=parts[1].transAxes)
-    parts[0].set_title(title, loc="left", fontsize=11)
-    parts[0].set_ylabel("mean return, 95 % interval")
-    parts[-1].set_xlabel("timesteps per decision T")
-    parts[-1].set_xticks(range(1, max(row["T"] for row in snns) + 1))
-    parts[-1].set_xlim(0.6, max(row["T"] for row in snns) + 0.6)
-    figure.legend(*parts[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
-    return figure
+def _break(upper: Axes, lower: Axes, intervals: Sequence[tuple[float, float]], gap: tuple[float, float]) -> None:
+    """Gives each of two axes its side of the gap and marks where they are broken."""
+    bottom, top = min(low for low, _ in intervals), max(high for _, high in intervals)
+    for axes, low, high, edge in ((lower, bottom, gap[0], 1), (upper, gap[1], top, 0)):
+        room = max(0.15 * (high - low), 0.01 * (top - bottom))
+        axes.set_ylim(low - room, high + room)
+        axes.plot(0, edge, marker=[(-1, -0.5), (1, 0.5)], color="k", clip_on=False, transform=axes.transAxes)
+    upper.spines["bottom"].set_visible(False)
+    upper.tick_params(axis="x", length=0)
 
 
-def _energy(title: str, snns: list[dict[str, Any]], anns: list[dict[str, Any]]) -> Figure:
-    figure, axes = panel(title, "timesteps per decision T", "energy per decision (uJ)")
-    figure.set_figwidth(max(7, 0.95 * len(snns)))  # the words under and over the bars need room
+def _energy(title: str, snns: list[_Agent], anns: list[_Agent]) -> Figure:
+    """Energy per decision: a bar for each agent, lines for the ANNs."""
+    figure, axes = panel(title, "timesteps per decision T", "energy per decision (µJ)")
+    figure.set_figwidth(max(7, 1.05 * len(snns)))  # the words under and over the bars need room
     bottom = np.zeros(len(snns))
     for part, (name, colour) in PARTS.items():
-        height = np.array([row["energy"][part] for row in snns])
+        height = np.array([agent.energy[part] for agent in snns])
         axes.bar(range(len(snns)), height, 0.62, bottom, color=colour, label=name)
         bottom += height
-    for x, row in enumerate(snns):
-        cost = row["energy"]
-        words = [f"ANN / {cost['ratio']:.1f}"]
-        if "ratio_replaced" in cost:  # two lines of ANNs
-            words = [f"solid / {cost['ratio_replaced']:.1f}", f"dotted / {cost['ratio']:.1f}"]
+    for x, agent in enumerate(snns):
+        words = [f"ANN / {agent.energy['ratio']:.1f}"]
+        if "ratio_replaced" in agent.energy:  # two lines of ANNs
+            words = [f"solid / {agent.energy['ratio_replaced']:.1f}", f"dotted / {agent.energy['ratio']:.1f}"]
         paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a line of an ANN may lie behind it
-        axes.text(x, bottom[x], "\n".join(words), ha="center", va="bottom", fontsize=8, bbox=paper)
-    dense = {row["energy"]["ann_uj"]: _frames(row["frames"]) for row in snns}
+        axes.annotate(
+            "\n".join(words),
+            (x, bottom[x]),
+            (0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            bbox=paper,
+        )
+    dense = {agent.energy["ann_uj"]: _frames(agent.frames) for agent in snns}
     for (uj, seen), line in zip(sorted(dense.items(), reverse=True), ("-", ":", "-."), strict=False):
-        axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=f"ANN, dense{', ' + seen if len(dense) > 1 else ''}")
-    sparse = {row["energy"]["ann_effective_uj"]: row["agent"] for row in anns if "ann_effective_uj" in row["energy"]}
-    for n, (uj, name) in enumerate(sorted(sparse.items(), reverse=True)):
-        label = f"{_ann(name) if len(sparse) > 1 else 'ANN'}, non-zero only"
+        label = f"ANN, {seen}, dense" if len(dense) > 1 else "ANN, dense"
+        axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=label)
+    sparse = {agent.energy["ann_effective_uj"]: agent.kind for agent in anns if "ann_effective_uj" in agent.energy}
+    for n, (uj, kind) in enumerate(sorted(sparse.items(), reverse=True)):
+        label = f"{kind if len(sparse) > 1 else 'ANN'}, non-zero only"
         axes.axhline(uj, color=ANN, linestyle=(0, (4 - n % 3, 2 + n)), label=label)
-    axes.set_xticks(range(len(snns)), ["\n".join([str(row["T"]), *row["kind"].split(", ")]) for row in snns])
-    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
+    below = [[line for part in agent.kind.split(", ") for line in wrap(part, 11)] for agent in snns]
+    axes.set_xticks(range(len(snns)), ["\n".join([str(agent.T), *lines]) for agent, lines in zip(snns, below, strict=True)])
+    _legend(figure, axes, most=2)
     return figure
 
 
-def _rates(title: str, snns: list[dict[str, Any]], kinds: dict[str, str]) -> Figure:
+def _rates(title: str, snns: list[_Agent], colours: dict[str, str]) -> Figure:
+    """Spike rate of each layer: agents of one kind side by side in its colour, paler with T."""
     figure, axes = panel(title, "layer", "spikes per neuron and timestep")
-    layers, width = list(dict.fromkeys(layer for row in snns for layer in row["spike_rate"])), 0.8 / len(snns)
-    snns = sorted(snns, key=lambda row: list(kinds).index(row["kind"]))
-    for n, row in enumerate(snns):  # agents of one kind side by side in its colour, paler with T
+    layers, width = list(dict.fromkeys(layer for agent in snns for layer in agent.spike_rate)), 0.8 / len(snns)
+    snns = sorted(snns, key=lambda agent: list(colours).index(agent.kind))
+    for n, agent in enumerate(snns):
         x = np.arange(len(layers)) + (n - (len(snns) - 1) / 2) * width
-        like = [other["T"] for other in snns if other["kind"] == row["kind"]]
-        strength = 1 - 0.8 * like.index(row["T"]) / len(like)
-        colour = 1 - strength * (1 - np.array(to_rgb(kinds[row["kind"]])))  # no alpha: the grid would shine through
-        rates = [row["spike_rate"].get(layer, np.nan) for layer in layers]
-        axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={row['T']} {row['kind']}")
+        like = [other.T for other in snns if other.kind == agent.kind]
+        strength = 1 - 0.8 * like.index(agent.T) / len(like)
+        colour = 1 - strength * (1 - np.array(to_rgb(colours[agent.kind])))  # no alpha: the grid would shine through
+        rates = [agent.spike_rate.get(layer, np.nan) for layer in layers]
+        axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={agent.T}, {agent.kind}")
     axes.set_xticks(range(len(layers)), layers)
-    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+    _legend(figure, axes)
     return figure
 
 
-def learning(curves: Mapping[str, Mapping[Any, Any]], title: str) -> Figure:
+def learning(curves: Mapping[str, Mapping[int | None, Mapping[str, Points]]], title: str) -> Figure:
     """How learning from reward went: mean return of the games that were learnt from, and of the evaluations.
 
     Args:
@@ -169,18 +257,14 @@ def learning(curves: Mapping[str, Mapping[Any, Any]], title: str) -> Figure:
         title: of the figure.
     """
     figure, axes = panel(title, "environment steps", "mean return")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     for n, (name, seeds) in enumerate(curves.items()):
+        colour = COLOURS[n % len(COLOURS)]
         for k, curve in enumerate(seeds.values()):
-            colour = COLOURS[n % len(COLOURS)]
-            axes.plot(
-                *zip(*curve["training"], strict=True),
-                color=colour,
-                linewidth=1.2,
-                label=None if k else f"{name}, last 100 games",
-            )
-            label = None if k else f"{name}, selection"
-            axes.plot(*zip(*curve["selection"], strict=True), "o", color=colour, markersize=5, label=label)
-    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+            learnt, selected = (None, None) if k else (f"{name}: last 100 games of training", f"{name}: evaluations")
+            axes.plot(*zip(*curve["training"], strict=True), color=colour, linewidth=1.2, label=learnt)
+            axes.plot(*zip(*curve["selection"], strict=True), "o", color=colour, markersize=5, label=selected)
+    _legend(figure, axes, most=2)
     return figure
 
 
