@@ -1,4 +1,25 @@
-"""Spiking deep Q-networks for Stable-Baselines3 that decide in 1 to 5 timesteps and remember in their membranes."""
+"""Spiking deep Q-networks for Stable-Baselines3 that decide in 1 to 5 timesteps and remember in their membranes.
+
+A learner is a ``DQN`` of Stable-Baselines3::
+
+    from snn_rl import SpikingDQN
+
+    model = SpikingDQN("MlpPolicy", "CartPole-v1", T=1)
+    model.learn(20_000)
+    model.save("model.zip")
+
+An agent is a trained network: a shipped one, a folder of yours, the zip of a DQN or of a ``SpikingDQN``, or a live model::
+
+    from snn_rl import load_agent, to_sb3
+
+    agent = load_agent("CartPole-v1/T1")
+    agent = load_agent("model.zip", "CartPole-v1")
+    agent = load_agent(model, "CartPole-v1")
+    action, state = agent.predict(observation, state, episode_start)  # the membranes go in and come out
+    model = to_sb3(agent, "CartPole-v1")  # goes on learning
+
+``python -m snn_rl`` lists the commands.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -31,3 +52,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'snn_rl' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return __all__

@@ -6,7 +6,7 @@ from conftest import counts, lively, mlp_spec
 
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import spiking
-from snn_rl.sb3.replay import Sequences
+from snn_rl.sb3.sequences import Sequences
 from snn_rl.tasks.recipes import PruneRecipe
 from snn_rl.tasks.view import View
 from snn_rl.training import distill

@@ -14,7 +14,7 @@ import torch as th
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.sb3.replay import Sequences
+from snn_rl.sb3.sequences import Sequences
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Quality

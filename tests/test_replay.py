@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+import torch as th
 from gymnasium import spaces
 
 from snn_rl.core.errors import UserError
@@ -195,6 +197,28 @@ def test_sampling_is_fixed_by_its_seed() -> None:
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
+
+
+@pytest.mark.parametrize("steps", [0, 7, 60])
+def test_a_buffer_goes_on_from_its_state(steps: int) -> None:
+    """Whether it has room left in some environments, in none, or holds nothing."""
+    play = Play(2, (3,), 2, np.float32)
+    buffer = SequenceReplayBuffer(40, play.space, ACTIONS, n_envs=2, frame_stack=2, n_labels=3, seed=0)
+    for _ in range(steps):
+        play.step(buffer, labels=True)
+    other = Play(2, (3,), 2, np.float32, seed=9)
+    again = SequenceReplayBuffer(40, play.space, ACTIONS, n_envs=2, frame_stack=2, n_labels=3, seed=5)
+    for _ in range(30):
+        other.step(again, labels=True)
+    again.load_state_dict(copy.deepcopy(buffer.state_dict()))
+    assert again.size() == buffer.size()
+    twin = copy.deepcopy(play)
+    for _ in range(25):
+        play.step(buffer, labels=True)
+        twin.step(again, labels=True)
+        length = min(5, int(buffer.head.min()))
+        drawn, redrawn = buffer.sample_sequences(20, length), again.sample_sequences(20, length)
+        assert all(th.equal(a, b) for a, b in zip(drawn, redrawn, strict=True))
 
 
 def test_a_hundred_thousand_pong_steps_take_at_most_0_8_gigabytes() -> None:

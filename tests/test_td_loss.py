@@ -10,7 +10,7 @@ import torch as th
 from conftest import counts, dqn, lively
 from torch import Tensor
 
-from snn_rl.sb3.replay import Returns, Sequences, n_step_returns
+from snn_rl.sb3.sequences import Returns, Sequences, n_step_returns
 
 
 def sequences(rewards: list[float], terminated: list[int], acted: list[int], starts: list[int] | None = None) -> Sequences:

@@ -1,33 +1,32 @@
-"""``SpikingDQN``: Stable-Baselines3's DQN, acting and learning with membranes that are carried across environment steps."""
+"""``SpikingDQN``: Stable-Baselines3's DQN, acting (see ``acting``) and learning with membranes that are carried across
+environment steps."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Self, cast
 
-import numpy as np
 import torch as th
-from numpy.typing import NDArray
-from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import initialize, standardizable
-from snn_rl.core.network import State, mixed_precision
+from snn_rl.core.network import mixed_precision
 from snn_rl.sb3.described import described
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
-from snn_rl.sb3.replay import SequenceReplayBuffer, Sequences, n_step_returns, normalized
+from snn_rl.sb3.replay import SequenceReplayBuffer
+from snn_rl.sb3.sequences import Sequences, n_step_returns, normalized
+from snn_rl.sb3.state import StatefulDQN
 from snn_rl.sb3.td_loss import td_loss
 
 SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
 INIT_WINDOWS = 1_000  # of the first play, to which ``data_init`` fits the network
 
 
-class SpikingDQN(DQN):
+class SpikingDQN(StatefulDQN):
     """DQN whose network is spiking and whose membranes are carried from one environment step to the next.
 
     Acting keeps one membrane per environment, advances it at every step (random actions included) and zeroes it where that
@@ -65,8 +64,6 @@ class SpikingDQN(DQN):
         "MlpPolicy": SpikingMlpPolicy,
         "CnnPolicy": SpikingCnnPolicy,
     }
-    policy: SpikingPolicy
-    replay_buffer: SequenceReplayBuffer
 
     def __init__(
         self,
@@ -111,7 +108,6 @@ class SpikingDQN(DQN):
         self.double_q, self.n_steps, self.data_init, self.bfloat16 = double_q, n_steps, data_init, bfloat16
         self.advantage_alpha, self.warm_up_eps = advantage_alpha, warm_up_eps
         self.normalizes_observations = False  # told to those who read the saved file: the statistics are not in it
-        self._last_states: State | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -140,8 +136,6 @@ class SpikingDQN(DQN):
                 f"a buffer_size of {self.buffer_size:,} is {buffer.buffer_size:,} steps in each of {self.n_envs} environments "
                 f"and a sequence takes {needed}; use a buffer_size of at least {needed * self.n_envs:,}"
             )
-        self._rng = np.random.default_rng(self.seed)
-        self._last_states = None
         shape = cast(tuple[int, ...], self.observation_space.shape)
         self.network_description = described(self.policy.q_net.network, shape)  # readable JSON in what save() writes
 
@@ -163,89 +157,6 @@ class SpikingDQN(DQN):
                 "python -m snn_rl.prune, to zero the membranes in play python -m snn_rl.evaluate --no-carry"
             )
         return super().load(path, *args, **kwargs)
-
-    def _explore(self, q: Tensor, epsilon: float) -> NDArray[np.int64]:
-        """Epsilon-greedy actions, one coin per environment."""
-        action: NDArray[np.int64] = q.argmax(1).cpu().numpy()
-        random = self._rng.random(len(action)) < epsilon
-        action[random] = self._rng.integers(q.shape[1], size=int(random.sum()))
-        return action
-
-    def predict(  # type: ignore[override]  # the state is tensors, not numpy arrays
-        self,
-        observation: NDArray[Any],
-        state: State | None = None,
-        episode_start: NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[Any], State]:
-        """Action and membranes after it; see :meth:`SpikingPolicy.predict`.
-
-        Unless deterministic, each environment explores with its own coin at the current ``exploration_rate``. The
-        membranes see every observation, whether the action was random or not.
-        """
-        if deterministic:
-            return self.policy.predict(observation, state, episode_start)
-        q, state, vectorized = self.policy.advance(observation, state, episode_start)
-        action = self._explore(q, self.exploration_rate)
-        return (action if vectorized else action[0]), state
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        observation = cast(NDArray[Any], self._last_obs)
-        q, self._last_states, _ = self.policy.advance(observation, self._last_states, self._last_episode_starts)
-        warm_up = self.num_timesteps < learning_starts
-        action = self._explore(q, self.warm_up_eps if warm_up else self.exploration_rate)
-        return action, action
-
-    def _store_transition(
-        self,
-        replay_buffer: ReplayBuffer,
-        buffer_action: NDArray[Any],
-        new_obs: Any,
-        reward: NDArray[Any],
-        dones: NDArray[Any],
-        infos: list[dict[str, Any]],
-    ) -> None:
-        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
-        self._last_episode_starts = dones  # off-policy algorithms never update it
-
-    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
-        """As the parent's. Where a callback stops learning (or Ctrl-C does), the parent forgets the step that was just made:
-        the next ``learn`` then begins new episodes, so that no membrane and no sequence reaches across the gap."""
-        complete = False
-        try:
-            rollout = super().collect_rollouts(*args, **kwargs)
-            complete = rollout.continue_training
-        finally:
-            if not complete:
-                self._last_obs = None
-        return rollout
-
-    def _setup_learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        reset_num_timesteps: bool = True,
-        tb_log_name: str = "run",
-        progress_bar: bool = False,
-    ) -> Any:
-        if reset_num_timesteps or self._last_obs is None:  # the parent resets the environments
-            self._last_states = None
-            self.replay_buffer.begin()
-        normalize = self._vec_normalize_env
-        self.normalizes_observations = normalize is not None and normalize.norm_obs
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        super().set_env(env, force_reset)
-        if force_reset:
-            self._last_states = None
-
-    def load_replay_buffer(self, *args: Any, **kwargs: Any) -> None:
-        """As the parent's. Learning then begins new episodes: what the buffer held does not lead to what is played now."""
-        super().load_replay_buffer(*args, **kwargs)
-        self._last_obs = None
 
     def train(self, gradient_steps: int, batch_size: int = 32) -> None:
         """``gradient_steps`` updates from ``batch_size`` sequences each."""
@@ -296,6 +207,3 @@ class SpikingDQN(DQN):
             advantage_alpha=self.advantage_alpha,
             record=record,
         )
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_last_states"]

@@ -1,4 +1,4 @@
-"""Replay of sequences: what a network with a membrane learns from, and their n-step returns. Each frame is stored once.
+"""Replay of sequences, from which a network with a membrane learns. Each frame is stored once.
 
 Stable-Baselines3's buffer keeps single transitions and each observation twice, with all its stacked frames: 5.6 GB for
 100,000 Pong steps. Here a slot holds the newest frame of one observation: 0.7 GB.
@@ -15,7 +15,7 @@ bootstrap from: it gets a slot of its own (o3*) in which nothing was done.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, TypedDict
 
 import numpy as np
 import psutil
@@ -23,75 +23,24 @@ import torch as th
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
+from snn_rl.sb3.sequences import Sequences
 
+RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "labels")
 TOLD_BYTES = 100e6  # a buffer above this is announced even when SB3's verbose is 0
 
 
-class Sequences(NamedTuple):
-    """A batch of B sequences of L slots; time first."""
+class ReplayState(TypedDict):
+    """What :meth:`SequenceReplayBuffer.state_dict` gives: tensors and plain values only."""
 
-    observations: Tensor
-    """``(L, B, *observation)``"""
-    starts: Tensor
-    """``(L, B)`` bool: an episode begins here, so the membrane is zeroed first."""
-    acted: Tensor
-    """``(L, B)`` bool: an action was taken here."""
-    actions: Tensor
-    """``(L, B)`` int64"""
-    rewards: Tensor
-    """``(L, B)`` float32"""
-    terminated: Tensor
-    """``(L, B)`` bool: the action ended the episode for good; nothing to bootstrap from."""
-    labels: Tensor | None
-    """``(L, B, n_labels)`` float32: a teacher's Q-values, where the buffer stores them."""
-
-
-class Returns(NamedTuple):
-    """n-step returns of the learnt slots; all ``(L, B)``."""
-
-    reward: Tensor
-    """Discounted sum of the next n rewards, fewer at an episode's end."""
-    discount: Tensor
-    """Factor of the bootstrap value; 0 where the episode terminated."""
-    bootstrap: Tensor
-    """int64: slot of the observation to bootstrap from."""
-
-
-def n_step_returns(batch: Sequences, begin: int, length: int, n: int, gamma: float) -> Returns:
-    """Returns of slots ``begin .. begin + length`` of a batch whose windows reach n slots further.
-
-    They stop at an episode's end: at a termination with no bootstrap, at a time limit with the value of the observation at
-    which it was cut off.
-    """
-    slot = th.arange(begin, begin + length, device=batch.rewards.device)[:, None].expand(-1, batch.rewards.shape[1])
-    reward = th.zeros(slot.shape, device=slot.device)
-    discount, bootstrap = th.ones_like(reward), slot
-    going = th.ones_like(slot, dtype=th.bool)
-    for k in range(n):
-        window = slice(begin + k, begin + k + length)
-        going = going & batch.acted[window]
-        reward = reward + going * discount * batch.rewards[window]
-        bootstrap = th.where(going, slot + k + 1, bootstrap)
-        discount = th.where(going, discount * gamma * ~batch.terminated[window], discount)
-        going = going & ~batch.terminated[window]
-    return Returns(reward, discount, bootstrap)
-
-
-def normalized(batch: Sequences, statistics: VecNormalize | None) -> Sequences:
-    """The buffer holds what the environment gave; where VecNormalize is in use, this applies its present statistics."""
-    if statistics is None:
-        return batch
-    device = batch.observations.device
-    observations = statistics.normalize_obs(batch.observations.cpu().numpy())
-    rewards = statistics.normalize_reward(batch.rewards.cpu().numpy())
-    return batch._replace(
-        observations=th.as_tensor(observations, dtype=th.float32, device=device),
-        rewards=th.as_tensor(rewards, dtype=th.float32, device=device),
-    )
+    buffer_size: int
+    rings: dict[str, list[Tensor]]
+    """By name one tensor per environment: the slots of its ring that hold something."""
+    head: Tensor
+    next_age: Tensor
+    rng: dict[str, Any]
 
 
 class SequenceReplayBuffer(ReplayBuffer):
@@ -244,6 +193,41 @@ class SequenceReplayBuffer(ReplayBuffer):
             th.as_tensor(self.terminated[e, slots], device=device),
             labels,
         )
+
+    def state_dict(self) -> ReplayState:
+        """All that the buffer holds, and its random numbers. The tensors share its memory: save or copy them before it is
+        written to again."""
+        filled = np.minimum(self.head, self.buffer_size)
+        return ReplayState(
+            buffer_size=self.buffer_size,
+            rings={
+                name: [th.from_numpy(ring[:n]) for ring, n in zip(getattr(self, name), filled, strict=True)] for name in RINGS
+            },
+            head=th.from_numpy(self.head),
+            next_age=th.from_numpy(self.next_age),
+            rng=dict(self.rng.bit_generator.state),
+        )
+
+    def load_state_dict(self, state: ReplayState) -> None:
+        """Puts a :meth:`state_dict` back.
+
+        Raises:
+            UserError: if it is of a buffer for other observations, of another size or for another number of environments.
+        """
+        for name in RINGS:
+            saved, own = state["rings"][name], getattr(self, name)
+            same = len(saved) == len(own) and all(slots.shape[1:] == own.shape[2:] for slots in saved)
+            if not same or state["buffer_size"] != self.buffer_size:
+                raise UserError(
+                    f"the state is of another replay buffer than this one of {self.n_envs} environments with "
+                    f"{self.buffer_size:,} slots each; build it with the same buffer_size, environments and frames"
+                )
+        for name in RINGS:
+            for ring, slots, held in zip(getattr(self, name), state["rings"][name], self.head, strict=True):
+                ring[: len(slots)] = slots.numpy()
+                ring[len(slots) : held] = 0  # as in a new buffer; beyond is nothing yet
+        self.head[:], self.next_age[:] = state["head"].numpy(), state["next_age"].numpy()
+        self.rng.bit_generator.state = state["rng"]
 
     def windows(self, length: int) -> NDArray[np.int64]:
         """Number of windows of ``length`` consecutive slots in each environment, ``(n_envs,)``."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn_rl.core.network import QNetwork
-from snn_rl.sb3.replay import Sequences, n_step_returns
+from snn_rl.sb3.sequences import Sequences, n_step_returns
 
 
 def td_loss(

@@ -16,6 +16,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.dqn import SpikingDQN
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
+from snn_rl.sb3.state import LearnerState
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import ENVIRONMENT_STEPS, Made
 from snn_rl.tasks.environments import make_env, make_vec_env
@@ -24,7 +25,6 @@ from snn_rl.training.learner import Goal, Job, late_points
 from snn_rl.training.watch import Watch
 
 NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
-RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "head", "next_age")
 
 
 def falling(rate: float, part: float) -> Callable[[float], float]:
@@ -209,28 +209,12 @@ class TDLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on: networks, optimiser, counters, random numbers, replay buffer."""
-        model, buffer = self.model, self.model.replay_buffer
-        return {
-            "policy": model.policy.state_dict(),
-            "optimizer": model.policy.optimizer.state_dict(),
-            "n_updates": model._n_updates,
-            "n_calls": model._n_calls,
-            "rng": model._rng.bit_generator.state,
-            "buffer_rng": buffer.rng.bit_generator.state,
-            "buffer": {name: th.from_numpy(getattr(buffer, name)) for name in RINGS},
-        }
+        return {**self.model.state_dict()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Puts a :meth:`state_dict` back. The environments begin new episodes."""
-        model, buffer = self.model, self.model.replay_buffer
-        model.policy.load_state_dict(saved["policy"])
-        model.policy.optimizer.load_state_dict(saved["optimizer"])
-        model._n_updates, model._n_calls = saved["n_updates"], saved["n_calls"]
-        model._rng.bit_generator.state = saved["rng"]
-        buffer.rng.bit_generator.state = saved["buffer_rng"]
-        for name in RINGS:
-            getattr(buffer, name)[...] = saved["buffer"][name].numpy()
-        buffer.begin()
+        self.model.load_state_dict(cast(LearnerState, saved))
+        self.model.begin_episodes()
 
 
 class AnnLearner(TDLearner):
