@@ -1,0 +1,81 @@
+"""The scripts in examples/ run as they stand, in a new folder, with small numbers, and leave what they say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 600  # seconds; each takes about ten on an idle core
+SHORT_RECIPE = """
+id = "CartPole-v1"
+base = "CartPole-v1"
+
+[convert]
+observations = 80
+
+[prune]
+gradient_steps = [4]
+evaluations = 1
+eval_episodes = 2
+
+[evaluate]
+episodes = 2
+"""
+
+
+def run(folder: Path, script: str, *options: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / script), *options]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_own_zip(tmp_path: Path) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "CartPole-v1.toml").write_text(SHORT_RECIPE)
+    said = run(tmp_path, "own_zip.py", "--steps", "600", "--start", "2")
+    assert "CartPole-v1/T1: T=1, thresholds of its layers [" in said
+    assert (tmp_path / "my_dqn.zip").is_file()
+    made = tmp_path / "runs" / "own_zip"
+    assert all((made / name / "card.json").is_file() for name in ("ann", "converted-T2", "T2", "T1"))
+    assert (made / "report" / "report.md").is_file()
+
+
+def test_own_environment(tmp_path: Path) -> None:
+    said = run(tmp_path, "own_environment.py", "--steps", "1100")
+    assert "Corridor-v0/T1-td: return" in said
+    assert "membrane zeroed: Corridor-v0/T1-td: return" in said
+    assert (tmp_path / "runs" / "own_environment" / "T1-td" / "card.json").is_file()
+
+
+def test_watch_spikes(tmp_path: Path) -> None:
+    said = run(tmp_path, "watch_spikes.py", "--decisions", "5").splitlines()
+    assert said[0].split() == ["decision", "action", "fc1", "fc2"]
+    assert [line.split()[0] for line in said[1:6]] == list("01234")
+    assert all(0 <= int(count) <= 256 for line in said[1:6] for count in line.split()[2:])
+    assert (tmp_path / "spikes.png").stat().st_size > 1000
+
+
+def test_finetune_with_sb3(tmp_path: Path) -> None:
+    said = run(tmp_path, "finetune_with_sb3.py", "--steps", "400")
+    assert "before 500.0" in said  # the shipped agent balances to the end
+    assert "finetuned.zip: CartPole-v1/T2" in said
+
+
+def test_own_plot(tmp_path: Path) -> None:
+    run(tmp_path, "own_plot.py", "CartPoleNoVel-v1/T1", "CartPoleNoVel-v1/ann")
+    assert (tmp_path / "own_plot.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_every_example_is_tested_and_explains_itself(script: str, tmp_path: Path) -> None:
+    assert f"test_{script.removesuffix('.py')}" in globals()
+    assert f"python examples/{script}" in run(tmp_path, script, "--help")
