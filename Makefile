@@ -29,6 +29,6 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-results: install  ## docs/results and the README's table, from the committed episodes
+results: install  ## docs/results, and the tables of README.md and docs/*.md, from the committed episodes
 	$(BIN)/python -m snn_rl.report agents/*/ --out docs/results
 	$(BIN)/python tools/fill.py

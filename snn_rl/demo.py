@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     console = Console()
     console.print(table)
-    console.print("Energy: 45 nm, FP32, everything that the README's energy section lists; the ANN counted dense.")
+    console.print("Energy: 45 nm, FP32, every term that docs/energy.md lists; the ANN counted dense.")
     video = args.out / "pong_T1_beside_ann.mp4"
     record(players[::-1], starts(recipe, 1, 0)[0], video)
     report.main([str(data_folder("agents") / ENV), "--out", str(args.out)])

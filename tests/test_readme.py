@@ -1,0 +1,76 @@
+"""What the pages say is so: links lead somewhere, Python blocks run, tables are the generated ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from test_examples import SHORT_RECIPE
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
+SHORTER = {"20_000": "300", "2_000": "200"}  # environment steps in the blocks, and in their test
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8"))):
+        if target.startswith("https://"):
+            continue
+        where, _, anchor = target.partition("#")
+        file = (page.parent / where).resolve() if where else page
+        assert file.exists(), f"{named(page)} links to {target}"
+        assert file.is_relative_to(ROOT), f"{named(page)} links out of the project: {target}"
+        assert not anchor or anchor in anchors(file), f"{named(page)} links to {target}; its headings: {sorted(anchors(file))}"
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in PAGES:
+        assert page.name == "README.md" or f"({named(page)})" in readme, f"README does not link to {named(page)}"
+
+
+def test_the_readme_is_one_that_people_finish() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 160
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_python_blocks_run_one_after_the_other(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "CartPole-v1.toml").write_text(SHORT_RECIPE)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    known: dict[str, object] = {"__name__": "block"}
+    for block in blocks:
+        for steps, fewer in SHORTER.items():
+            block = re.sub(rf"\b{steps}\b", fewer, block)
+        exec(compile(block, name, "exec"), known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_marks_of_generated_tables_come_in_pairs(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    begun = re.findall(r"<!-- (.*): made by `make results`, do not edit -->", text)
+    assert begun == re.findall(r"<!-- end of (.*) -->", text)
+    for name in begun:
+        assert (
+            text.index(f"<!-- {name}: made")
+            < text.index("| --- |", text.index(f"<!-- {name}: made"))
+            < text.index(f"<!-- end of {name} -->")
+        ), f"{named(page)} has no table '{name}'"
