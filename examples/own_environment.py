@@ -9,6 +9,7 @@ the command line too. An environment needs a vector or an image as its observati
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,6 @@ from snn_rl import evaluate, train
 
 ENV = "Corridor-v0"
 LENGTH = 9
-RECIPE = """
-id = "Corridor-v0"
-
-[train]
-net_arch = [32]
-learning_starts = 500
-train_freq = 8
-exploration_fraction = 0.5
-
-[prune]
-start = 1                  # straight at T=1
-
-[td]
-sequence_length = 4
-burn_in = 4
-learning_rate = 3e-3
-evaluations = 3
-
-[evaluate]
-episodes = 20
-"""  # numbers that differ from the defaults; it is optional
 
 
 class Corridor(gym.Env[NDArray[np.float32], int]):
@@ -74,16 +54,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4_000, help="environment steps of training")
     parser.add_argument("--out", type=Path, default=Path("runs/own_environment"))
     args = parser.parse_args()
-    recipe = Path("envs") / f"{ENV}.toml"  # where the commands look for it
-    if not recipe.exists():
-        recipe.parent.mkdir(exist_ok=True)
-        recipe.write_text(RECIPE)
+    out = args.out.resolve()
+    os.chdir(Path(__file__).parent)  # where envs/Corridor-v0.toml lies: a recipe of your own, which you may leave out
     env = f"{Path(__file__).stem}:{ENV}"
     by_reward = ["--objective", "td", "--ann", "none", "--total-timesteps", str(args.steps)]
-    train.main(
-        ["--env", env, "--T", "1", *by_reward, "--device", "cpu", "--out", str(args.out)]
-    )  # plays with memory and without
-    evaluate.main([str(args.out / "T1-td"), "--env", env, "--epsilon", "0.1"])  # and with 10 % random actions
+    train.main(["--env", env, "--T", "1", *by_reward, "--device", "cpu", "--out", str(out)])  # played zeroed too
+    evaluate.main([str(out / "T1-td"), "--env", env, "--epsilon", "0.1"])  # and with 10 % random actions
 
 
 if __name__ == "__main__":
