@@ -24,7 +24,7 @@ from snn_rl.store.card import Energy
 Row = dict[str, Any]
 ZEROED = "greedy, membrane zeroed"
 REWARD = ("agent", "T", "trainings", "mean return", "95 %", "min .. max", "minus ANN")
-COST = ("spikes", "uJ", "all", "synapses", "layer 1 x T")
+COST = ("spikes", "µJ", "all", "synapses", "layer 1 x T")
 
 
 def cell(value: float | None, form: str) -> str:
@@ -114,7 +114,7 @@ def headline(rows: Sequence[Row], players: Sequence[tuple[str, str, str, str, st
                 cell(None if spiking else energy["ann_effective_uj"], ".3g"),
             ]
         )
-    head = ["", "sees", "mean return", "95 %", "trainings", "1 % random actions", "uJ per decision", "zeros skipped"]
+    head = ["", "sees", "mean return", "95 %", "trainings", "1 % random actions", "µJ per decision", "zeros skipped"]
     return markdown(head, lines, 2)
 
 
@@ -167,7 +167,7 @@ def spike_rates(rows: Sequence[Row]) -> str:
 
 def savings(rows: Sequence[Row], skipping: dict[int, float]) -> str:
     """How many times less energy than an ANN's, by each way of counting; also against one that sees more, and against both
-    where each multiplication by zero is left out (``skipping``: frames -> uJ)."""
+    where each multiplication by zero is left out (``skipping``: frames -> µJ)."""
     keys = {"ratio": "all", "ratio_synaptic": "synapses", "ratio_first_layer_times_T": "layer 1 x T"}
     keys["ratio_replaced"] = "all, against the ANN of four frames"
     lines = []
@@ -177,7 +177,7 @@ def savings(rows: Sequence[Row], skipping: dict[int, float]) -> str:
         cells += [f"{skipping[frames] / cost['snn_uj']:.2f}" for frames in (max(skipping), row["frames"])]
         lines.append([row["agent"], f"{cost['snn_uj']:.3g}", *cells])
     sparse = ["that ANN skipping its zeros", "the ANN of as many frames skipping its zeros"]
-    return markdown(["agent", "uJ", *keys.values(), *(f"all, against {ann}" for ann in sparse)], lines, 1)
+    return markdown(["agent", "µJ", *keys.values(), *(f"all, against {ann}" for ann in sparse)], lines, 1)
 
 
 def technologies(rows: Sequence[Row]) -> str:
@@ -189,7 +189,7 @@ def technologies(rows: Sequence[Row]) -> str:
             parts = [f"{cost[key]:.3g}" for key in ("ann_uj", "snn_uj")]
             parts.append(f"{cost['neuron_uj'] + cost['membrane_uj']:.3g}")
             lines.append([row["agent"], name.upper(), *parts, f"{cost['ratio']:.2f}", f"{cost['ratio_synaptic']:.2f}"])
-    return markdown(["agent", "numbers", "ANN, uJ", "uJ", "of these neurons and membranes", "all", "synapses"], lines, 2)
+    return markdown(["agent", "numbers", "ANN, µJ", "µJ", "of these neurons and membranes", "all", "synapses"], lines, 2)
 
 
 def lstm(path: Path) -> Row:
