@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 from conftest import score as made_up
-from matplotlib.figure import Figure
 
 from snn_rl import report
 from snn_rl.core.errors import UserError
-from snn_rl.measure import plots, results, stats, tables
+from snn_rl.measure import results, stats, tables
 from snn_rl.store.card import Energy
 
 SNN_ENERGY = {  # 10 of the ANN against 1 + 2 + 0.5 + 0.5, by T = 2
@@ -262,51 +261,6 @@ def test_an_agent_of_fewer_frames_is_also_measured_against_the_ann_that_it_repla
     like = results.summarise(results.read([folders[1], agent(tmp_path / "b", "ann", 0, {"greedy": [1.0]})]))
     assert "ratio_replaced" not in like[1]["energy"]
     assert "replaced" not in tables.table(like)
-
-
-def test_the_axis_is_broken_where_nothing_lies_in_more_than_half_of_it() -> None:
-    assert plots._gap([20.0, -20.5, 20.5], [21.0, -20.3, 20.8]) == (-20.3, 20.0)
-    assert plots._gap([0.0, 5.0], [4.0, 9.0]) is None
-    assert plots._gap([0.0, 2.0], [9.0, 3.0]) is None  # one lies inside the other
-    assert plots._gap([500.0], [500.0]) is None
-
-
-@pytest.mark.parametrize(("above", "parts"), [([500.0, 500.0], 1), ([480.0, 500.0], 2)])
-def test_no_axis_is_broken_for_what_does_not_differ(tmp_path: Path, above: list[float], parts: int) -> None:
-    returns = {"ann": [500.0, 500.0], "converted-T5": [20.0, 30.0], "T1": above}
-    folders = [agent(tmp_path, name, 0 if name == "ann" else int(name[-1]), {"greedy": r}) for name, r in returns.items()]
-    figure = plots.draw(results.summarise(results.read(folders)))["reward_vs_T.png"]
-    assert len(figure.axes) == parts
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("ann-distill", ["ANN", "distilled"]),
-        ("td-zeroed", ["learnt from reward", "membranes zeroed"]),
-        ("my-own (run/td)", ["my-own (run/td)"]),
-    ],
-)
-def test_plots_call_agents_by_words(name: str, words: list[str]) -> None:
-    assert plots._words(name) == words
-
-
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in (figure.legends[0].get_title(), *figure.legends[0].get_texts())]
-
-
-def test_plots_say_who_is_shown_and_what_the_intervals_are_over(tmp_path: Path) -> None:
-    folders = [agent(tmp_path / str(n), "ann", 0, {"greedy": [5.0, 5.0 + n]}, training_seed=n) for n in range(2)]
-    folders += [agent(tmp_path / str(n), "T1-td", 1, {"greedy": [4.0, 4.0 + n]}, training_seed=n) for n in range(2)]
-    several = plots.draw(results.summarise(results.read(folders)))
-    assert legend(several["reward_vs_T.png"]) == ["intervals over trainings", "ANN", "learnt from reward"]
-    assert several["energy_vs_T.png"].axes[0].get_ylabel() == "energy per decision (µJ)"
-    assert several["energy_vs_T.png"].axes[0].get_xticklabels()[0].get_text() == "1\nlearnt from\nreward"
-    assert "T=1, learnt from reward" in legend(several["spike_rate.png"])
-    both = plots.draw(results.summarise(results.read([*folders, agent(tmp_path, "T2", 2, {"greedy": [3.0]}, frames=4)])))
-    title, *labels = legend(both["reward_vs_T.png"])
-    assert title == "intervals over trainings, of a single training over its episodes"
-    assert labels == ["ANN", "learnt from reward, 1 frame", "distilled, 4 frames"]
 
 
 def test_a_curve_of_learning_from_reward_is_drawn(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import describe
-from snn_rl.measure import video
+from snn_rl.measure import panel
+from snn_rl.measure.panel import HEIGHT, WIDTH, Panel
 from snn_rl.measure.video import record
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.environments import load_recipe, make_env
@@ -55,7 +56,7 @@ def test_two_agents_side_by_side_for_as_long_as_the_longer_episode(tmp_path: Pat
     assert record(agents, start, tmp_path / "new" / "both.mp4") == [sum(rewards[0]), sum(rewards[1])]
     frames = decode(tmp_path / "new" / "both.mp4")
     assert len(frames) == max(len(rewards[0]), len(rewards[1]))
-    assert {frame.shape for frame in frames} == {(video.HEIGHT, 2 * video.WIDTH, 3)}
+    assert {frame.shape for frame in frames} == {(HEIGHT, 2 * WIDTH, 3)}
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["both.mp4"]
 
 
@@ -105,7 +106,7 @@ def test_the_game_is_what_the_environment_renders(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spikes", [np.eye(6, dtype=np.float32), np.zeros((6, 6), np.float32)])
 def test_a_tile_is_bright_exactly_where_a_neuron_spiked(spikes: np.ndarray) -> None:
     palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)
-    tiles = video._tiles(spikes[None], 100, palette)
+    tiles = panel.tiles(spikes[None], 100, palette)
     assert tiles.shape == (73, 73, 3)  # 12 pixels per neuron and one line
     np.testing.assert_array_equal(tiles[6:72:12, 6:72:12, 0], 255 * spikes)
 
@@ -113,22 +114,37 @@ def test_a_tile_is_bright_exactly_where_a_neuron_spiked(spikes: np.ndarray) -> N
 @pytest.mark.parametrize("shape", [(512,), (20_000,), (32, 20, 20), (64, 9, 9), (128, 84, 84), (1, 500, 500)])
 @pytest.mark.parametrize("height", [30, 200])
 def test_every_layer_fits_in_its_place(shape: tuple[int, ...], height: int) -> None:
-    tiles = video._tiles(np.ones(shape, np.float32), height, np.zeros((256, 3), np.uint8))
+    tiles = panel.tiles(np.ones(shape, np.float32), height, np.zeros((256, 3), np.uint8))
     assert 0 < tiles.shape[0] <= height
     assert 0 < tiles.shape[1] <= 288
+
+
+@pytest.mark.parametrize(("height", "width"), [(210, 160), (400, 600)])
+@pytest.mark.parametrize("neurons", [[512], [12_800, 5_184, 3_136, 512], [16] * 40])
+def test_nothing_lies_on_anything_else_or_outside(height: int, width: int, neurons: list[int]) -> None:
+    layout = panel.lay_out(height, width, neurons)
+    canvas = np.zeros((HEIGHT, WIDTH), int)
+    for box in (layout.game, layout.q, *layout.layers):
+        assert min(box.width, box.height) > 0
+        part = canvas[box.y : box.y + box.height, box.x : box.x + box.width]
+        assert part.shape == (box.height, box.width)
+        part += 1
+    assert canvas.max() == 1
+    assert 0 < len(layout.layers) <= len(neurons)
+    assert layout.game.width / layout.game.height == pytest.approx(width / height, abs=0.01)
 
 
 def test_an_error_in_the_middle_leaves_what_was_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"the previous video")
-    draw = video._Panel.draw
+    draw = Panel.draw
 
-    def interrupted(self: video._Panel, decision: object) -> None:
+    def interrupted(self: Panel, decision: object) -> None:
         if self.decisions == 3:
             raise KeyboardInterrupt
         draw(self, decision)
 
-    monkeypatch.setattr(video._Panel, "draw", interrupted)
+    monkeypatch.setattr(Panel, "draw", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record([cartpole(1)], Start(0, None), path)
     assert path.read_bytes() == b"the previous video"
