@@ -19,7 +19,7 @@ ANN = Counts(0, 18, 7.5)
 @pytest.mark.parametrize("counts", [SPIKING, ANALOG])
 def test_a_whole_report_by_hand(counts: Counts) -> None:
     prices = Technology("mine", mac_pj=2.0, ac_pj=0.5, update_pj=3.0, memory_pj=7.0)
-    report = energy(counts, prices)
+    report = energy(counts, prices).to_json()
     ann, first, analog = (macs * 2.0e-6 for macs in (counts.ann_macs, counts.first_layer_macs, counts.analog_macs))
     acs = sum(counts.acs_by_layer.values())
     synaptic = first + analog + acs * 0.5e-6
@@ -48,7 +48,7 @@ def test_a_whole_report_by_hand(counts: Counts) -> None:
 
 
 def test_the_energy_of_an_ann_by_hand() -> None:
-    report = energy(ANN, FP32)
+    report = energy(ANN, FP32).to_json()
     assert report["ann_uj"] == pytest.approx(18 * 4.6e-6)
     assert report["ann_effective_uj"] == pytest.approx(7.5 * 4.6e-6)
     assert (report["macs"], report["effective_macs"]) == (18, 7.5)
@@ -57,7 +57,7 @@ def test_the_energy_of_an_ann_by_hand() -> None:
 
 @pytest.mark.parametrize(("name", "mac"), [("fp32", 4.6), ("int32", 3.2), ("int8", 0.23)])
 def test_energy_is_that_of_the_technology_and_says_so(name: str, mac: float) -> None:
-    report = energy(Counts(0, 1000, 1000), price_list(name))
+    report = energy(Counts(0, 1000, 1000), price_list(name)).to_json()
     assert report["ann_uj"] == pytest.approx(1000 * mac * 1e-6)
     assert report["ann_effective_uj"] == pytest.approx(1000 * mac * 1e-6)
     assert report["technology"] == price_list(name).name
@@ -67,7 +67,7 @@ def test_energy_is_that_of_the_technology_and_says_so(name: str, mac: float) -> 
 
 def test_in_int8_membrane_traffic_outweighs_what_spikes_save() -> None:
     counts = Counts(1, 300, 0, 200, 0, {"fc2": 10.0}, 20, 40)  # 10 inputs, 20 neurons, 5 actions; 2 spikes
-    in_fp32, in_int8 = (energy(counts, price_list(name)) for name in ("fp32", "int8"))
+    in_fp32, in_int8 = (energy(counts, price_list(name)).to_json() for name in ("fp32", "int8"))
     assert in_int8["acs"] == in_fp32["acs"] == 10
     assert in_int8["snn_synaptic_uj"] == pytest.approx((200 * 0.23 + 10 * 0.03) * 1e-6)
     assert in_int8["snn_uj"] == pytest.approx((200 * 0.23 + 10 * 0.03 + 20 * 3.2 + 40 * 5) * 1e-6)
@@ -77,7 +77,7 @@ def test_in_int8_membrane_traffic_outweighs_what_spikes_save() -> None:
 
 @pytest.mark.parametrize("counts", [SPIKING, ANALOG, ANN])
 def test_the_counts_behind_a_stored_energy_are_those_that_were_priced(counts: Counts) -> None:
-    stored = json.loads(json.dumps(energy(counts, FP32)))
+    stored = json.loads(json.dumps(energy(counts, FP32).to_json()))
     assert stored_counts(stored, counts.T, carry=True) == counts
 
 
@@ -85,7 +85,7 @@ def test_stored_counts_priced_anew_are_the_joules_of_every_shipped_card() -> Non
     scores = 0
     for card in data_folder("agents").glob(f"*/*/{CARD}"):
         for score in json.loads(card.read_text())["scores"].values():
-            again = energy(stored_counts(score["energy"], score["T"], score["carry"]), FP32)
+            again = energy(stored_counts(score["energy"], score["T"], score["carry"]), FP32).to_json()
             by_layer = again.pop("acs_by_layer", {}), score["energy"].pop("acs_by_layer", {})
             assert by_layer[0] == pytest.approx(by_layer[1])
             assert again == pytest.approx(score["energy"])
@@ -95,4 +95,4 @@ def test_stored_counts_priced_anew_are_the_joules_of_every_shipped_card() -> Non
 
 def test_an_energy_in_other_prices_than_stored_ones_has_no_counts() -> None:
     with pytest.raises(ValueError, match=r"stored energies are in the prices of .*FP32.*INT8"):
-        stored_counts(energy(SPIKING, price_list("int8")), 2, carry=True)
+        stored_counts(energy(SPIKING, price_list("int8")).to_json(), 2, carry=True)

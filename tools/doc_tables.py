@@ -185,7 +185,7 @@ def technologies(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
         for name in names():
-            cost = energy_of(stored_counts(row["energy"], row["T"], row["carry"]), price_list(name))
+            cost = energy_of(stored_counts(row["energy"], row["T"], row["carry"]), price_list(name)).to_json()
             parts = [f"{cost[key]:.3g}" for key in ("ann_uj", "snn_uj")]
             parts.append(f"{cost['neuron_uj'] + cost['membrane_uj']:.3g}")
             lines.append([row["agent"], name.upper(), *parts, f"{cost['ratio']:.2f}", f"{cost['ratio_synaptic']:.2f}"])

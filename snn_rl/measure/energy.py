@@ -7,6 +7,7 @@ from typing import Any
 
 from snn_rl.core.counts import Counts, membrane_accesses
 from snn_rl.measure.technology import FP32, Technology
+from snn_rl.store.card import Energy
 
 CONVENTION = (
     "per decision; first layer (analog input) dense MACs charged once per decision; one AC per (spike, synapse) pair; "
@@ -17,7 +18,7 @@ CONVENTION = (
 UJ = 1e-6  # of a picojoule
 
 
-def energy(counts: Counts, technology: Technology) -> dict[str, Any]:
+def energy(counts: Counts, technology: Technology) -> Energy:
     """Energy per decision in microjoules, for a spiking network beside the ANN of the same shape.
 
     ``snn_uj`` includes everything: first layer once, accumulates, neuron updates and membrane traffic;
@@ -26,28 +27,15 @@ def energy(counts: Counts, technology: Technology) -> dict[str, Any]:
     In prices of integers it is the energy of a network that plays the same with such numbers, which is not shown by this.
     """
     ann_uj = counts.ann_macs * technology.mac_pj * UJ
-    said = {"ann_uj": ann_uj, "technology": technology.name, "convention": CONVENTION}
     if not counts.spiking:
-        return said | {
-            "macs": counts.ann_macs,
-            "effective_macs": counts.effective_macs,
-            "ann_effective_uj": counts.effective_macs * technology.mac_pj * UJ,
-        }
-    return said | _operations(counts) | _spiking_energy(counts, technology, ann_uj)
-
-
-def _operations(counts: Counts) -> dict[str, Any]:
-    return {
-        "macs": counts.first_layer_macs + counts.analog_macs,
-        "acs": counts.acs,
-        "acs_by_layer": dict(counts.acs_by_layer),
-        "neuron_updates": counts.neuron_updates,
-    }
-
-
-def _spiking_energy(counts: Counts, technology: Technology, ann_uj: float) -> dict[str, float]:
-    """The parts of a spiking network's energy, and their sum by each convention beside how many times the dense ANN's is
-    that."""
+        return Energy(
+            ann_uj=ann_uj,
+            technology=technology.name,
+            convention=CONVENTION,
+            macs=counts.ann_macs,
+            effective_macs=counts.effective_macs,
+            ann_effective_uj=counts.effective_macs * technology.mac_pj * UJ,
+        )
     first_layer = counts.first_layer_macs * technology.mac_pj * UJ
     accumulate = counts.acs * technology.ac_pj * UJ
     analog = counts.analog_macs * technology.mac_pj * UJ
@@ -56,19 +44,26 @@ def _spiking_energy(counts: Counts, technology: Technology, ann_uj: float) -> di
     synaptic = first_layer + accumulate + analog
     total = synaptic + neuron + membrane
     first_layer_times_T = total + first_layer * (counts.T - 1)
-    return {
-        "first_layer_uj": first_layer,
-        "accumulate_uj": accumulate,
-        **({"analog_uj": analog} if analog else {}),
-        "neuron_uj": neuron,
-        "membrane_uj": membrane,
-        "snn_uj": total,
-        "ratio": ann_uj / total,
-        "snn_synaptic_uj": synaptic,
-        "ratio_synaptic": ann_uj / synaptic,
-        "snn_first_layer_times_T_uj": first_layer_times_T,
-        "ratio_first_layer_times_T": ann_uj / first_layer_times_T,
-    }
+    return Energy(
+        ann_uj=ann_uj,
+        technology=technology.name,
+        convention=CONVENTION,
+        macs=counts.first_layer_macs + counts.analog_macs,
+        acs=counts.acs,
+        acs_by_layer=dict(counts.acs_by_layer),
+        neuron_updates=counts.neuron_updates,
+        first_layer_uj=first_layer,
+        accumulate_uj=accumulate,
+        analog_uj=analog or None,
+        neuron_uj=neuron,
+        membrane_uj=membrane,
+        snn_uj=total,
+        ratio=ann_uj / total,
+        snn_synaptic_uj=synaptic,
+        ratio_synaptic=ann_uj / synaptic,
+        snn_first_layer_times_T_uj=first_layer_times_T,
+        ratio_first_layer_times_T=ann_uj / first_layer_times_T,
+    )
 
 
 def stored_counts(report: Mapping[str, Any], T: int, carry: bool) -> Counts:
@@ -78,7 +73,7 @@ def stored_counts(report: Mapping[str, Any], T: int, carry: bool) -> Counts:
     not: they follow from their energy, in FP32's prices.
 
     Args:
-        report: what :func:`energy` returned, or the mean of several.
+        report: what :func:`energy` returned, as JSON, or the mean of several.
         T: timesteps per decision; 0 for an ANN.
         carry: whether membranes were carried in that play.
 

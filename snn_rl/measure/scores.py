@@ -17,7 +17,7 @@ from snn_rl.measure.stats import summary
 from snn_rl.measure.technology import FP32, Technology
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
-from snn_rl.store.card import Energy, Returns, Score
+from snn_rl.store.card import Returns, Score
 from snn_rl.store.episodes import Episode
 from snn_rl.store.provenance import versions
 from snn_rl.tasks.recipes import Recipe
@@ -133,7 +133,7 @@ def evaluate(
         sticky=protocol.sticky,
         returns=Returns.from_json(summary(returns)),
         spike_rate=counter.rates() if T else None,
-        energy=Energy.from_json(energy(counter.counts(), technology)),
+        energy=energy(counter.counts(), technology),
         versions=versions(),
     )
     played = zip(begins, returns, lengths, strict=True)
