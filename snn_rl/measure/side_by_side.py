@@ -1,0 +1,43 @@
+"""Agents that play the same episodes, compared in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from snn_rl.measure.scores import Protocol, evaluate
+from snn_rl.store.agents import Agent
+from snn_rl.store.card import Score
+from snn_rl.tasks.recipes import Recipe
+
+HEADINGS = ("agent", "frames", "mean return", "min .. max", "spikes per neuron", "µJ per decision", "times less")
+
+
+def side_by_side(agents: Sequence[Agent], recipe: Recipe, episodes: int, progress: bool = True) -> list[Score]:
+    """Plays each agent greedily from the same starts; one score for each.
+
+    Raises:
+        UserError: if there are no episodes, or an agent does not fit the environment.
+    """
+    return [evaluate(agent, recipe, Protocol(episodes=episodes), progress=progress).score for agent in agents]
+
+
+def table(scores: Sequence[Score], title: str) -> Table:
+    """The scores, one line each; the last column says how many times less energy than the first agent each one uses."""
+    out = Table(title=title)
+    for heading in HEADINGS:
+        out.add_column(heading, justify="right")
+    for score in scores:
+        rates = list((score.spike_rate or {}).values())
+        used = [one.uj for one in (scores[0], score) if one.uj is not None]
+        out.add_row(
+            f"SNN, T={score.T}" if score.T else "ANN",
+            str(score.frames),
+            f"{score.returns.mean:.2f}",
+            f"{score.returns.min:g} .. {score.returns.max:g}",
+            f"{sum(rates) / len(rates):.3f}" if rates else "-",
+            f"{used[-1]:.2f}" if used else "-",
+            f"{used[0] / used[1]:.2f}" if len(used) == 2 else "-",
+        )
+    return out
