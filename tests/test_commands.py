@@ -111,6 +111,11 @@ def test_convert_prune_and_evaluate_a_strangers_zip(zips: Path, tmp_path: Path) 
     assert (result["T"], result["carry"], len(result["episodes"])) == (2, True, 2)
     assert (tmp_path / "v.mp4").stat().st_size > 1000
     complains("snn_rl.prune", "--agent", "T2", "--T", "3", "--out", "p", about="between 1 and the agent's 2", cwd=tmp_path)
+    prune = ("snn_rl.prune", "--agent", "T2", "--T", "1", "--out", "p")
+    complains(*prune, "--objective", "distill", about="'distill' needs the ANN: give --ann", cwd=tmp_path)
+    complains(*prune, "--extractor", "a:B", about="neither --agent nor --ann is one", cwd=tmp_path)
+    complains(*prune, "--ann", "Acrobot-v1/ann", about="no agent 'Acrobot-v1/ann'", cwd=tmp_path)
+    assert not (tmp_path / "p").exists()
 
 
 def test_evaluate_and_prune_a_spiking_dqn_from_its_zip(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from snn_rl.measure.scores import evaluate
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.training.conversion import convert
-from snn_rl.training.stages import prune_stage
+from snn_rl.training.stages import pruning_job, run_stage
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ def test_distillation_straight_at_t1_reaches_its_ann_on_cartpole(tmp_path: Path)
     recipe = load_recipe("CartPole-v1")
     ann = agents.load("CartPole-v1/ann")
     agent = convert(ann, recipe, 1)
-    agent = prune_stage(agent, ann, recipe, 1, tmp_path / "T1", objective="distill", seed=5, device=th.device("cpu"))
+    agent = run_stage(pruning_job(agent, ann, recipe, 1, tmp_path / "T1", "distill", seed=5), th.device("cpu"))
     assert evaluate(agent, recipe).score.returns.mean >= 475
 
 

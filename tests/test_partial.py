@@ -128,7 +128,7 @@ def test_the_stream_gives_what_a_teacher_sees_also_where_an_episode_begins(env_i
     for step in steps:
         seen = step.full[:, [0, 2]] if width == 2 else step.full
         assert (step.observation == seen)[step.observation.any(1)].all()
-    begins = np.concatenate([step.full[step.starts] for step in steps])
+    begins = np.concatenate([step.full[step.episode_start] for step in steps])
     assert (np.abs(begins) <= 0.05).all()  # CartPole's initial states, velocities included
 
 

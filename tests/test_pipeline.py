@@ -24,9 +24,16 @@ from snn_rl.tasks.view import View
 from snn_rl.training import distill, td
 from snn_rl.training.conversion import compare, convert, record_play
 from snn_rl.training.distill import Distiller
-from snn_rl.training.stages import prune_stage
+from snn_rl.training.stages import pruning_job, run_stage
 
 CPU = th.device("cpu")
+
+
+def pruned(
+    agent: Agent, ann: Agent | None, recipe: Recipe, T: int, folder: Path, objective: str = "distill", seed: int = 0
+) -> Agent:
+    """One stage of pruning."""
+    return run_stage(pruning_job(agent, ann, recipe, T, folder, objective, seed), CPU, show=False)
 
 
 def test_the_ann_is_trained_from_nothing_and_its_card_says_how(ann: Agent, tmp_path: Path) -> None:
@@ -131,9 +138,9 @@ def test_a_spike_penalty_buys_fewer_spikes(ann: Agent, recipe: Recipe, tmp_path:
         prune = dataclasses.replace(recipe.prune, gradient_steps=(60,), spike_penalty=weight)
         costly = dataclasses.replace(recipe, prune=prune)
         folder = tmp_path / f"penalty-{weight}" / "T1"
-        pruned = prune_stage(agent, ann, costly, 1, folder, objective="distill", seed=0, device=CPU, show=False)
-        assert pruned.made.spike_penalty == weight
-        rates.append(sum(compare(pruned.network, ann.network, play).spike_rate.values()))
+        stage = pruned(agent, ann, costly, 1, folder)
+        assert stage.made.spike_penalty == weight
+        rates.append(sum(compare(stage.network, ann.network, play).spike_rate.values()))
     assert rates[1] < 0.9 * rates[0]
 
 
@@ -141,7 +148,7 @@ def test_a_spike_penalty_buys_fewer_spikes(ann: Agent, recipe: Recipe, tmp_path:
 def test_each_stage_starts_from_the_one_before_and_is_kept(objective: str, ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
     agent = convert(ann, recipe, 2)
     for T in (2, 1):
-        agent = prune_stage(agent, ann, recipe, T, tmp_path / f"T{T}", objective=objective, seed=0, device=CPU, show=False)
+        agent = pruned(agent, ann, recipe, T, tmp_path / f"T{T}", objective)
         stored = agents.load(tmp_path / f"T{T}")
         assert stored.network.T == T
         assert stored.made.objective == objective
@@ -164,12 +171,11 @@ def test_an_interrupted_stage_goes_on_at_the_update_where_it_stopped(
         return update(self, progress)
 
     monkeypatch.setattr(Distiller, "update", counted)
-    arguments: dict[str, Any] = {"objective": "distill", "seed": 0, "device": CPU, "show": False}
     with pytest.raises(KeyboardInterrupt, match="after 5 of 6"):
-        prune_stage(agent, ann, recipe, 1, tmp_path / "T1", **arguments)
+        pruned(agent, ann, recipe, 1, tmp_path / "T1")
     assert not (tmp_path / "T1").exists()
     seen.append(-1)
-    prune_stage(agent, ann, recipe, 1, tmp_path / "T1", **arguments)
+    pruned(agent, ann, recipe, 1, tmp_path / "T1")
     assert seen[6:] == [pytest.approx(5 / 6)]
 
 
@@ -178,8 +184,8 @@ def test_distillation_moves_the_student_towards_its_teacher(ann: Agent, recipe: 
     agent = convert(ann, longer, 1)
     play = record_play(ann, longer, 100, seed=5)
     before = compare(agent.network, ann.network, play).q_error
-    pruned = prune_stage(agent, ann, longer, 1, tmp_path / "T1", objective="distill", seed=0, device=CPU, show=False)
-    assert compare(pruned.network, ann.network, play).q_error < before
+    stage = pruned(agent, ann, longer, 1, tmp_path / "T1")
+    assert compare(stage.network, ann.network, play).q_error < before
 
 
 def test_thresholds_and_decays_can_be_frozen(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
@@ -187,7 +193,7 @@ def test_thresholds_and_decays_can_be_frozen(ann: Agent, recipe: Recipe, tmp_pat
     before = convert(ann, recipe, 2)
     changed = {}
     for name, one in (("trained", recipe), ("frozen", frozen)):
-        after = prune_stage(before, ann, one, 1, tmp_path / name, objective="distill", seed=0, device=CPU, show=False)
+        after = pruned(before, ann, one, 1, tmp_path / name)
         pairs = zip(before.network.lifs, after.network.lifs, strict=True)
         changed[name] = any(not th.equal(a.log_v_th, b.log_v_th) or not th.equal(a.raw_decay, b.raw_decay) for a, b in pairs)
         assert not th.equal(next(before.network.synapses.parameters()), next(after.network.synapses.parameters()))
@@ -201,9 +207,9 @@ def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, 
     with pytest.raises(UserError, match="spiking already"):
         convert(spiking, recipe, 1)
     with pytest.raises(UserError, match="needs the ANN"):
-        prune_stage(spiking, None, recipe, 1, tmp_path / "x", objective="distill", seed=0, device=CPU)
+        pruned(spiking, None, recipe, 1, tmp_path / "x")
     with pytest.raises(UserError, match="convert it first"):
-        prune_stage(ann, ann, recipe, 1, tmp_path / "x", objective="distill", seed=0, device=CPU)
+        pruned(ann, ann, recipe, 1, tmp_path / "x")
 
 
 def test_a_time_limits_extra_slot_is_not_learnt(ann: Agent, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,12 +236,11 @@ def test_a_time_limits_extra_slot_is_not_learnt(ann: Agent, recipe: Recipe, monk
 
 
 def test_a_stage_of_other_parents_is_not_taken_for_this_one(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
-    arguments: dict[str, Any] = {"objective": "distill", "device": CPU, "show": False}
-    prune_stage(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=0, **arguments)
+    pruned(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=0)
     with pytest.raises(UserError, match="its seed differs"):
-        prune_stage(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=1, **arguments)
+        pruned(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=1)
     with pytest.raises(UserError, match="its from differs"):
-        prune_stage(convert(ann, recipe, 1, seed=7), ann, recipe, 1, tmp_path / "T1", seed=0, **arguments)
+        pruned(convert(ann, recipe, 1, seed=7), ann, recipe, 1, tmp_path / "T1", seed=0)
     faster = dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, learning_rate=0.125))
     with pytest.raises(UserError, match=r"was made with learning_rate = .*the recipe says 0.125 now"):
-        prune_stage(convert(ann, recipe, 1), ann, faster, 1, tmp_path / "T1", seed=0, **arguments)
+        pruned(convert(ann, recipe, 1), ann, faster, 1, tmp_path / "T1", seed=0)

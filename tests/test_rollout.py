@@ -160,7 +160,7 @@ def test_the_stream_marks_where_episodes_start_and_keeps_the_last_observation() 
     for t, step in enumerate(steps):
         assert step.observation[:, 0].tolist() == [0, 1]
         assert step.observation[:, 1].tolist() == [t % 3, t % 5]
-        assert step.starts.tolist() == [t % 3 == 0, t % 5 == 0]
+        assert step.episode_start.tolist() == [t % 3 == 0, t % 5 == 0]
         assert step.next_observation[:, 1].tolist() == [t % 3 + 1, t % 5 + 1]  # not the first of the next episode
         assert step.done.tolist() == [t % 3 == 2, t % 5 == 4]
 

@@ -31,7 +31,7 @@ from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.recipes import Recipe, listed
 from snn_rl.training import td
 from snn_rl.training.conversion import convert
-from snn_rl.training.stages import prune_stage
+from snn_rl.training.stages import pruning_job, run_stage
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -162,9 +162,8 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
         made = {"converted": evaluate(agent, recipe).score.to_json()["return"]}
     seconds, chosen = 0.0, {}
     for T in stages:
-        agent = prune_stage(
-            agent, ann, recipe, T, folder / f"T{T}{fewer}", objective=experiment.objective, seed=seed, device=th.device("cpu")
-        )
+        job = pruning_job(agent, ann, recipe, T, folder / f"T{T}{fewer}", experiment.objective, seed)
+        agent = run_stage(job, th.device("cpu"))
         seconds += agent.made.seconds or 0.0
         chosen[f"T{T}"] = agent.made.selection
     score = evaluate(agent, recipe)

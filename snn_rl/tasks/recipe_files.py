@@ -99,7 +99,7 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
 
 
 def _check_range(key: str, value: Any, where: str) -> None:
-    """Refuses what nothing can be done with, before hours of training rather than after them."""
+    """Refuses a value that no training could use: before hours of training, not after them."""
     if key == "objective" and value not in OBJECTIVES:
         raise UserError(f"{where}: unknown objective '{value}'; choose from {', '.join(OBJECTIVES)}")
     if value == ():

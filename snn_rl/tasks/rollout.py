@@ -21,7 +21,7 @@ from snn_rl.tasks.recipes import ATARI_STARTS, Recipe
 
 
 class Start(NamedTuple):
-    """Where an episode begins: its seed and, on Atari, the number of no-op steps."""
+    """Where an episode episode_start: its seed and, on Atari, the number of no-op steps."""
 
     seed: int
     start: int | None
@@ -82,7 +82,6 @@ def play(
     """
     if not 0 <= epsilon <= 1:
         raise UserError(f"--epsilon must lie in [0, 1], got {epsilon}")
-    device = next(network.parameters()).device
     waiting = list(enumerate(starts))[::-1]
     rows: list[gym.Env[NDArray[Any], int]] = list(envs[: len(starts)])
     episode, rngs = [], []
@@ -95,17 +94,10 @@ def play(
     shape = shown[0][0].shape
     check_fits(network, shape, rows[0].action_space)
     state = network.initial_state(len(rows), shape)
-    begins = np.ones(len(rows), dtype=np.bool_)
+    episode_start = np.ones(len(rows), dtype=np.bool_)
     while rows:
         batch, infos = np.stack([observation for observation, _ in shown]), [info for _, info in shown]
-        observed = th.as_tensor(batch, device=device)
-        check_observed(observed)
-        layers: list[Tensor] = []
-        with th.no_grad():
-            q, state = network.unroll(observed[None], state, th.as_tensor(begins, device=device)[None], layers)
-        q = q[0].cpu()
-        if not bool(th.isfinite(q).all()):
-            raise UserError("the agent's Q-values are not finite; its weights are damaged, so load or train it anew")
+        q, state, layers = _decide(network, batch, state, episode_start)
         action = q.argmax(1).numpy()
         reward, done = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
         for r, env in enumerate(rows):
@@ -114,7 +106,7 @@ def play(
             observation, step_reward, terminated, truncated, info = env.step(int(action[r]))
             shown[r] = observation, info
             reward[r], done[r] = float(step_reward), terminated or truncated
-        yield Decision(list(episode), batch, q, action, reward, done, [layer[0] for layer in layers], state, infos)
+        yield Decision(list(episode), batch, q, action, reward, done, layers, state, infos)
         going = []
         for r, env in enumerate(rows):
             if done[r] and not waiting:
@@ -124,11 +116,30 @@ def play(
                 rngs[r] = random_actions(start)
                 shown[r] = begin(env, *start)
             going.append(r)
-        begins = done[going]
+        episode_start = done[going]
         if len(going) < len(rows):
             state = tuple(v[going] for v in state)
             rows, episode = [rows[r] for r in going], [episode[r] for r in going]
             rngs, shown = [rngs[r] for r in going], [shown[r] for r in going]
+
+
+def _decide(
+    network: QNetwork, batch: NDArray[Any], state: State, episode_start: NDArray[np.bool_]
+) -> tuple[Tensor, State, list[Tensor]]:
+    """Q-values ``(rows, actions)``, the membranes after the decision, and each layer's output, see :class:`Decision`.
+
+    Raises:
+        UserError: if an observation or a Q-value is not finite.
+    """
+    device, layers = next(network.parameters()).device, list[Tensor]()
+    observed = th.as_tensor(batch, device=device)
+    check_observed(observed)
+    with th.no_grad():
+        q, state = network.unroll(observed[None], state, th.as_tensor(episode_start, device=device)[None], layers)
+    q = q[0].cpu()
+    if not bool(th.isfinite(q).all()):
+        raise UserError("the agent's Q-values are not finite; its weights are damaged, so load or train it anew")
+    return q, state, [layer[0] for layer in layers]
 
 
 def random_actions(start: Start) -> np.random.Generator:
@@ -161,7 +172,7 @@ class Step(NamedTuple):
 
     observation: NDArray[Any]
     full: NDArray[Any]
-    starts: NDArray[np.bool_]
+    episode_start: NDArray[np.bool_]
     action: NDArray[np.int64]
     next_observation: NDArray[Any]
     reward: NDArray[np.float32]
@@ -193,29 +204,29 @@ class Stream:
         self._membranes: State | None = None  # None: play has not begun
         self._observation: NDArray[Any] = np.empty(0)
         self._full = self._observation
-        self._starts = np.ones(venv.num_envs, dtype=np.bool_)
+        self._episode_start = np.ones(venv.num_envs, dtype=np.bool_)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Step:
         membranes = self._begin() if self._membranes is None else self._membranes
-        observation, full, starts = self._observation, self._full, self._starts
+        observation, full, episode_start = self._observation, self._full, self._episode_start
         device = next(self.network.parameters()).device
         with th.no_grad():
             of_network = th.as_tensor(full if self.as_teacher else observation, device=device)
-            q, self._membranes = self.network(of_network, membranes, th.as_tensor(starts, device=device))
+            q, self._membranes = self.network(of_network, membranes, th.as_tensor(episode_start, device=device))
         action = q.argmax(1).cpu().numpy()
         random = self.rng.random(self.venv.num_envs) < self.epsilon
         action[random] = self.rng.integers(q.shape[1], size=int(random.sum()))
         following, reward, done, infos = self.venv.step(action)
-        self._observation, self._starts = cast(NDArray[Any], following), done.astype(np.bool_)
+        self._observation, self._episode_start = cast(NDArray[Any], following), done.astype(np.bool_)
         latest = [self.venv.reset_infos[e] if done[e] else infos[e] for e in range(self.venv.num_envs)]
         self._full = _full(latest, self._observation)
         last = self._observation.copy()
         for e in np.flatnonzero(done):
             last[e] = infos[e]["terminal_observation"]
-        return Step(observation, full, starts, action, last, reward, done, infos)
+        return Step(observation, full, episode_start, action, last, reward, done, infos)
 
     def _begin(self) -> State:
         """Resets the environments; returns membranes at rest."""
@@ -231,7 +242,7 @@ class Stream:
             "membranes": None if self._membranes is None else list(self._membranes),
             "observation": th.from_numpy(self._observation),
             "full": th.from_numpy(self._full),
-            "starts": th.from_numpy(self._starts),
+            "episode_start": th.from_numpy(self._episode_start),
             "rng": self.rng.bit_generator.state,
         }
 
@@ -240,7 +251,8 @@ class Stream:
         device = next(self.network.parameters()).device
         membranes = state["membranes"]
         self._membranes = None if membranes is None else tuple(v.to(device) for v in membranes)
-        self._observation, self._full, self._starts = (state[key].numpy() for key in ("observation", "full", "starts"))
+        self._observation, self._full = state["observation"].numpy(), state["full"].numpy()
+        self._episode_start = state["episode_start"].numpy()
         self.rng.bit_generator.state = state["rng"]
 
 

@@ -33,14 +33,14 @@ CHUNK = 16  # environment steps that are unrolled at a time: bounds the memory t
 
 @dataclass
 class Play:
-    """Consecutive observations of real play: ``(steps, envs, *observation)`` and where episodes start ``(steps, envs)``.
+    """Consecutive observations of real play: ``(steps, envs, *observation)`` and where episodes begin ``(steps, envs)``.
 
     ``of_teacher`` is what the ANN saw: the observations, or more than them where something is hidden from the spiking agent.
     """
 
     observations: Tensor
     of_teacher: Tensor
-    starts: Tensor
+    episode_starts: Tensor
 
 
 def view_of(ann: Agent, recipe: Recipe, frames: int | None = None) -> View:
@@ -56,10 +56,10 @@ def record_play(ann: Agent, recipe: Recipe, steps: int, seed: int, frames: int |
     rng = np.random.default_rng(seed)
     play = list(islice(Stream(ann.network, venv, PLAY_EPSILON, rng, as_teacher=view.teacher_sees_more), steps))
     venv.close()
-    starts = th.as_tensor(np.stack([step.starts for step in play]))
+    episode_starts = th.as_tensor(np.stack([step.episode_start for step in play]))
     observations = th.as_tensor(np.stack([step.observation for step in play]))
     of_teacher = th.as_tensor(np.stack([step.full for step in play])) if view.teacher_sees_more else observations
-    return Play(observations, of_teacher, starts)
+    return Play(observations, of_teacher, episode_starts)
 
 
 def narrow(ann: QNetwork, frames: int, fewer: int, observed: Sequence[int] | None = None) -> QNetwork:
@@ -141,16 +141,16 @@ def compare(twin: QNetwork, ann: QNetwork, play: Play) -> Quality:
     same, squared, rates = 0, 0.0, np.zeros(len(twin.lifs))
     state = None
     with th.no_grad():
-        chunks = (tensor.split(CHUNK) for tensor in (play.observations, play.of_teacher, play.starts))
-        for observations, of_teacher, starts in zip(*chunks, strict=True):
+        chunks = (tensor.split(CHUNK) for tensor in (play.observations, play.of_teacher, play.episode_starts))
+        for observations, of_teacher, episode_starts in zip(*chunks, strict=True):
             spikes: list[Tensor] = []
-            q, state = twin.unroll(observations, state, starts, spikes)
+            q, state = twin.unroll(observations, state, episode_starts, spikes)
             q_ann, _ = ann.unroll(of_teacher)
             same += int((q.argmax(-1) == q_ann.argmax(-1)).sum())
             squared += float((q - q_ann).square().mean(-1).sum())
             rates += [float(z.mean()) * len(observations) for z in spikes]
-    decisions = play.starts.numel()
-    spike_rate = dict(zip(twin.layer_names, (rates / len(play.starts)).tolist(), strict=False))
+    decisions = play.episode_starts.numel()
+    spike_rate = dict(zip(twin.layer_names, (rates / len(play.episode_starts)).tolist(), strict=False))
     return Quality(same / decisions, (squared / decisions) ** 0.5, spike_rate)
 
 
@@ -175,7 +175,7 @@ def convert(
     frames = frames or ann.frames
     if T < 1:
         raise UserError(f"--T must be at least 1, got {T}")
-    if ann.network.T:
+    if ann.network.spiking:
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
     network = narrowed(ann, recipe, frames).network
     steps = max(recipe.convert.observations // PLAY_ENVS, 2)
@@ -225,6 +225,6 @@ def load_ann(path: str, recipe: Recipe | None, extractor: str | None = None) -> 
     agent = load_agent(path, recipe.ann_env if recipe and path.endswith(".zip") else None, extractor)
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env):
         raise UserError(f"'{path}' plays {agent.env}, not {recipe.ann_env}")
-    if agent.network.T:
+    if agent.network.spiking:
         raise UserError(f"'{path}' is a spiking agent; --ann wants the ANN (T = 0)")
     return agent

@@ -22,7 +22,7 @@ from snn_rl.tasks.environments import make_vec_env
 from snn_rl.tasks.recipes import PruneRecipe, Recipe, listed
 from snn_rl.tasks.rollout import Stream, action_count
 from snn_rl.tasks.view import View
-from snn_rl.training.learner import Goal, Job, late_points
+from snn_rl.training.jobs import Goal, Job, late_points
 from snn_rl.training.watch import Watch
 
 VALUE_WEIGHT = 0.1
@@ -143,7 +143,7 @@ class Distiller:
                 done = watch.done + 1
                 if done % LOG_INTERVAL == 0:
                     log.add_scalar("train/loss", float(np.mean(losses)), done)
-                    for name, rate in self.spike_rates().items() if self.student.T else ():
+                    for name, rate in self.spike_rates().items() if self.student.spiking else ():
                         log.add_scalar(f"snn/spike_rate/{name}", rate, done)
                 going = watch.update(done, loss=float(np.mean(losses)))
         self.venv.close()

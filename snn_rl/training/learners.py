@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snn_rl.training.distill import Distiller
-from snn_rl.training.learner import Learner
+from snn_rl.training.jobs import Learner
 from snn_rl.training.td import AnnLearner, TDLearner
 
 LEARNERS: dict[str, type[Learner]] = {

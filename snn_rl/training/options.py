@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,3 +95,16 @@ class Options:
         reward: the weights of an ANN that sees it would teach."""
         by_reward = self.spiking and self.chosen_objective(recipe) == "td"
         return self.ann == "none" or (self.ann is None and by_reward and bool(recipe.teacher))
+
+
+def with_penalty(recipe: Recipe, penalty: float | None, objective: str) -> Recipe:
+    """The recipe with the weight of a ``--spike-penalty`` option.
+
+    Raises:
+        UserError: for an objective that has no such term.
+    """
+    if penalty is None:
+        return recipe
+    if objective != "distill":
+        raise UserError("--spike-penalty is a term of the objective distill; leave it out with --objective td")
+    return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, spike_penalty=penalty))

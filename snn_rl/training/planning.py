@@ -9,9 +9,8 @@ from snn_rl.core.errors import UserError
 from snn_rl.store.files import folder_name
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.view import View
-from snn_rl.training.options import Options
+from snn_rl.training.options import Options, with_penalty
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
-from snn_rl.training.stages import with_penalty
 
 Recipes = Callable[[str, int | None], Recipe]
 """The recipe of an environment's id for agents of that many frames, see :func:`~snn_rl.tasks.environments.load_recipe`."""

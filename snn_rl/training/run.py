@@ -16,7 +16,7 @@ from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.recipes import Recipe, listed
 from snn_rl.training import planning, td
 from snn_rl.training.conversion import convert, load_ann, narrowed
-from snn_rl.training.learner import Job
+from snn_rl.training.jobs import Job
 from snn_rl.training.options import Options
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
 from snn_rl.training.stages import run_stage

@@ -1,9 +1,8 @@
-"""Stages: one training each. Temporal pruning is several of them, each starting from the network of the one before."""
+"""Stages: one training each, all run by the same function."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 
 import torch as th
@@ -18,26 +17,11 @@ from snn_rl.tasks.recipes import OBJECTIVES, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training.checkpoints import Checkpoint, Stateful
 from snn_rl.training.conversion import view_of
-from snn_rl.training.learner import Goal, Job, Learner
+from snn_rl.training.jobs import Goal, Job, Learner
 from snn_rl.training.learners import LEARNERS
 from snn_rl.training.progress import Curve, Progress
 from snn_rl.training.selection import Selection, selector
 from snn_rl.training.watch import Watch
-
-TEACHERLESS = "the objective 'distill' needs the ANN: give --ann, or use --objective td"
-
-
-def with_penalty(recipe: Recipe, penalty: float | None, objective: str) -> Recipe:
-    """The recipe with the weight of a ``--spike-penalty`` option.
-
-    Raises:
-        UserError: for an objective that has no such term.
-    """
-    if penalty is None:
-        return recipe
-    if objective != "distill":
-        raise UserError("--spike-penalty is a term of the objective distill; leave it out with --objective td")
-    return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, spike_penalty=penalty))
 
 
 def run_stage(job: Job, device: th.device, show: bool = True) -> Agent:
@@ -146,64 +130,29 @@ def train_ann(recipe: Recipe, folder: Path, *, frames: int, seed: int, device: t
     return run_stage(Job(recipe, "ann", 0, View(frames), seed, folder), device)
 
 
-def prune_stage(
-    agent: Agent,
-    ann: Agent | None,
-    recipe: Recipe,
-    T: int,
-    folder: Path,
-    *,
-    objective: str,
-    seed: int,
-    device: th.device,
-    show: bool = True,
-) -> Agent:
-    """One stage: fine-tunes an agent's network at T timesteps per decision and saves it in ``folder``. With T = 0 it is an ANN
-    that learns from one that sees more. See :func:`run_stage`.
+def pruning_job(agent: Agent, ann: Agent | None, recipe: Recipe, T: int, folder: Path, objective: str, seed: int) -> Job:
+    """One stage of temporal pruning: an agent's network, fine-tuned at T timesteps per decision.
 
     Training is by surrogate-gradient back-propagation through time.
 
     Args:
-        agent: the agent to start from, spiking unless T is 0: weights, thresholds and decays.
+        agent: the spiking agent to start from: weights, thresholds and decays.
         ann: the teacher, for ``distill``.
         recipe: of the environment.
         T: timesteps per decision of the new agent.
         folder: of the new agent.
         objective: ``distill`` or ``td``.
         seed: of the training.
-        device: where to train.
-        show: progress bar.
 
     Raises:
         UserError: for an unknown objective, ``distill`` without an ANN, or an agent that is an ANN.
-        KeyboardInterrupt: after a checkpoint was written.
     """
     if objective not in OBJECTIVES:
         raise UserError(f"unknown objective '{objective}'; choose from {', '.join(OBJECTIVES)}")
-    if T and not agent.network.T:
+    if not agent.network.spiking:
         raise UserError(f"'{agent.label}' is an ANN; convert it first")
     if objective == "distill" and ann is None:
-        raise UserError(TEACHERLESS)
+        raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
     teacher = ann if objective == "distill" else None
     view = view_of(teacher, recipe, agent.frames) if teacher else View(agent.frames)
-    return run_stage(Job(recipe, objective, T, view, seed, folder, agent, teacher), device, show)
-
-
-def prune(
-    agent: Agent,
-    ann: Agent | None,
-    recipe: Recipe,
-    T: int,
-    out: Path,
-    *,
-    objective: str,
-    seed: int,
-    device: th.device,
-) -> Agent:
-    """All stages from the agent's own T down to ``T``, each kept in ``out/T<n>``; returns the last."""
-    for t in range(agent.network.T, T - 1, -1):
-        begin = time.monotonic()
-        agent = prune_stage(agent, ann, recipe, t, out / f"T{t}", objective=objective, seed=seed, device=device)
-        best = max((value for _, value in agent.made.selection or ()), default=float("nan"))
-        print(f"T={t}: {out / f'T{t}'}, return {best:.2f} in selection, {time.monotonic() - begin:.0f} s")
-    return agent
+    return Job(recipe, objective, T, view, seed, folder, agent, teacher)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -21,7 +22,7 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.card import ENVIRONMENT_STEPS, Made
 from snn_rl.tasks.environments import make_env, make_vec_env
 from snn_rl.tasks.recipes import Recipe, listed
-from snn_rl.training.learner import Goal, Job, late_points
+from snn_rl.training.jobs import Goal, Job, late_points
 from snn_rl.training.watch import Watch
 
 NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
@@ -30,15 +31,6 @@ NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
 def falling(rate: float, part: float) -> Callable[[float], float]:
     """A learning-rate schedule of Stable-Baselines3: constant, then down to 0 over the last ``part`` of training."""
     return lambda remaining: rate * min(remaining / part, 1.0) if part else rate
-
-
-def _check_size(recipe: Recipe, shape: tuple[int, ...]) -> None:
-    """Raises UserError for images that are too small for NatureCNN."""
-    if len(shape) == 3 and min(shape[1:]) < NATURE_PIXELS:
-        raise UserError(
-            f"'{recipe.id}' has images of {shape[1]}x{shape[2]} pixels and NatureCNN, which is trained from nothing, needs "
-            f"{NATURE_PIXELS}x{NATURE_PIXELS}: train a DQN with a feature extractor of your own and give its zip with --ann"
-        )
 
 
 def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) -> Agent:
@@ -50,8 +42,6 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
     """
     env = make_env(recipe, frames=frames)
     shape, image = env.observation_space.shape or (), len(env.observation_space.shape or ()) == 3
-    _check_size(recipe, shape)
-    layers: dict[str, Any] = {} if image else {"net_arch": list(recipe.train.net_arch)}
     th.manual_seed(seed)
     policy = (SpikingCnnPolicy if image else SpikingMlpPolicy)(
         env.observation_space,
@@ -61,10 +51,73 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
         carry=carry,
         decay=recipe.convert.decay,
         recurrent=recipe.convert.recurrent,
-        **layers,
+        **_layers(recipe, shape),
     )
     made = Made(how="random weights", random=f"seed {seed}")
     return Agent(recipe.id, f"random-T{T}", policy.q_net.network, shape, frames, made)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The recipe's numbers of learning by reward that differ between ANNs and spiking networks."""
+
+    learning_rate: float
+    cool_down: float
+    adam_eps: float
+    train_freq: int
+    batch_size: int
+    advantage_alpha: float
+
+    @classmethod
+    def of_ann(cls, recipe: Recipe) -> Self:
+        """Those of an ANN, which learns from single transitions."""
+        own = recipe.train
+        return cls(own.learning_rate, own.cool_down, own.adam_eps, own.train_freq, own.batch_size, advantage_alpha=0.0)
+
+    @classmethod
+    def of_spiking(cls, recipe: Recipe, carry: bool) -> Self:
+        """Those of a spiking network, which learns from sequences, or from as many single steps if it carries nothing."""
+        own = recipe.td
+        samples = own.batch_size * (1 if carry else own.sequence_length)
+        return cls(own.learning_rate, 1.0, own.adam_eps, own.train_freq, samples, own.advantage_alpha)
+
+
+def _rhythm(recipe: Recipe, every: int) -> tuple[int, int]:
+    """Steps that each environment plays between trainings, and gradient steps of a training.
+
+    Args:
+        recipe: of the environment.
+        every: environment steps between trainings, over all environments.
+
+    Raises:
+        UserError: if ``every`` does not fit the number of environments.
+    """
+    n_envs = recipe.train.n_envs
+    if every % n_envs and n_envs % every:
+        raise UserError(
+            f"the recipe of '{recipe.id}' trains every {every} steps (train_freq) of {n_envs} environments "
+            "(n_envs); one of the two must be a multiple of the other"
+        )
+    return max(every // n_envs, 1), recipe.train.gradient_steps * max(n_envs // every, 1)
+
+
+def _layers(recipe: Recipe, shape: tuple[int, ...], initial: QNetwork | None = None) -> dict[str, Any]:
+    """The layers of a policy, as arguments of its constructor: those of ``initial``; without it, NatureCNN for images and the
+    recipe's layers for vectors.
+
+    Raises:
+        UserError: for images that are too small for NatureCNN.
+    """
+    if initial is not None:
+        return {"spec": initial.spec, "input_scale": initial.input_scale}
+    if len(shape) == 1:
+        return {"net_arch": list(recipe.train.net_arch)}
+    if min(shape[1:]) < NATURE_PIXELS:
+        raise UserError(
+            f"'{recipe.id}' has images of {shape[1]}x{shape[2]} pixels and NatureCNN, which is trained from nothing, needs "
+            f"{NATURE_PIXELS}x{NATURE_PIXELS}: train a DQN with a feature extractor of your own and give its zip with --ann"
+        )
+    return {}
 
 
 def build(
@@ -88,44 +141,29 @@ def build(
             does not fit ``n_envs``.
         UnconvertibleError: for an ``initial`` that ``data_init`` cannot fit.
     """
-    settings, spiking = recipe.train, recipe.td
-    rate, part = (spiking.learning_rate, 1.0) if T else (settings.learning_rate, settings.cool_down)
-    train_freq = spiking.train_freq if T else settings.train_freq
-    adam_eps = spiking.adam_eps if T else settings.adam_eps
-    if train_freq % settings.n_envs and settings.n_envs % train_freq:
-        raise UserError(
-            f"the recipe of '{recipe.id}' trains every {train_freq} steps (train_freq) of {settings.n_envs} environments "
-            "(n_envs); one of the two must be a multiple of the other"
-        )
-    samples = spiking.batch_size * (1 if carry else spiking.sequence_length)  # without carrying, sequences of one step
+    settings, own = recipe.train, _Numbers.of_spiking(recipe, carry) if T else _Numbers.of_ann(recipe)
+    train_freq, gradient_steps = _rhythm(recipe, own.train_freq)
     eps = settings.exploration_final_eps if trained else 1.0
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
     shape = venv.observation_space.shape or ()
     image = len(shape) == 3
-    layers: dict[str, Any] = {}  # NatureCNN's
-    if initial is not None:
-        layers = {"spec": initial.spec, "input_scale": initial.input_scale}
-    elif not image:
-        layers = {"net_arch": list(settings.net_arch)}
-    else:
-        _check_size(recipe, shape)
     model = SpikingDQN(
         "CnnPolicy" if image else "MlpPolicy",
         venv,
         T=T,
         carry=carry,
-        sequence_length=spiking.sequence_length,
-        burn_in=spiking.burn_in,
+        sequence_length=recipe.td.sequence_length,
+        burn_in=recipe.td.burn_in,
         n_steps=settings.n_steps,
-        advantage_alpha=spiking.advantage_alpha if T else 0.0,
+        advantage_alpha=own.advantage_alpha,
         data_init=settings.data_init and not trained,
-        learning_rate=falling(rate, part),
+        learning_rate=falling(own.learning_rate, own.cool_down),
         buffer_size=settings.buffer_size,
         learning_starts=settings.learning_starts,
-        batch_size=samples if T else settings.batch_size,
+        batch_size=own.batch_size,
         gamma=settings.gamma,
-        train_freq=max(train_freq // settings.n_envs, 1),
-        gradient_steps=settings.gradient_steps * max(settings.n_envs // train_freq, 1),
+        train_freq=train_freq,
+        gradient_steps=gradient_steps,
         target_update_interval=settings.target_update_interval,
         tau=settings.tau,
         exploration_initial_eps=eps,
@@ -134,10 +172,7 @@ def build(
         exploration_final_eps=settings.exploration_final_eps,
         max_grad_norm=settings.max_grad_norm,
         bfloat16=image,
-        policy_kwargs={
-            "optimizer_kwargs": {"fused": True, "eps": adam_eps},
-            **layers,
-        },
+        policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": own.adam_eps}, **_layers(recipe, shape, initial)},
         replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
         seed=seed,
         device=device,

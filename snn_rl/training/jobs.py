@@ -1,4 +1,4 @@
-"""What is common to all ways of learning: the training to do, how far it goes, and what a learner is."""
+"""Jobs: which training to do and how far it goes; and what a learner is."""
 
 from __future__ import annotations
 

@@ -1,0 +1,99 @@
+"""Temporal pruning of one agent: from T to T - 1 timesteps per decision, each stage starting from the network of the one
+before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch as th
+
+from snn_rl.core.errors import UserError
+from snn_rl.sb3.zips import load_agent
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.store.files import begin_run
+from snn_rl.tasks.environments import load_recipe
+from snn_rl.training.conversion import load_ann, view_of
+from snn_rl.training.options import with_penalty
+from snn_rl.training.stages import pruning_job, run_stage
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """What a user asks of ``python -m snn_rl.prune``.
+
+    Attributes:
+        agent: folder, shipped name or zip of the spiking agent.
+        T: timesteps per decision to end with.
+        out: folder of the stages.
+        env: id of the environment; None for the agent's own.
+        ann: folder, shipped name or zip of the teacher; None for none.
+        extractor: ``MODULE:CLASS`` of a zip's feature extractor.
+        objective: ``distill`` or ``td``; None for ``distill`` where there is a teacher.
+        spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
+        seed: of all trainings.
+    """
+
+    agent: str
+    T: int
+    out: Path
+    env: str | None = None
+    ann: str | None = None
+    extractor: str | None = None
+    objective: str | None = None
+    spike_penalty: float | None = None
+    seed: int = 0
+
+    @property
+    def chosen_objective(self) -> str:
+        """What the stages learn by."""
+        return self.objective or ("distill" if self.ann else "td")
+
+    def extractor_of(self, path: str | None) -> str | None:
+        """The feature extractor of an agent that is a zip; None of others."""
+        return self.extractor if path and path.endswith(".zip") else None
+
+
+def prune(options: PruneOptions, device: th.device, resume: bool = False) -> Agent:
+    """All stages from the agent's own T down to ``options.T``, each kept in ``out/T<n>``; returns the last.
+
+    Args:
+        options: what to prune.
+        device: where to train.
+        resume: go on with what is in the folder.
+
+    Raises:
+        UserError: if the agent is not spiking or has fewer timesteps, or if its ANN is needed or sees something else.
+        KeyboardInterrupt: after a checkpoint was written.
+    """
+    if options.extractor is not None and not options.extractor_of(options.agent) and not options.extractor_of(options.ann):
+        raise UserError("--extractor is for an SB3 zip; neither --agent nor --ann is one")
+    agent = load_agent(options.agent, options.env, options.extractor_of(options.agent))
+    if not agent.network.spiking:
+        raise UserError(f"'{options.agent}' is an ANN; convert it first")
+    if not 1 <= options.T <= agent.network.T:
+        raise UserError(f"--T must lie between 1 and the agent's {agent.network.T}, got {options.T}")
+    recipe = load_recipe(agent.env, agent.frames, agent.module)
+    ann = load_ann(options.ann, recipe, options.extractor_of(options.ann)) if options.ann else None
+    same = ann is None or (ann.observation_shape, ann.frames) == (agent.observation_shape, agent.frames)
+    if ann is not None and not same and not view_of(ann, recipe, agent.frames).teacher_sees_more:
+        raise UserError(f"'{options.ann}' sees other observations than '{options.agent}'; give the ANN it was converted from")
+    objective = options.chosen_objective
+    recipe = with_penalty(recipe, options.spike_penalty, objective)
+    stages = range(agent.network.T, options.T - 1, -1)
+    pruning_job(agent, ann, recipe, options.T, options.out, objective, options.seed)  # refuses before anything is written
+    settings = {
+        "env": agent.env,
+        "agent": agents.fingerprint(agent.network),
+        "objective": objective,
+        "spike_penalty": recipe.prune.spike_penalty,
+        "seed": options.seed,
+    }
+    begin_run(options.out, settings, resume)
+    for T in stages:
+        folder = options.out / f"T{T}"
+        agent = run_stage(pruning_job(agent, ann, recipe, T, folder, objective, options.seed), device)
+        best = max((value for _, value in agent.made.selection or ()), default=float("nan"))
+        print(f"T={T}: {folder}, return {best:.2f} in selection, {agent.made.seconds or 0:.0f} s")
+    return agent
