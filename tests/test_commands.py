@@ -153,18 +153,22 @@ gym.register("Mine-v0", Plain, max_episode_steps=20)
 
 def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
-    make = "from own import Extractor\nfrom snn_rl import SpikingDQN\n"
+    make = "from own import Extractor\nfrom snn_rl import SpikingDQN\nfrom stable_baselines3 import DQN\n"
     make += "kwargs = {'net_arch': [4], 'features_extractor_class': Extractor}\n"
-    make += "SpikingDQN('MlpPolicy', 'Mine-v0', seed=5, policy_kwargs=kwargs).save('mine.zip')"
+    make += "SpikingDQN('MlpPolicy', 'Mine-v0', seed=5, policy_kwargs=kwargs).save('mine.zip')\n"
+    make += "DQN('MlpPolicy', 'Mine-v0', seed=5, policy_kwargs=kwargs).save('stock.zip')"
     subprocess.run([sys.executable, "-c", make], cwd=tmp_path, env=ENVIRONMENT, check=True)
     complains("snn_rl.evaluate", "mine.zip", "--env", "Mine-v0", about="--env MODULE:ID", cwd=tmp_path)
     complains("snn_rl.evaluate", "mine.zip", "--env", "absent:Mine-v0", about="cannot import 'absent'", cwd=tmp_path)
     arguments = ["snn_rl.evaluate", "mine.zip", "--env", "own:Mine-v0"]
     (tmp_path / "broken.py").write_text("def")
     complains("snn_rl.evaluate", "mine.zip", "--env", "broken:Mine-v0", about="cannot import 'broken'", cwd=tmp_path)
-    complains(*arguments, "--extractor", "broken:Extractor", about="--extractor broken:Extractor: SyntaxError", cwd=tmp_path)
-    complains(*arguments, about="--extractor", cwd=tmp_path)
-    done = call(*arguments, "--extractor", "own:Extractor", "--out", "run/T1", cwd=tmp_path)
+    stock = ["snn_rl.evaluate", "stock.zip", "--env", "own:Mine-v0"]
+    complains(*stock, "--extractor", "broken:Extractor", about="--extractor broken:Extractor: SyntaxError", cwd=tmp_path)
+    complains(*stock, about="--extractor", cwd=tmp_path)
+    done = call(*stock, "--extractor", "own:Extractor", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = call(*arguments, "--out", "run/T1", cwd=tmp_path)  # it describes its network itself
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "T1" / "card.json").read_text())["env"] == "Mine-v0"
     complains("snn_rl.evaluate", "run/T1", about="give --env own:Mine-v0", cwd=tmp_path)
