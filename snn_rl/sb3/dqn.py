@@ -15,7 +15,7 @@ from torch import Tensor
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import initialize, standardizable
 from snn_rl.core.network import mixed_precision
-from snn_rl.sb3.described import described
+from snn_rl.sb3.described import Description
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer
 from snn_rl.sb3.sequences import Sequences, n_step_returns, normalized
@@ -137,7 +137,7 @@ class SpikingDQN(StatefulDQN):
                 f"and a sequence takes {needed}; use a buffer_size of at least {needed * self.n_envs:,}"
             )
         shape = cast(tuple[int, ...], self.observation_space.shape)
-        self.network_description = described(self.policy.q_net.network, shape)  # readable JSON in what save() writes
+        self.network_description = Description.of(self.policy.q_net.network, shape).to_json()  # for those who read the zip
 
     @property
     def _window(self) -> int:

@@ -1,13 +1,16 @@
-"""Whether a network that was read from Stable-Baselines3 fits an environment."""
+"""A network that was read from Stable-Baselines3 as an agent, if it fits its environment."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 from gymnasium import spaces
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
+from snn_rl.store.agents import Agent
+from snn_rl.store.card import Made
 from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.recipes import Recipe
 
@@ -23,22 +26,28 @@ def spaces_of(recipe: Recipe, frames: int = 1) -> tuple[spaces.Box, spaces.Discr
     return cast(spaces.Box, env.observation_space), cast(spaces.Discrete, env.action_space)
 
 
-def frames_of(recipe: Recipe, shape: tuple[int, ...], who: str) -> int:
-    """The number of stacked frames in observations of this shape.
+def as_agent(
+    recipe: Recipe, network: QNetwork, shape: tuple[int, ...], made: Made, who: str, path: Path | None = None
+) -> Agent:
+    """The agent that a network is in an environment.
+
+    Args:
+        recipe: of the environment.
+        network: ANN or spiking.
+        shape: of the observations that it sees, with all their stacked frames.
+        made: how it was made.
+        who: the model or its file, for messages.
+        path: the file.
 
     Raises:
-        UserError: if the environment's observations are not of that kind; it names ``who`` sees them.
+        UserError: if the environment has other observations, or other actions than the network has outputs.
     """
-    one = spaces_of(recipe)[0].shape
-    frames, rest = divmod(shape[0], one[0])
-    if rest or not frames or shape[1:] != one[1:]:
-        theirs, gives = ("x".join(map(str, sizes)) for sizes in (shape, one))
-        raise UserError(f"{who} takes observations of {theirs} but '{recipe.id}' gives {gives}; is this the right --env?")
-    return frames
-
-
-def check_actions(recipe: Recipe, network: QNetwork, who: str) -> None:
-    """Raises UserError, which names ``who``, if a network has not one output for each action of the environment."""
-    actions = spaces_of(recipe)[1].n
-    if outputs(network) != actions:
-        raise UserError(f"{who} has {outputs(network)} actions but '{recipe.id}' has {actions}")
+    space, actions = spaces_of(recipe)
+    frames, rest = divmod(shape[0], space.shape[0])
+    if rest or not frames or shape[1:] != space.shape[1:]:
+        sees, gives = ("x".join(map(str, sizes)) for sizes in (shape, space.shape))
+        raise UserError(f"{who} takes observations of {sees} but '{recipe.id}' gives {gives}; is this the right --env?")
+    if outputs(network) != actions.n:
+        raise UserError(f"{who} has {outputs(network)} actions but '{recipe.id}' has {actions.n}")
+    name = f"T{network.T}" if network.spiking else "ann"
+    return Agent(recipe.id, name, network, shape, frames, made, path=path, module=recipe.module)

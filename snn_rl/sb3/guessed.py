@@ -49,8 +49,8 @@ def plain(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def guess(source: Zip, recipe: Recipe, extractor: str | None) -> tuple[QNetwork, tuple[int, ...], int]:
-    """The network, the shape of its observations, and how many frames are stacked in them.
+def guess(source: Zip, recipe: Recipe, extractor: str | None) -> tuple[QNetwork, tuple[int, ...]]:
+    """The network, and the shape of its observations.
 
     Args:
         source: of a DQN, or of a DQN with a spiking policy.
@@ -65,7 +65,7 @@ def guess(source: Zip, recipe: Recipe, extractor: str | None) -> tuple[QNetwork,
     _check_activation(source)
     weights = _weights(source)
     frames, space, actions = _spaces(recipe, weights[0])
-    if len(weights[-1]) != actions.n:
+    if len(weights[-1]) != actions.n:  # said here, because no policy for the environment could hold the tensors
         raise UserError(f"'{path}' has {len(weights[-1])} actions but '{recipe.id}' has {actions.n}")
     named: dict[str, Any] = {
         "features_extractor_class": _extractor(source, extractor),
@@ -81,7 +81,7 @@ def guess(source: Zip, recipe: Recipe, extractor: str | None) -> tuple[QNetwork,
     except (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError) as error:
         first = str(error).splitlines()[0]
         raise UserError(f"the network in '{path}' does not fit '{recipe.id}' with {frames} frame(s): {first}") from error
-    return import_policy(policy), space.shape, frames
+    return import_policy(policy), space.shape
 
 
 def _check_activation(source: Zip) -> None:

@@ -10,7 +10,7 @@ from stable_baselines3.dqn.policies import DQNPolicy
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.sb3.fits import check_actions, frames_of
+from snn_rl.sb3.fits import as_agent
 from snn_rl.sb3.layers import read_q_net
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.store.agents import Agent, check_finite
@@ -53,8 +53,5 @@ def read_model(model: DQN, env_id: str) -> Agent:
         )
     recipe, network = load_recipe(env_id), import_policy(model.policy)
     check_finite(network.state_dict(), "the model")
-    shape = tuple(model.observation_space.shape or ())
-    frames = frames_of(recipe, shape, "the model")
-    check_actions(recipe, network, "the model")
     made = Made(how=f"read from a live {type(model).__name__}", num_timesteps=model.num_timesteps, seed=model.seed)
-    return Agent(env_id, f"T{network.T}" if network.T else "ann", network, shape, frames, made, module=recipe.module)
+    return as_agent(recipe, network, model.observation_space.shape or (), made, "the model")

@@ -13,8 +13,8 @@ import torch as th
 from stable_baselines3 import DQN
 
 from snn_rl.core.errors import UserError
-from snn_rl.sb3.described import Description, checked, network_of
-from snn_rl.sb3.fits import check_actions, frames_of
+from snn_rl.sb3.described import Description
+from snn_rl.sb3.fits import as_agent
 from snn_rl.sb3.guessed import SPIKING, Zip, guess, plain
 from snn_rl.sb3.live import read_model
 from snn_rl.store import agents
@@ -98,17 +98,13 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
     _check_normalisation(source)
     recipe, description = load_recipe(env_id), _description(source)
     if description is None:
-        network, shape, frames = guess(source, recipe, extractor)
+        network, shape = guess(source, recipe, extractor)
     else:
-        shape = tuple(description["observation_shape"])
-        frames = frames_of(recipe, shape, f"'{path}'")
         own = {key.removeprefix(SPIKING): value for key, value in source.tensors.items() if key.startswith(SPIKING)}
-        network = network_of(description, own, str(path))
-        check_actions(recipe, network, f"'{path}'")
+        network, shape = description.build(own, str(path)), tuple(description.observation_shape)
     known = {key: source.data[key] for key in ("num_timesteps", "seed") if type(source.data.get(key)) is int}
     made = Made(how=f"read from the Stable-Baselines3 file {path.name}", **known)
-    name = f"T{network.T}" if network.T else "ann"
-    return Agent(env_id, name, network, shape, frames, made, path=path, module=recipe.module)
+    return as_agent(recipe, network, shape, made, f"'{path}'", path)
 
 
 def _read(path: Path) -> Zip:
@@ -168,4 +164,4 @@ def _description(source: Zip) -> Description | None:
             "input_scale": usual if given is None else given,
             "observation_shape": space.get("_shape"),
         }
-    return None if written is None else checked(written, str(source.path))
+    return None if written is None else Description.read(written, str(source.path))
