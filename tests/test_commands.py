@@ -138,14 +138,20 @@ def test_evaluate_and_prune_a_spiking_dqn_from_its_zip(tmp_path: Path) -> None:
 OWN = """
 import gymnasium as gym
 from gymnasium.envs.classic_control import CartPoleEnv
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
 
 class Plain(CartPoleEnv):
     def __init__(self):
         super().__init__()
 
-class Extractor(FlattenExtractor):
-    pass
+class Extractor(BaseFeaturesExtractor):
+    def __init__(self, space):
+        super().__init__(space, features_dim=6)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.ReLU())
+
+    def forward(self, observation):
+        return self.layers(observation)
 
 gym.register("Mine-v0", Plain, max_episode_steps=20)
 """
