@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from conftest import Recall, counts, dqn, same
 from stable_baselines3 import DQN
 
-from snn_rl import SpikingDQN
+from snn_rl import SpikingDQN, SpikingMlpPolicy
 from snn_rl.core.errors import UserError
 from snn_rl.sb3.replay import SequenceReplayBuffer
 
@@ -82,6 +83,27 @@ def test_a_stock_dqn_is_not_loaded_but_converted(tmp_path: Path) -> None:
     DQN("MlpPolicy", "CartPole-v1", buffer_size=10, device="cpu").save(tmp_path / "stock.zip")
     with pytest.raises(UserError, match=r"what a stock DQN saved is an agent.*snn_rl\.convert"):
         SpikingDQN.load(tmp_path / "stock.zip")
+
+
+def test_files_from_before_the_modules_moved_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stable-Baselines3 pickles classes by the name of their module; load_replay_buffer and the policy's load do too."""
+    model = dqn(T=2, policy_kwargs={"net_arch": [16], "decay": (0.1, 0.9)})
+    model.learn(60)
+    for kind, place in ((SpikingMlpPolicy, "snn_rl.policy"), (SequenceReplayBuffer, "snn_rl.replay")):
+        monkeypatch.setattr(kind, "__module__", place)
+    del model.network_description
+    model.save(tmp_path / "model")
+    model.save_replay_buffer(tmp_path / "buffer")
+    model.policy.save(str(tmp_path / "policy"))
+    monkeypatch.undo()
+    assert b"snn_rl.policy" in zipfile.ZipFile(tmp_path / "model.zip").read("data")
+    again = SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu")
+    assert type(again.policy) is SpikingMlpPolicy
+    assert same(again.policy.state_dict().values(), model.policy.state_dict().values())
+    again.load_replay_buffer(tmp_path / "buffer")
+    assert again.replay_buffer.size() == model.replay_buffer.size()
+    again.learn(60)
+    assert same(SpikingMlpPolicy.load(str(tmp_path / "policy")).state_dict().values(), model.policy.state_dict().values())
 
 
 def test_without_carry_is_saved_too(tmp_path: Path) -> None:

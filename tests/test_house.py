@@ -75,7 +75,7 @@ def test_what_is_not_needed_is_not_loaded() -> None:
 
 
 def test_a_command_loads_nothing_heavy_before_its_options_are_read() -> None:
-    commands = [module for module in of("") if module.rpartition(".")[2] not in ("partial", "__main__")]
+    commands = [module for module in of("") if module.rpartition(".")[2] not in ("partial", "policy", "replay", "__main__")]
     heavy = {"torch", "gymnasium", "stable_baselines3", "matplotlib", "ale_py", "av", "cv2", "numpy"}
     assert not loaded_by("snn_rl.__main__", *commands) & heavy
 

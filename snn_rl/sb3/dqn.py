@@ -51,7 +51,11 @@ class SpikingDQN(StatefulDQN):
             play already.
         batch_size: sequences per gradient step.
         bfloat16: compute products in bfloat16 where the processor has it.
+        policy_kwargs: of :class:`~snn_rl.sb3.policy.SpikingPolicy`; ``spec`` there says the whole network.
         kwargs: DQN's other arguments.
+
+    Attributes:
+        network_description: the network without its weights, in plain JSON; readable in the zip that ``save`` writes.
 
     Raises:
         UserError: if ``sequence_length`` or ``n_steps`` is below 1, ``burn_in`` below 0 or ``advantage_alpha`` not in [0, 1),
