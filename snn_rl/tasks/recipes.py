@@ -9,6 +9,7 @@ from typing import Any
 from snn_rl.tasks import catalogue
 
 OBJECTIVES = ("distill", "td")
+TAUGHT = "distill"  # the objective that needs a teacher; by all others an agent learns from reward
 ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
 
 
@@ -111,7 +112,7 @@ class Recipe:
     id: str
     base: str = ""  # id of the environment whose recipe is meant wherever this one says nothing
     frames: int = 1
-    spiking_frames: int = 0  # that agents see where nothing else is asked for, but not ANNs by reward; 0: as many as their ANN
+    spiking_frames: int = 0  # that agents see by default, except an ANN that learns by reward; 0: as many as their ANN
     flicker: float = 0.0  # probability with which the agent does not see a frame
     teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
     half: bool = False  # store weights in half precision; an agent is scored as stored
@@ -134,7 +135,7 @@ class Recipe:
 
     def stage(self, objective: str) -> dict[str, Any]:
         """All numbers that a stage of an objective is trained by, as its card holds them."""
-        if objective == "distill":
+        if objective == TAUGHT:
             return listed(self.prune)
         return {**listed(self.train), **listed(self.td), "eval_episodes": self.prune.eval_episodes}
 

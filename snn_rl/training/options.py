@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snn_rl.core.errors import UserError
 from snn_rl.store.files import folder_name
-from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.recipes import TAUGHT, Recipe
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class Options:
 
     def makes_agents(self, recipe: Recipe) -> bool:
         """Whether agents are made besides the ANN that is trained by reward."""
-        return self.spiking or self.chosen_objective(recipe) == "distill"
+        return self.spiking or self.chosen_objective(recipe) == TAUGHT
 
     def random_weights(self, recipe: Recipe) -> bool:
         """Whether spiking agents start from random weights. Where something is hidden that is the default of learning by
         reward: the weights of an ANN that sees it would teach."""
-        by_reward = self.spiking and self.chosen_objective(recipe) == "td"
+        by_reward = self.spiking and self.chosen_objective(recipe) != TAUGHT
         return self.ann == "none" or (self.ann is None and by_reward and bool(recipe.teacher))
 
 
@@ -105,6 +105,6 @@ def with_penalty(recipe: Recipe, penalty: float | None, objective: str) -> Recip
     """
     if penalty is None:
         return recipe
-    if objective != "distill":
+    if objective != TAUGHT:
         raise UserError("--spike-penalty is a term of the objective distill; leave it out with --objective td")
     return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, spike_penalty=penalty))

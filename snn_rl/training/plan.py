@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_rl.store.card import Work
-from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.recipes import TAUGHT, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training.learners import LEARNERS
 from snn_rl.training.options import Options
@@ -56,10 +56,10 @@ class PlannedAgent:
         """How it is made, in words."""
         if self.how == "ann":
             return "trained by reward"
-        if self.how == "td":
-            return f"trained by reward from {self.start}"
-        if self.how == "distill":
+        if self.how == TAUGHT:
             return f"taught by the ANN, from {self.start}"
+        if self.trained:
+            return f"trained by reward from {self.start}"
         return {GIVEN: "copied", RANDOM: "random weights (not kept)"}.get(self.how, f"{self.how} from {self.start}")
 
     @property

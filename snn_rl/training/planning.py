@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from snn_rl.core.errors import UserError
 from snn_rl.store.files import folder_name
-from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.recipes import TAUGHT, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training.options import Options, with_penalty
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
@@ -61,7 +61,7 @@ def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
         recipe, ann, note = recipe.for_random_weights(), None, "ANN: none"
     else:
         ann, note = _chosen_ann(options, ann, wanted)
-    if options.total_timesteps is not None and ann is not None and (objective != "td" or not options.spiking):
+    if options.total_timesteps is not None and ann is not None and (objective == TAUGHT or not options.spiking):
         how = "--ann scratch or --objective td" if options.spiking else "--ann scratch"
         raise UserError(f"--total-timesteps is for training by reward: leave it out, or add {how}")
     frames = wanted or (ann.frames if ann else recipe.frames)
@@ -109,7 +109,7 @@ def _budget(recipe: Recipe, total_timesteps: int | None) -> Recipe:
 
 def _check_random(options: Options, objective: str) -> None:
     """Refuses random weights where nothing could be learnt from reward."""
-    if not options.spiking or objective != "td":
+    if not options.spiking or objective == TAUGHT:
         how = "add --objective td" if options.spiking else "--T 0 has --ann scratch"
         raise UserError(f"--ann none is for spiking agents that learn by reward: {how}, or leave it out")
 

@@ -13,7 +13,7 @@ from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import begin_run
 from snn_rl.tasks.environments import load_recipe, make_env
-from snn_rl.tasks.recipes import Recipe, listed
+from snn_rl.tasks.recipes import TAUGHT, Recipe, listed
 from snn_rl.training import planning, td
 from snn_rl.training.conversion import convert, load_ann, narrowed
 from snn_rl.training.jobs import Job
@@ -96,7 +96,7 @@ class _Run:
     def trained(self, planned: PlannedAgent) -> Agent:
         """One training, see :func:`~snn_rl.training.stages.run_stage`."""
         start = self.made.get(planned.start)
-        teacher = self.made[self.plan.agents[0].name] if planned.how == "distill" else None
+        teacher = self.made[self.plan.agents[0].name] if planned.how == TAUGHT else None
         folder, seed = self.plan.out / planned.name, self.plan.options.seed
         job = Job(planned.recipe, planned.how, planned.T, planned.view, seed, folder, start, teacher)
         agent = run_stage(job, self.device)

@@ -13,7 +13,7 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Work
 from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import make_env
-from snn_rl.tasks.recipes import OBJECTIVES, Recipe
+from snn_rl.tasks.recipes import OBJECTIVES, TAUGHT, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training.checkpoints import Checkpoint, Stateful
 from snn_rl.training.conversion import view_of
@@ -151,8 +151,8 @@ def pruning_job(agent: Agent, ann: Agent | None, recipe: Recipe, T: int, folder:
         raise UserError(f"unknown objective '{objective}'; choose from {', '.join(OBJECTIVES)}")
     if not agent.network.spiking:
         raise UserError(f"'{agent.label}' is an ANN; convert it first")
-    if objective == "distill" and ann is None:
+    if objective == TAUGHT and ann is None:
         raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
-    teacher = ann if objective == "distill" else None
+    teacher = ann if objective == TAUGHT else None
     view = view_of(teacher, recipe, agent.frames) if teacher else View(agent.frames)
     return Job(recipe, objective, T, view, seed, folder, agent, teacher)
