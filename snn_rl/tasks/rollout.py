@@ -83,44 +83,46 @@ def play(
     if not 0 <= epsilon <= 1:
         raise UserError(f"--epsilon must lie in [0, 1], got {epsilon}")
     waiting = list(enumerate(starts))[::-1]
-    rows: list[gym.Env[NDArray[Any], int]] = list(envs[: len(starts)])
-    episode, rngs = [], []
-    shown: list[tuple[NDArray[Any], dict[str, Any]]] = []  # of each row the observation and its info
-    for env in rows:
-        n, start = waiting.pop()
-        episode.append(n)
-        rngs.append(random_actions(start))
-        shown.append(begin(env, *start))
-    shape = shown[0][0].shape
-    check_fits(network, shape, rows[0].action_space)
-    state = network.initial_state(len(rows), shape)
-    episode_start = np.ones(len(rows), dtype=np.bool_)
-    while rows:
-        batch, infos = np.stack([observation for observation, _ in shown]), [info for _, info in shown]
-        q, state, layers = _decide(network, batch, state, episode_start)
-        action = q.argmax(1).numpy()
-        reward, done = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
-        for r, env in enumerate(rows):
-            if epsilon and rngs[r].random() < epsilon:
-                action[r] = rngs[r].integers(q.shape[1])
-            observation, step_reward, terminated, truncated, info = env.step(int(action[r]))
-            shown[r] = observation, info
-            reward[r], done[r] = float(step_reward), terminated or truncated
-        yield Decision(list(episode), batch, q, action, reward, done, layers, state, infos)
+    games = [_Game(env, *waiting.pop()) for env in envs[: len(starts)]]
+    shape = games[0].observation.shape
+    check_fits(network, shape, games[0].env.action_space)
+    state = network.initial_state(len(games), shape)
+    episode_start = np.ones(len(games), dtype=np.bool_)
+    while games:
+        episode, infos = [game.episode for game in games], [game.info for game in games]
+        observation = np.stack([game.observation for game in games])
+        q, state, layers = _decide(network, observation, state, episode_start)
+        action, reward = q.argmax(1).numpy(), np.zeros(len(games))
+        done = np.zeros(len(games), dtype=np.bool_)
+        for r, game in enumerate(games):
+            if epsilon and game.rng.random() < epsilon:
+                action[r] = game.rng.integers(q.shape[1])
+            reward[r], done[r] = game.step(int(action[r]))
+        yield Decision(episode, observation, q, action, reward, done, layers, state, infos)
         going = []
-        for r, env in enumerate(rows):
+        for r, game in enumerate(games):
             if done[r] and not waiting:
                 continue
             if done[r]:
-                episode[r], start = waiting.pop()
-                rngs[r] = random_actions(start)
-                shown[r] = begin(env, *start)
+                games[r] = _Game(game.env, *waiting.pop())
             going.append(r)
         episode_start = done[going]
-        if len(going) < len(rows):
+        if len(going) < len(games):
             state = tuple(v[going] for v in state)
-            rows, episode = [rows[r] for r in going], [episode[r] for r in going]
-            rngs, shown = [rngs[r] for r in going], [shown[r] for r in going]
+            games = [games[r] for r in going]
+
+
+class _Game:
+    """An environment and the episode that is played in it: its index, its random actions, what it shows now."""
+
+    def __init__(self, env: gym.Env[NDArray[Any], int], episode: int, start: Start) -> None:
+        self.env, self.episode, self.rng = env, episode, random_actions(start)
+        self.observation, self.info = begin(env, *start)
+
+    def step(self, action: int) -> tuple[float, bool]:
+        """The reward, and whether the episode is over."""
+        self.observation, reward, terminated, truncated, self.info = self.env.step(action)
+        return float(reward), terminated or truncated
 
 
 def _decide(
