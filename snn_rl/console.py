@@ -6,6 +6,7 @@ import _thread
 import argparse
 import ctypes
 import errno
+import os
 import signal
 import sys
 import threading
@@ -25,6 +26,11 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 ENV_HELP = "Gymnasium id, or MODULE:ID where a module of yours registers it"
 EXTRACTOR_HELP = "custom feature extractor of the zip, from your code"
 PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
+
+THREADS_HELP = (
+    "processor threads to use (default: $SNN_RL_THREADS; else one for play, and in trainings on images as many as a "
+    "measurement at their start finds to pay)"
+)
 
 HEAVY = {"ale_py", "cv2", "gymnasium", "matplotlib", "numpy", "pandas", "stable_baselines3", "torch"}
 
@@ -82,6 +88,23 @@ def frame_count(text: str) -> int:
 def penalty(text: str) -> float:
     """An argparse type: the weight of a penalty is a finite number from 0 on."""
     return _number(float, text, lambda value: 0 <= value < float("inf"), "a penalty must be a finite number from 0 on")
+
+
+def _thread_count(text: str) -> int:
+    return _number(int, text, lambda value: 1 <= value <= 1024, "--threads and SNN_RL_THREADS take a number from 1 to 1024")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--threads``; where it is not given, the environment variable ``SNN_RL_THREADS`` counts, else it is None."""
+    usual = os.environ.get("SNN_RL_THREADS") or None  # argparse reads a text as if it had been typed
+    parser.add_argument("--threads", type=_thread_count, metavar="N", default=usual, help=THREADS_HELP)
+
+
+def use_threads(wanted: int | None) -> None:
+    """Lets torch compute with as many threads as ``--threads`` says; with one where it says nothing."""
+    import torch as th
+
+    th.set_num_threads(wanted or 1)
 
 
 def _number(kind: type[Number], text: str, fits: Callable[[Number], bool], rule: str) -> Number:

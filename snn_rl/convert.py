@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, environment, frame_count, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, add_threads, environment, frame_count, run, seed, use_threads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--no-carry", action="store_true", help="the membranes start from rest at every decision")
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
+    add_threads(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     from snn_rl.store import agents
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.training.conversion import convert, load_ann
 
+    use_threads(args.threads)
     check_new(args.out)
     given = load_recipe(args.env, args.frames) if args.env else None
     ann = load_ann(args.ann, given, args.extractor)

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_rl.console import run
+from snn_rl.console import add_threads, run, use_threads
 
 ENV, AGENTS = "PongNoFrameskip-v4", ("ann", "T1-frames1")
 VIDEO = "pong_T1_beside_ann.mp4"
@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="snn_rl.demo", description=__doc__, epilog="example: python -m snn_rl.demo")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of what it writes")
     parser.add_argument("--episodes", type=int, default=8, help="whole games per agent (30 is every start)")
+    add_threads(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     from rich.console import Console
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.tasks.rollout import starts
 
+    use_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(ENV)
     players = [agents.load(f"{ENV}/{name}") for name in AGENTS]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, device, environment, run, seed
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, add_threads, device, environment, run, seed, use_threads
 from snn_rl.core.errors import UserError
 from snn_rl.measure.technology import names, price_list
 from snn_rl.store.files import CARD, check_new, check_writable
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="make the agent a folder here, with this score: for reports")
     parser.add_argument("--video", type=Path, help="record the first episode here, as .mp4")
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
+    add_threads(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.evaluate``."""
     args = _parser().parse_args(argv)
     technology = price_list(args.technology)
+    use_threads(args.threads)
     from snn_rl.measure.scores import Protocol, add_score, describe, evaluate
     from snn_rl.sb3.zips import load_agent
     from snn_rl.store import agents

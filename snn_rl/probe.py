@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_rl.console import run, seed
+from snn_rl.console import add_threads, run, seed, use_threads
 from snn_rl.core.errors import UserError
 from snn_rl.store.files import check_writable
 
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for memory.png and memory.json")
     parser.add_argument("--episodes", type=int, help="episodes to play (default 60; of image observations 3)")
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
+    add_threads(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     from snn_rl.measure.hidden import HIDDEN
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.tasks.rollout import starts
 
+    use_threads(args.threads)
     agent = agents.load(args.agent)
     if not agent.network.lifs or not agent.network.carry:
         raise UserError(f"'{args.agent}' carries no membranes from step to step: there is nothing to read")

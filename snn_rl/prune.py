@@ -7,7 +7,18 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, PENALTY_HELP, device, environment, penalty, run, seed
+from snn_rl.console import (
+    ENV_HELP,
+    EXTRACTOR_HELP,
+    PENALTY_HELP,
+    add_threads,
+    device,
+    environment,
+    penalty,
+    run,
+    seed,
+    use_threads,
+)
 from snn_rl.tasks.recipes import OBJECTIVES
 
 
@@ -29,12 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
+    add_threads(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     from snn_rl.training.pruning import PruneOptions, prune
 
+    use_threads(args.threads)
     options = PruneOptions(**{part.name: getattr(args, part.name) for part in dataclasses.fields(PruneOptions)})
-    prune(options, args.device, args.resume)
+    prune(options, args.device, args.resume, tune=args.threads is None)
     return 0
 
 

@@ -7,7 +7,19 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, PENALTY_HELP, device, environment, frame_count, penalty, run, seed
+from snn_rl.console import (
+    ENV_HELP,
+    EXTRACTOR_HELP,
+    PENALTY_HELP,
+    add_threads,
+    device,
+    environment,
+    frame_count,
+    penalty,
+    run,
+    seed,
+    use_threads,
+)
 from snn_rl.tasks.recipes import OBJECTIVES
 
 
@@ -48,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end; nothing is trained or written")
+    add_threads(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
@@ -60,13 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.training.options import Options
     from snn_rl.training.run import carry_out, plan_for
 
+    use_threads(args.threads)
     plan = plan_for(Options(**{part.name: getattr(args, part.name) for part in dataclasses.fields(Options)}))
     for note in plan.notes:
         print(note)
     if args.dry_run:
         print(plan)
         return 0
-    for agent, recipe, zeroed in carry_out(plan, args.device, args.resume):  # after all training, so that nothing waits for it
+    # scored after all training, so that nothing waits for it
+    for agent, recipe, zeroed in carry_out(plan, args.device, args.resume, tune=args.threads is None):
         score(agent, recipe, ablate=zeroed)
     for path in tables.write(results.read(results.find(str(plan.out))), plan.out / "report"):
         print(path)

@@ -55,13 +55,14 @@ class PruneOptions:
         return self.extractor if path and path.endswith(".zip") else None
 
 
-def prune(options: PruneOptions, device: th.device, resume: bool = False) -> Agent:
+def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tune: bool = False) -> Agent:
     """All stages from the agent's own T down to ``options.T``, each kept in ``out/T<n>``; returns the last.
 
     Args:
         options: what to prune.
         device: where to train.
         resume: go on with what is in the folder.
+        tune: find out whether more threads pay, see :func:`~snn_rl.training.stages.run_stage`.
 
     Raises:
         UserError: if the agent is not spiking or has fewer timesteps, or if its ANN is needed or sees something else.
@@ -93,7 +94,7 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False) -> Age
     begin_run(options.out, settings, resume)
     for T in stages:
         folder = options.out / f"T{T}"
-        agent = run_stage(pruning_job(agent, ann, recipe, T, folder, objective, options.seed), device)
+        agent = run_stage(pruning_job(agent, ann, recipe, T, folder, objective, options.seed), device, tune=tune)
         best = max((value for _, value in agent.made.selection or ()), default=float("nan"))
         print(f"T={T}: {folder}, return {best:.2f} in selection, {agent.made.seconds or 0:.0f} s")
     return agent

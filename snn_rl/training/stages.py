@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch as th
 
+from snn_rl.core import threads
 from snn_rl.core.errors import UserError
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
@@ -15,6 +16,7 @@ from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.recipes import OBJECTIVES, TAUGHT, Recipe
 from snn_rl.tasks.view import View
+from snn_rl.training import tuning
 from snn_rl.training.checkpoints import Checkpoint, Stateful
 from snn_rl.training.conversion import view_of
 from snn_rl.training.jobs import Goal, Job, Learner
@@ -24,7 +26,7 @@ from snn_rl.training.selection import Selection, selector
 from snn_rl.training.watch import Watch
 
 
-def run_stage(job: Job, device: th.device, show: bool = True) -> Agent:
+def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = False) -> Agent:
     """Does one training and saves the best network of its evaluations as an agent in ``job.folder``.
 
     A finished training is loaded; an interrupted one goes on where its checkpoint stands.
@@ -33,6 +35,7 @@ def run_stage(job: Job, device: th.device, show: bool = True) -> Agent:
         job: what to train.
         device: where.
         show: progress bar.
+        tune: measure whether learning is faster with more threads than torch computes with now, and use them if it is.
 
     Raises:
         UserError: if the folder or the checkpoint holds another training.
@@ -44,13 +47,16 @@ def run_stage(job: Job, device: th.device, show: bool = True) -> Agent:
         return _finished(job, goal)
     th.manual_seed(job.seed)
     learner = kind.of(job, device)
-    with _watch(job, goal, learner, show) as watch:
-        watch.resume()
-        learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)
-    watch.selection.choose(learner.network)
     env = make_env(job.recipe, frames=job.view.frames)
     shape = env.observation_space.shape or ()
     env.close()
+    n, why = tuning.chosen(job, learner.network, shape) if tune else tuning.given()
+    if show:
+        print(f"{job.title}: {why}")
+    with _watch(job, goal, learner, show) as watch, threads.using(n):
+        watch.resume()
+        learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)
+    watch.selection.choose(learner.network)
     made, module = _made(job, goal, watch), job.recipe.module
     agent = Agent(job.recipe.id, job.folder.name, learner.network.cpu(), shape, job.view.frames, made, module=module)
     agents.save(agent, job.folder, half=job.recipe.half)

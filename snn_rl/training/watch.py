@@ -5,6 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import NoReturn, Self
 
+import torch as th
+
+from snn_rl.core import threads
 from snn_rl.core.network import QNetwork
 from snn_rl.training.checkpoints import Checkpoint
 from snn_rl.training.interrupts import Interrupts
@@ -30,6 +33,7 @@ class Watch:
     ) -> None:
         self.network, self.progress, self.selection = network, progress, selection
         self.checkpoint, self.curve = checkpoint, curve
+        self._threads = th.get_num_threads()  # of play, where small networks lose by more
         self._interrupts = Interrupts(checkpoint.path, progress.say)
 
     def __enter__(self) -> Self:
@@ -74,7 +78,8 @@ class Watch:
         self.curve.note(done, self.done, self.total, shown)
         self.progress.advance(done, shown)
         if self.selection.due(done):
-            value, best = self.selection.judge(self.network, done), self.selection.best_return
+            with threads.using(self._threads):
+                value, best = self.selection.judge(self.network, done), self.selection.best_return
             self.progress.say(f"{self.progress.description}: return {value:.2f} after {done:,} (best {best:.2f})")
         if self._interrupts.requested:
             self._stop()

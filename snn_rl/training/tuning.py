@@ -1,0 +1,76 @@
+"""How many threads a training computes with: one, or those that a measurement at its start finds to pay."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch as th
+
+from snn_rl.core import threads
+from snn_rl.core.network import QNetwork, mixed_precision
+from snn_rl.training.jobs import Job
+
+
+def learnt_at_once(job: Job, carry: bool) -> tuple[int, int]:
+    """Environment steps and sequences of a gradient step; a network that carries nothing learns from single steps."""
+    if job.start is None:
+        return 1, job.recipe.train.batch_size
+    numbers = job.recipe.td if job.objective == "td" else job.recipe.prune
+    if carry:
+        return numbers.burn_in + numbers.sequence_length, numbers.batch_size
+    return 1, numbers.batch_size * numbers.sequence_length
+
+
+def trial(network: QNetwork, steps: int, sequences: int, shape: Sequence[int]) -> Callable[[], None]:
+    """What takes the time of a gradient step on images: forwards and backwards through a copy of the network, on noise.
+
+    The network, its optimiser and all random generators stay as they are.
+
+    Args:
+        network: that will learn.
+        steps: environment steps of a sequence.
+        sequences: in the batch.
+        shape: of one observation.
+    """
+    device = next(network.parameters()).device
+    twin, noise = copy.deepcopy(network), th.Generator().manual_seed(0)
+    observations = th.randint(256, (steps, sequences, *shape), generator=noise, dtype=th.uint8).to(device)
+
+    def step() -> None:
+        with mixed_precision(device):
+            q, _ = twin.unroll(observations)
+        twin.zero_grad()
+        q.float().square().mean().backward()
+
+    return step
+
+
+def chosen(job: Job, network: QNetwork, shape: Sequence[int]) -> tuple[int, str]:
+    """Threads for a training, and a line that says why.
+
+    Only images are worth the measurement: small networks lose by more than one thread.
+
+    Args:
+        job: the training.
+        network: that will learn.
+        shape: of one observation.
+    """
+    most = threads.most()
+    if len(shape) != 3 or most == 1 or next(network.parameters()).device.type != "cpu":
+        return 1, _said(1)
+    step = trial(network, *learnt_at_once(job, network.carry), shape)
+    seconds = threads.timed(step, most)
+    times = ", ".join(f"{value:.2g} s with {n}" for n, value in seconds.items())
+    n = threads.choice(seconds)
+    return n, f"{_said(n)} (a gradient step took {times})"
+
+
+def given() -> tuple[int, str]:
+    """The threads that torch computes with now, and a line that says so."""
+    n = th.get_num_threads()
+    return n, _said(n)
+
+
+def _said(n: int) -> str:
+    return f"torch computes with {n} thread" + "s" * (n > 1)
