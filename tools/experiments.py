@@ -193,8 +193,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = {(one["training_seed"], values.index(one[experiment.key])): one for one in known["results"]}
     for seed in args.seeds or experiment.seeds:
         for n, value in enumerate(experiment.values):
-            if (seed, n) not in found or "shipped" in found[seed, n]:  # other agents may have been shipped since
+            before = found.get((seed, n))
+            if before is None:
                 found[seed, n] = train(experiment, value, seed)
+            elif "shipped" in before:  # another agent may have been shipped since
+                now = shipped(experiment, base(experiment), seed)
+                found[seed, n] = {experiment.key: value, **now} if now else before
+            if found[seed, n] != before:
                 write_json({**head, "results": [found[key] for key in sorted(found)]}, out)
     print(out)
     return 0

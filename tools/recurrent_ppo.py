@@ -10,8 +10,8 @@ that every agent plays.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -91,8 +91,11 @@ def play(model: RecurrentPPO, normalise: VecNormalize, env_id: str) -> list[dict
     return episodes
 
 
-def main(env_id: str) -> None:
+def main() -> None:
     """Trains with every seed and writes docs/results/ENV/recurrent_ppo.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env", choices=("CartPoleNoVel-v1", "CartPoleFlicker-v1"))
+    env_id = parser.parse_args().env
     th.set_num_threads(1)
     runs: list[dict[str, Any]] = []
     for seed in SEEDS:
@@ -116,4 +119,4 @@ def main(env_id: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
