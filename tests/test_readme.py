@@ -64,6 +64,20 @@ def test_python_blocks_run_one_after_the_other(name: str, tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for name in re.findall(r"`((?:\w+/)+\w[\w.-]*\.(?:py|toml|md))`", page.read_text(encoding="utf-8")):
+        mine = name.startswith(("runs/", "export/", "envs/MyEnv"))  # what a reader makes
+        assert mine or (ROOT / name).is_file() or (ROOT / "snn_rl" / name).is_file(), f"{named(page)} names {name}"
+
+
+def test_modules_that_moved_are_where_the_changes_say() -> None:
+    moved = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("### Moved")[2].partition("\n## ")[0]
+    for line in moved.splitlines():
+        for module in re.findall(r"`(snn_rl\.[a-z0-9]+\.\w+)`", line):
+            assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_marks_of_generated_tables_come_in_pairs(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     begun = re.findall(r"<!-- (.*): made by `make results`, do not edit -->", text)
