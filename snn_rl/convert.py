@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = load_recipe(args.env, args.frames) if args.env else None
     ann = load_ann(args.ann, given, args.extractor)
     recipe = given or load_recipe(ann.env, args.frames)
+    print(f"{ann.label}: conversion to T={args.T}, written to {args.out}")
     agent = convert(ann, recipe, args.T, seed=args.seed, carry=not args.no_carry, frames=args.frames, show=True)
     print(f"wrote {agents.save(agent, args.out, half=recipe.half)}")
     return 0

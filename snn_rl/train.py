@@ -77,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = plan_for(Options(**{part.name: getattr(args, part.name) for part in dataclasses.fields(Options)}))
     for note in plan.notes:
         print(note)
+    print(plan)
     if args.dry_run:
-        print(plan)
         return 0
     # scored after all training, so that nothing waits for it
     for agent, recipe, zeroed in carry_out(plan, args.device, args.resume, tune=args.threads is None):

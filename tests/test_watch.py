@@ -12,9 +12,10 @@ import torch as th
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import describe
-from snn_rl.training import checkpoints, progress
+from snn_rl.tasks.progress import Progress
+from snn_rl.training import checkpoints
 from snn_rl.training.checkpoints import Checkpoint
-from snn_rl.training.progress import Curve, Progress
+from snn_rl.training.curve import Curve
 from snn_rl.training.selection import Selection
 from snn_rl.training.watch import Watch
 
@@ -92,13 +93,30 @@ def test_the_curve_has_a_hundred_points_and_goes_on_after_an_interruption(tmp_pa
     assert watching.curve.points["loss"][0] == [10, 3.333]
 
 
-def test_where_there_is_no_terminal_lines_tell_of_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with watch(tmp_path / "c", net(), [], points=[], total=100, show=True) as watching:
-        for done in range(1, 101):
+def test_a_line_tells_the_last_return(tmp_path: Path) -> None:
+    with watch(tmp_path / "c", net(), [5.0, 9.0], total=10, show=True) as watching:
+        for done in range(1, 6):
             watching.update(done, loss=0.25)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == progress.LINES
-    assert lines[0] == "test: 5 of 100, loss 0.25, about 0 min left"
+        assert watching.progress.line().startswith("test: 5 of 10 steps")
+        assert ", loss 0.25, last return 9" in watching.progress.line()
+
+
+def test_it_is_said_that_an_evaluation_is_going_on(tmp_path: Path) -> None:
+    said = []
+    with watch(tmp_path / "c", net(), [], total=10) as watching:
+        watching.selection.evaluate = lambda _: said.append(watching.progress.line()) or 1.0
+        watching.update(2)
+    assert said[0].endswith(", evaluating")
+    assert "evaluating" not in watching.progress.line()
+
+
+def test_it_is_said_where_a_training_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with watch(tmp_path / "c", net(), [], total=3000, points=[]) as watching:
+        watching.update(1200)
+        watching.checkpoint.write()
+    assert "goes on" not in capsys.readouterr().out
+    watch(tmp_path / "c", net(), [], total=3000, points=[]).resume()
+    assert capsys.readouterr().out == "test: goes on after 1,200 of 3,000 steps\n"
 
 
 def test_a_curve_holds_only_numbers() -> None:

@@ -21,7 +21,7 @@ from snn_rl.tasks.recipes import ATARI_STARTS, Recipe
 
 
 class Start(NamedTuple):
-    """Where an episode episode_start: its seed and, on Atari, the number of no-op steps."""
+    """Where an episode begins: its seed and, on Atari, the number of no-op steps."""
 
     seed: int
     start: int | None

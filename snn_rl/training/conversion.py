@@ -22,6 +22,7 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Quality
 from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import make_env, make_vec_env
+from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import Recipe, listed
 from snn_rl.tasks.rollout import Stream
 from snn_rl.tasks.view import View
@@ -48,13 +49,19 @@ def view_of(ann: Agent, recipe: Recipe, frames: int | None = None) -> View:
     return View.of(recipe, frames or ann.frames, ann.env, ann.frames)
 
 
-def record_play(ann: Agent, recipe: Recipe, steps: int, seed: int, frames: int | None = None) -> Play:
+def record_play(
+    ann: Agent, recipe: Recipe, steps: int, seed: int, frames: int | None = None, progress: Progress | None = None
+) -> Play:
     """``steps`` environment steps of the ANN in each of 8 environments, 5 % of its actions random; ``frames`` per
     observation, as many as the ANN sees if None."""
     view = view_of(ann, recipe, frames)
     venv = make_vec_env(recipe, PLAY_ENVS, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames)
     rng = np.random.default_rng(seed)
-    play = list(islice(Stream(ann.network, venv, PLAY_EPSILON, rng, as_teacher=view.teacher_sees_more), steps))
+    play = []
+    for step in islice(Stream(ann.network, venv, PLAY_EPSILON, rng, as_teacher=view.teacher_sees_more), steps):
+        play.append(step)
+        if progress is not None:
+            progress.advance(progress.done + PLAY_ENVS, {})
     venv.close()
     episode_starts = th.as_tensor(np.stack([step.episode_start for step in play]))
     observations = th.as_tensor(np.stack([step.observation for step in play]))
@@ -179,14 +186,18 @@ def convert(
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
     network = narrowed(ann, recipe, frames).network
     steps = max(recipe.convert.observations // PLAY_ENVS, 2)
-    calibration = record_play(ann, recipe, steps, seed, frames).observations.flatten(0, 1)
-    held_out = record_play(ann, recipe, steps, seed + PLAY_ENVS, frames)  # its environments have seeds from there on
     quality = {}
-    for t in range(T, 0, -1):
-        twin = spiking_twin(network, t, calibration, recipe, carry)
-        quality[f"T={t}"] = compare(twin, ann.network, held_out)
-        if t == T:
-            converted = twin
+    with Progress((2 + T) * steps * PLAY_ENVS, "observations", f"convert {ann.label}", show) as progress:
+        calibration = record_play(ann, recipe, steps, seed, frames, progress).observations.flatten(0, 1)
+        # the environments of the other half have seeds of their own
+        held_out = record_play(ann, recipe, steps, seed + PLAY_ENVS, frames, progress)
+        for t in range(T, 0, -1):
+            progress.note = f"comparing T={t} with the ANN"
+            twin = spiking_twin(network, t, calibration, recipe, carry)
+            quality[f"T={t}"] = compare(twin, ann.network, held_out)
+            progress.advance(progress.done + len(calibration), {})
+            if t == T:
+                converted = twin
     if show:
         _print(quality, ann.label)
     made = Made(

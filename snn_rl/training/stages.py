@@ -14,14 +14,15 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Work
 from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import make_env
+from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import OBJECTIVES, TAUGHT, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training import tuning
 from snn_rl.training.checkpoints import Checkpoint, Stateful
 from snn_rl.training.conversion import view_of
+from snn_rl.training.curve import Curve
 from snn_rl.training.jobs import Goal, Job, Learner
 from snn_rl.training.learners import LEARNERS
-from snn_rl.training.progress import Curve, Progress
 from snn_rl.training.selection import Selection, selector
 from snn_rl.training.watch import Watch
 
@@ -52,7 +53,7 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
     env.close()
     n, why = tuning.chosen(job, learner.network, shape) if tune else tuning.given()
     if show:
-        print(f"{job.title}: {why}")
+        print(f"{job.title}: at most {goal.total:,} {goal.unit}, written to {job.folder}; {why}")
     with _watch(job, goal, learner, show) as watch, threads.using(n):
         watch.resume()
         learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)

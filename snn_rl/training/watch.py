@@ -9,9 +9,10 @@ import torch as th
 
 from snn_rl.core import threads
 from snn_rl.core.network import QNetwork
+from snn_rl.tasks.progress import Progress
 from snn_rl.training.checkpoints import Checkpoint
+from snn_rl.training.curve import Curve
 from snn_rl.training.interrupts import Interrupts
-from snn_rl.training.progress import Curve, Progress
 from snn_rl.training.selection import Selection
 
 
@@ -38,22 +39,28 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._interrupts.__enter__()
+        self.progress.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.progress.close()
+        self.progress.__exit__(kind, error, trace)
         self._interrupts.__exit__(kind, error, trace)
         if kind is None and self._interrupts.requested:  # after the last update
             self._stop()
 
     def resume(self) -> bool:
-        """Goes on from the checkpoint if there is one; returns whether there is one. See :meth:`Checkpoint.read`."""
-        return self.checkpoint.read()
+        """Goes on from the checkpoint if there is one, and says where; returns whether there is one. See
+        :meth:`Checkpoint.read`."""
+        found = self.checkpoint.read()
+        if found:
+            title, unit = self.progress.description, self.progress.unit
+            self.progress.say(f"{title}: goes on after {self.done:,} of {self.total:,} {unit}")
+        return found
 
     @property
     def total(self) -> int:
         """Amount of work."""
-        return self.progress.total
+        return self.progress.total or 0
 
     @property
     def done(self) -> int:
@@ -76,10 +83,13 @@ class Watch:
             KeyboardInterrupt: after a checkpoint was written, if Ctrl-C was pressed.
         """
         self.curve.note(done, self.done, self.total, shown)
-        self.progress.advance(done, shown)
+        returns = {"last return": self.selection.evaluations[-1][1]} if self.selection.evaluations else {}
+        self.progress.advance(done, {**shown, **returns})
         if self.selection.due(done):
+            self.progress.note = "evaluating"
             with threads.using(self._threads):
                 value, best = self.selection.judge(self.network, done), self.selection.best_return
+            self.progress.note = ""
             self.progress.say(f"{self.progress.description}: return {value:.2f} after {done:,} (best {best:.2f})")
         if self._interrupts.requested:
             self._stop()
