@@ -51,7 +51,17 @@ def recipe() -> Recipe:
             full.train, total_timesteps=300, eval_freq=150, eval_episodes=2, learning_starts=50, net_arch=(16,)
         ),
         convert=dataclasses.replace(full.convert, observations=80),
-        prune=dataclasses.replace(full.prune, gradient_steps=(6,), learning_starts=80, evaluations=2, eval_episodes=2),
+        prune=dataclasses.replace(
+            full.prune,
+            start=5,
+            gradient_steps=(6,),
+            batch_size=16,
+            n_envs=8,
+            learning_starts=80,
+            evaluations=2,
+            eval_episodes=2,
+            stop_at_share=0.0,
+        ),
         td=dataclasses.replace(full.td, timesteps=1_100, batch_size=8, evaluations=2),
         evaluate=dataclasses.replace(full.evaluate, episodes=3),
     )

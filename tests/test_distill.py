@@ -10,15 +10,24 @@ from snn_rl.sb3.sequences import Sequences
 from snn_rl.tasks.recipes import PruneRecipe
 from snn_rl.tasks.view import View
 from snn_rl.training import distill
-from snn_rl.training.distill import Distiller, action_gap, distillation_loss, spike_penalty
+from snn_rl.training.distill import Distiller, distillation_loss, spike_penalty
+from snn_rl.training.lesson import action_gap
 
 
 def test_the_distillation_loss_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
     teacher = th.tensor([[1.0, 2.0], [0.5, 0.0]])
     assert distillation_loss(teacher, teacher, 0.5) == 0
     assert distillation_loss(teacher.flip(1), teacher, 0.5) > 0.1
-    # One action: the policies agree whatever the values, only the Huber term is left: 0.1 * (|2| - 0.5)
-    assert distillation_loss(th.tensor([[3.0]]), th.tensor([[1.0]]), 1.0) == pytest.approx(0.15)
+    # Far ahead both policies are sure, and only the Huber term is left: advantages +-50 and +-52, 0.1 * (|2| - 0.5)
+    student, sure = th.tensor([[104.0, 0.0]]), th.tensor([[100.0, 0.0]])
+    assert distillation_loss(student, sure, 1.0) == pytest.approx(0.15)
+
+
+def test_the_distillation_loss_looks_at_advantages_not_at_values() -> None:
+    """In CartPole values are near 100 and actions differ by 0.05: an error in the level of the values would drown these."""
+    student, teacher = th.randn(5, 3), th.randn(5, 3)
+    levels = th.linspace(-100, 100, 5)[:, None]
+    assert th.allclose(distillation_loss(student + levels, teacher, 0.7), distillation_loss(student, teacher, 0.7), rtol=1e-3)
 
 
 def test_the_action_gap_is_the_median_of_best_minus_second() -> None:
@@ -37,7 +46,7 @@ def test_an_update_learns_what_a_loop_of_single_decisions_says_behind_the_burn_i
     for synapses in student.recurrent.values():
         th.nn.init.normal_(synapses.weight)
     numbers = PruneRecipe(burn_in=3, sequence_length=4, learning_starts=30)
-    learner = Distiller(student, QNetwork(mlp_spec(2, 8, 2), T=0), counts(5, 7), numbers, View(1), seed=0)
+    learner = Distiller(student, QNetwork(mlp_spec(2, 8, 2), T=0), counts(5, 7), numbers, View(1), seed=0, temperature=1.0)
     L, B = 7, 2
     starts = th.zeros(L, B, dtype=th.bool)
     starts[1, 0] = starts[5, 1] = True
@@ -55,6 +64,5 @@ def test_an_update_learns_what_a_loop_of_single_decisions_says_behind_the_burn_i
     learnt: list[th.Tensor] = []
     monkeypatch.setattr(distill, "distillation_loss", lambda q, *_: (learnt.append(q), q.square().sum())[1])
     monkeypatch.setattr(learner.buffer, "sample_sequences", lambda *_: batch)
-    learner.temperature = 1.0
     learner.update(0.0)
     assert th.allclose(learnt[0], th.stack(expected[3:]).flatten(0, 1), atol=1e-5)

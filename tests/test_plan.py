@@ -43,8 +43,26 @@ def changed(**fields: Any) -> planning.Recipes:
 # What is made, in which order, from what
 
 
-def test_a_run_is_the_ann_its_conversion_and_a_stage_for_each_t() -> None:
+def test_one_agent_at_one_t_is_trained_straight_and_by_stages_only_if_it_falls_short() -> None:
     made = plan(given=CARTPOLE)
+    assert names(made) == ["ann", "converted-T1", "T1"]
+    assert [agent.name for agent in made.otherwise] == ["converted-T5", "T5", "T4", "T3", "T2", "pruned-T1"]
+    assert [agent.start for agent in made.otherwise] == ["ann", "converted-T5", "T5", "T4", "T3", "T2"]
+    assert "from converted-T5 on: only if T1 falls short of its ANN" in str(made)
+    assert plan(given=CARTPOLE, T=3).otherwise[-1].name == "pruned-T3"
+    never_compared = changed(prune=dataclasses.replace(load_recipe("CartPole-v1").prune, stop_at_share=0.0))
+    for decided in (
+        plan(given=CARTPOLE, start=1),
+        plan(given=CARTPOLE, start=5),
+        plan(given=CARTPOLE, T=5),
+        plan(given=CARTPOLE, objective="td"),
+        plan(given=CARTPOLE, recipes=never_compared),
+    ):
+        assert decided.otherwise == ()
+
+
+def test_a_chain_is_the_ann_its_conversion_and_a_stage_for_each_t() -> None:
+    made = plan(given=CARTPOLE, start=5)
     assert names(made) == ["ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"]
     assert [agent.how for agent in made.agents] == ["given", "converted"] + ["distill"] * 5
     assert [agent.T for agent in made.agents] == [0, 5, 5, 4, 3, 2, 1]
@@ -53,14 +71,14 @@ def test_a_run_is_the_ann_its_conversion_and_a_stage_for_each_t() -> None:
 
 
 def test_an_ablation_converts_straight_to_t_and_trains_from_there() -> None:
-    made = plan(given=CARTPOLE, ablate=True)
+    made = plan(given=CARTPOLE, ablate=True, start=5)
     assert names(made)[-2:] == ["converted-T1", "direct-T1"]
     assert [agent.start for agent in made.agents[-2:]] == ["ann", "converted-T1"]
 
 
 def test_stages_may_begin_at_another_t() -> None:
     assert names(plan(given=CARTPOLE, start=2)) == ["ann", "converted-T2", "T2", "T1"]
-    assert names(plan(given=CARTPOLE, T=3)) == ["ann", "converted-T5", "T5", "T4", "T3"]
+    assert names(plan(given=CARTPOLE, T=3, start=5)) == ["ann", "converted-T5", "T5", "T4", "T3"]
     assert names(plan("CartPoleNoVel-v1", CARTPOLE)) == ["ann", "converted-T1", "T1"]  # where its recipe says start = 1
 
 
@@ -113,10 +131,10 @@ def test_a_teacher_from_nothing_sees_all_and_keeps_to_the_budget() -> None:
 
 
 def test_fewer_frames_than_the_ann_s_are_in_the_names() -> None:
-    made = plan(given=TWO, ann=TWO.where, frames=1)
+    made = plan(given=TWO, ann=TWO.where, frames=1, start=5)
     assert names(made)[:3] == ["ann", "converted-T5-frames1", "T5-frames1"]
     assert made.view == View(1, 2)
-    as_many = plan(given=TWO, ann=TWO.where)  # what nobody asked for is not taken away
+    as_many = plan(given=TWO, ann=TWO.where, start=5)  # what nobody asked for is not taken away
     assert names(as_many)[:3] == ["ann", "converted-T5", "T5"]
     assert as_many.view == View(2, 2)
 
@@ -179,11 +197,11 @@ def test_folder_and_settings_are_those_of_the_options() -> None:
 
 
 def test_the_cost_is_known_before_anything_is_trained() -> None:
-    made = plan(ann="scratch")
-    steps = load_recipe("CartPole-v1").prune.gradient_steps
+    made = plan("PongNoFrameskip-v4", ann="scratch", frames=4)
+    recipe = load_recipe("PongNoFrameskip-v4")
+    steps = recipe.prune.gradient_steps
     assert [agent.work for agent in made.agents[2:]] == [Work(number, GRADIENT_STEPS) for number in reversed(steps)]
-    total = load_recipe("CartPole-v1").train.total_timesteps
-    assert made.work == [Work(total, ENVIRONMENT_STEPS), Work(sum(steps), GRADIENT_STEPS)]
+    assert made.work == [Work(recipe.train.total_timesteps, ENVIRONMENT_STEPS), Work(sum(steps), GRADIENT_STEPS)]
 
 
 def test_a_plan_is_the_same_data_for_the_same_options_and_cannot_be_changed() -> None:

@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from snn_rl import train
 from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.training import run, td
+from snn_rl.training import run, stages, td
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +26,16 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
             full,
             train=dataclasses.replace(full.train, eval_freq=200, eval_episodes=2, learning_starts=50, net_arch=(16,)),
             convert=dataclasses.replace(full.convert, observations=80),
-            prune=dataclasses.replace(full.prune, gradient_steps=(4,), learning_starts=80, evaluations=1, eval_episodes=2),
+            prune=dataclasses.replace(
+                full.prune,
+                gradient_steps=(4,),
+                batch_size=16,
+                n_envs=8,
+                learning_starts=80,
+                evaluations=1,
+                eval_episodes=2,
+                stop_at_share=0.0,
+            ),
             evaluate=dataclasses.replace(full.evaluate, episodes=2),
         )
 
@@ -32,7 +44,21 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_train_leaves_what_it_promises_and_resumes_without_redoing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    command = ["--env", "CartPole-v1", "--T", "1", "--ann", "scratch", "-n", "200", "--ablate", "--out", str(out)]
+    command = [
+        "--env",
+        "CartPole-v1",
+        "--T",
+        "1",
+        "--ann",
+        "scratch",
+        "-n",
+        "200",
+        "--ablate",
+        "--start",
+        "5",
+        "--out",
+        str(out),
+    ]
     assert train.main([*command, "--device", "cpu"]) == 0
     names = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1", "converted-T1", "direct-T1"}
     assert {card.parent.name for card in out.glob("*/card.json")} == names
@@ -48,6 +74,34 @@ def test_train_leaves_what_it_promises_and_resumes_without_redoing(tmp_path: Pat
         train.main(command)
     with pytest.raises(UserError, match="begun with seed = 0"):
         train.main([*command, "--seed", "1", "--resume"])
+
+
+def test_where_training_straight_at_t_falls_short_the_stages_are_tried_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_recipe = run.load_recipe
+
+    def recipe(env_id: str, frames: int | None = None) -> Recipe:
+        small = tiny_recipe(env_id, frames)
+        return dataclasses.replace(small, prune=dataclasses.replace(small.prune, stop_at_share=0.95))
+
+    monkeypatch.setattr(run, "load_recipe", recipe)
+    ann = [100.0]  # more than four gradient steps can reach, then less
+    of_ann = stages.confirming_returns
+
+    def returns(network: QNetwork, *args: Any, **kwargs: Any) -> NDArray[np.float64]:
+        return of_ann(network, *args, **kwargs) if network.spiking else np.full(200, ann[0])
+
+    monkeypatch.setattr(stages, "confirming_returns", returns)
+    command = ["--env", "CartPole-v1", "--T", "4", "--device", "cpu", "--out"]
+    assert train.main([*command, str(tmp_path / "short")]) == 0
+    assert "T4 falls short of its ANN" in capsys.readouterr().out
+    names = {"ann", "converted-T4", "T4", "converted-T5", "T5", "pruned-T4"}
+    assert {card.parent.name for card in (tmp_path / "short").glob("*/card.json")} == names
+    ann[0] = 1.0
+    assert train.main([*command, str(tmp_path / "enough")]) == 0
+    assert "as good as its ANN" in "".join(capsys.readouterr())
+    assert {card.parent.name for card in (tmp_path / "enough").glob("*/card.json")} == {"ann", "converted-T4", "T4"}
 
 
 def test_an_ann_that_cannot_be_had_leaves_no_folder(tmp_path: Path) -> None:

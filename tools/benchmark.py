@@ -79,10 +79,9 @@ def steps(env: str) -> dict[str, Callable[[], object]]:
     for timesteps in range(1, 6):
         student = QNetwork(teacher.network.spec, timesteps, teacher.network.input_scale)
         venv = make_vec_env(recipe, recipe.prune.n_envs, seed=0, frames=teacher.frames)
-        distiller = Distiller(student, teacher.network, venv, recipe.prune, View(teacher.frames), 0)
+        distiller = Distiller(student, teacher.network, venv, recipe.prune, View(teacher.frames), 0, temperature=1.0)
         for _ in range(distiller.first_steps):
             distiller._collect()
-        distiller.temperature = 1.0
         found[f"T={timesteps}"] = partial(distiller.update, 0.0)
     return found
 

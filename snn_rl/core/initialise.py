@@ -8,7 +8,7 @@ import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.lif import Decay
+from snn_rl.core.lif import MIN_DECAY, Decay
 from snn_rl.core.network import Neuron, QNetwork
 from snn_rl.core.spec import UnconvertibleError
 
@@ -96,9 +96,9 @@ def standardize(network: QNetwork, observations: Tensor, layers: int | None = No
             x = _sent(network, n, synapse(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
 
 
-def initialize(network: QNetwork, observations: Tensor, value: float) -> None:
-    """Prepares a network for reinforcement learning, in place: currents standardised on real observations, thresholds of one
-    standard deviation, Q-values near the mean return.
+def initialize(network: QNetwork, observations: Tensor, value: float | Tensor) -> None:
+    """Prepares a network for training, in place: currents standardised on real observations, thresholds of one standard
+    deviation, Q-values near what they will be.
 
     In Pong nearly half of a NatureCNN's dense neurons are silent with the usual first weights, since these see almost only
     the background; in one training 71 % were after 46,000 steps, while the Q-values fell from 0 to the first returns. Of
@@ -109,11 +109,12 @@ def initialize(network: QNetwork, observations: Tensor, value: float) -> None:
     Args:
         network: untrained, or converted from an ANN and not trained yet; see :func:`standardize`.
         observations: ``(n, *observation)``, unscaled.
-        value: mean return.
+        value: what the Q-values begin at: the mean return, or the mean of each action's Q-value, ``(actions,)``.
 
     Raises:
-        UnconvertibleError: as :func:`standardize`.
+        UnconvertibleError: as :func:`standardize`; the network is then unchanged.
     """
+    standardizable(network)
     for lif in network.lifs:
         lif.set(v_th=1.0)
     standardize(network, observations)
@@ -121,7 +122,15 @@ def initialize(network: QNetwork, observations: Tensor, value: float) -> None:
     with th.no_grad():
         readout.weight.mul_(READOUT)
         if readout.bias is not None:
-            readout.bias.fill_(value)
+            readout.bias.copy_(th.as_tensor(value))
+
+
+def keep_memory(network: QNetwork, T: int) -> None:
+    """Sets the decays, in place, so that membranes keep as much from one decision to the next as they did when the network
+    decided in ``T`` timesteps: ``decay ** (T / network.T)``."""
+    with th.no_grad():
+        for lif in network.lifs:
+            lif.raw_decay.copy_((lif.decay ** (T / network.T)).clamp(min=MIN_DECAY))
 
 
 def _sent(network: QNetwork, n: int, i: Tensor) -> Tensor:

@@ -96,6 +96,22 @@ class TrainingSeeds(Record):
     chosen_by: str | None = field(default=None, metadata={"key": "chosen by"})
 
 
+@dataclass(frozen=True)
+class Compared(Record):
+    """A student beside its ANN at the end of its training: the mean returns of both from the same starts, and the part of the
+    ANN's return that was asked for. ``sure``: the student has it with 95 % confidence, and the training ended for that."""
+
+    student: float
+    ann: float
+    share: Share
+    sure: bool
+
+    @property
+    def enough(self) -> bool:
+        """Whether the student's mean return is what was asked for."""
+        return self.student >= self.ann - (1 - self.share) * abs(self.ann)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Made(Record):
     """How an agent was made. What does not apply, or what an older card does not say, is None.
@@ -103,7 +119,7 @@ class Made(Record):
     ``random``: the seed of random weights. ``num_timesteps``: of a Stable-Baselines3 zip. ``recipe``: the numbers of the
     recipe's tables. ``selection``: the mean returns of the evaluations by which the network was chosen. ``curve``: what the
     learner said of itself (``return``: mean of its last 100 episodes; ``loss``: mean of 50 gradient steps). ``conversion``:
-    by ``T=n``.
+    by ``T=n``. ``compared``: of students that may end early.
     """
 
     how: str | None = None
@@ -118,11 +134,17 @@ class Made(Record):
     work: Work | None = None
     seconds: Amount | None = None
     selection: Points | None = None
+    compared: Compared | None = None
     curve: dict[str, Points] | None = None
     command: str | None = None
     conversion: dict[str, Quality] | None = None
     versions: dict[str, str] | None = None
     training_seeds: TrainingSeeds | None = None
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the agent is a conversion or has random weights."""
+        return self.conversion is not None or self.random is not None
 
     def __post_init__(self) -> None:
         if self.objective is not None and self.teacher is None:  # a stage says that it had none

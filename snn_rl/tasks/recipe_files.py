@@ -83,7 +83,7 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
             continue
         if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(v) is int for v in value):
             value = tuple(value)
-        elif wanted.endswith("tuple[float, float]") and isinstance(value, list):
+        elif "tuple[float, float]" in wanted and isinstance(value, list):
             if len(value) != 2 or any(type(v) not in (int, float) for v in value):
                 raise UserError(f"{where}: '{key}' must be a number or a pair of numbers, got {value!r}")
             value = (float(value[0]), float(value[1]))
@@ -112,7 +112,9 @@ def _check_range(key: str, value: Any, where: str) -> None:
                 raise UserError(f"{where}: '{key}' must be {wanted}, got {value!r}")
 
 
-_FRACTIONS = "advantage_alpha cool_down exploration_eps exploration_final_eps exploration_fraction flicker gamma tau"
+_FRACTIONS = (
+    "advantage_alpha cool_down exploration_eps exploration_final_eps exploration_fraction flicker gamma stop_at_share tau"
+)
 _FROM_ZERO = "adam_eps burn_in learning_starts neuron_rate spike_penalty spiking_frames"
 _RANGES: dict[str, tuple[float, float]] = {  # of the numbers that may be 0 or must not be large
     **dict.fromkeys(_FRACTIONS.split(), (0.0, 1.0)),

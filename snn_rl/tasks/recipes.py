@@ -10,6 +10,7 @@ from snn_rl.tasks import catalogue
 
 OBJECTIVES = ("distill", "td")
 TAUGHT = "distill"  # the objective that needs a teacher; by all others an agent learns from reward
+MEMORY = 0.05  # part of a membrane that a decision leaves for the next one
 ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
 
 
@@ -37,7 +38,7 @@ class TrainRecipe:
     exploration_final_eps: float = 0.05  # what it falls to
     max_grad_norm: float = 10.0  # gradients are clipped to it
     eval_freq: int = 10_000  # environment steps between evaluations; the best network is kept
-    eval_episodes: int = 20  # of each evaluation
+    eval_episodes: int = 30  # of each evaluation
     stop_at: float | None = None  # mean return of an evaluation at which training ends early
 
 
@@ -49,7 +50,12 @@ class ConvertRecipe:
     observations: int = 2_000  # of the ANN's play, from which thresholds come
     recurrent: bool = False  # synapses within each dense layer, from its spikes to its current at the next timestep
     standardize: bool = False  # the first layer's currents, where something is hidden from the agent
-    decay: float | tuple[float, float] = 0.5  # of each layer; a pair: of its channels, spread between the two
+    decay: float | tuple[float, float] | None = None  # of each layer; a pair: of its channels, spread between the two
+
+    def decay_at(self, T: int) -> float | tuple[float, float]:
+        """The decay of neurons that decide in T timesteps. Where the recipe does not say it, a membrane keeps a twentieth
+        from one decision to the next: with nothing hidden, more would be noise; training may raise it."""
+        return MEMORY ** (1 / max(T, 1)) if self.decay is None else self.decay
 
 
 @dataclass(frozen=True)
@@ -57,22 +63,23 @@ class PruneRecipe:
     """How each stage of temporal pruning is trained. Sequences are in environment steps."""
 
     objective: str = "distill"  # distill (the ANN teaches) or td (by reward)
-    start: int = 5  # timesteps per decision of the conversion and the first stage
-    gradient_steps: tuple[int, ...] = (2_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
+    start: int = 1  # timesteps per decision of the conversion and the first stage; at most T: straight at T
+    gradient_steps: tuple[int, ...] = (3_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
     learning_rate: float = 1e-3  # of weights; it falls linearly to 0 in each stage
     neuron_rate: float = 10.0  # of thresholds and decays, times learning_rate: they have to move by their own size; 0 freezes
-    batch_size: int = 16  # sequences per gradient step
-    sequence_length: int = 12  # learnt environment steps of a sequence
-    burn_in: int = 4  # environment steps before them, which only bring up the membranes
-    n_envs: int = 8  # in which the student plays
+    batch_size: int = 64  # sequences per gradient step
+    sequence_length: int = 4  # learnt environment steps of a sequence
+    burn_in: int = 2  # environment steps before them, which only bring up the membranes
+    n_envs: int = 32  # in which the student plays: it has to meet its own mistakes
     play_steps: int = 1  # environment steps in each environment per gradient step
-    buffer_size: int = 20_000  # environment steps that are remembered
+    buffer_size: int = 50_000  # environment steps that are remembered
     learning_starts: int = 1_000  # environment steps of play before the first gradient step
     exploration_eps: float = 0.05  # probability of a random action of the student
-    temperature: float = 2.0  # of the distilled policies, in median gaps between the two best actions
+    temperature: float = 0.5  # of the distilled policies, in median gaps between the two best actions in the ANN's play
     spike_penalty: float = 0.0  # weight of the spikes' cost in the loss of distillation
-    evaluations: int = 5  # in the last half of a stage; the best network is kept
+    evaluations: int = 12  # in a stage (in its last half where it cannot end early); the best network is kept
     eval_episodes: int = 20  # of each evaluation
+    stop_at_share: float = 0.95  # of the ANN's return: a stage ends once it reaches that, with 95 % confidence; 0: never
 
     def stages(self, T: int) -> range:
         """The timesteps per decision of the stages that lead to T: from ``start`` down, or T alone."""
@@ -170,7 +177,17 @@ IMAGE_DEFAULTS: dict[str, Any] = {
         eval_freq=100_000,
         eval_episodes=10,
     ),
-    "prune": PruneRecipe(learning_rate=3e-4, eval_episodes=10),
+    "prune": PruneRecipe(
+        learning_rate=3e-4,
+        batch_size=16,
+        sequence_length=12,
+        burn_in=4,
+        n_envs=8,
+        buffer_size=20_000,
+        temperature=2.0,
+        evaluations=5,
+        eval_episodes=10,
+    ),
     "td": TDRecipe(timesteps=1_000_000, learning_rate=3e-4, adam_eps=1e-6),
     "evaluate": EvaluateRecipe(episodes=ATARI_STARTS),
 }

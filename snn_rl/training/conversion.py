@@ -133,7 +133,7 @@ def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, car
         recipe: percentile and decay.
         carry: whether the twin keeps its membranes between environment steps.
     """
-    decay = recipe.convert.decay
+    decay = recipe.convert.decay_at(T)
     spec = spiking(ann.spec, decays=isinstance(decay, tuple), recurrent=recipe.convert.recurrent)
     twin = QNetwork(spec, T, ann.input_scale, carry)
     twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
@@ -201,7 +201,7 @@ def convert(
     if show:
         _print(quality, ann.label)
     made = Made(
-        how=f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay}, "
+        how=f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay_at(T)}, "
         f"{len(calibration)} observations of its play",
         origin=agents.source(ann),
         seed=seed,

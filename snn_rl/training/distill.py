@@ -22,10 +22,11 @@ from snn_rl.tasks.environments import make_vec_env
 from snn_rl.tasks.recipes import PruneRecipe, Recipe, listed
 from snn_rl.tasks.rollout import Stream, action_count
 from snn_rl.tasks.view import View
-from snn_rl.training.jobs import Goal, Job, late_points
+from snn_rl.training.jobs import Goal, Job, early_points, late_points
+from snn_rl.training.lesson import Lesson, action_gap, first_student
 from snn_rl.training.watch import Watch
 
-VALUE_WEIGHT = 0.1
+ADVANTAGE_WEIGHT = 0.1
 MAX_GRAD_NORM = 10.0
 LOG_INTERVAL = 50  # gradient steps
 
@@ -34,18 +35,14 @@ def distillation_loss(q: Tensor, teacher_q: Tensor, temperature: float) -> Tenso
     """How far a student's Q-values ``(n, actions)`` are from its teacher's; a scalar.
 
     The Kullback-Leibler divergence of the policies ``softmax(q / temperature)`` (policy distillation, Rusu et al. 2016)
-    looks at the differences between actions, which decide; a tenth of the Huber distance of ``q / temperature`` keeps the
-    values on the teacher's scale.
+    looks at the differences between actions, which decide. A tenth of the Huber distance of the advantages ``(q - mean over
+    the actions) / temperature`` keeps these on the teacher's scale where one action is far ahead and the divergence is 0.
+    The mean itself decides nothing: where values are large and actions differ by little (CartPole: 100 and 0.05), its error
+    would drown both.
     """
-    student, teacher = q / temperature, teacher_q / temperature
+    student, teacher = ((values - values.mean(-1, keepdim=True)) / temperature for values in (q, teacher_q))
     divergence = F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True)
-    return divergence + VALUE_WEIGHT * F.smooth_l1_loss(student, teacher)
-
-
-def action_gap(q: Tensor) -> float:
-    """Median gap between the best and the second-best action of Q-values ``(n, actions)``: what a decision hangs on."""
-    best = q.topk(2, -1).values
-    return max(float((best[:, 0] - best[:, 1]).median()), 1e-6)
+    return divergence + ADVANTAGE_WEIGHT * F.smooth_l1_loss(student, teacher)
 
 
 def spike_penalty(spikes: list[Tensor], cost: list[Tensor]) -> Tensor:
@@ -71,6 +68,7 @@ class Distiller:
         recipe: the numbers.
         view: what the student and the teacher see.
         seed: of exploration and sampling.
+        temperature: of the policies that are compared, in units of Q-values; see :func:`distillation_loss`.
     """
 
     def __init__(
@@ -81,6 +79,7 @@ class Distiller:
         recipe: PruneRecipe,
         view: View,
         seed: int,
+        temperature: float,
     ) -> None:
         self.student, self.teacher, self.venv, self.recipe, self.view = student, teacher, venv, recipe, view
         self.device = next(student.parameters()).device
@@ -102,7 +101,7 @@ class Distiller:
         self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
         self.play = Stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
         self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + view.frames)
-        self.temperature: float | None = None
+        self.temperature = temperature
         self.spike_cost = fan_out_shares(student, venv.observation_space.shape or ()) if recipe.spike_penalty else []
 
     @property
@@ -114,30 +113,27 @@ class Distiller:
     def goal(cls, recipe: Recipe, T: int) -> Goal:
         """The gradient steps of the stage at T."""
         numbers, total = recipe.prune, recipe.prune.steps(T)
-        points = late_points(total, numbers.evaluations)
+        count = numbers.evaluations
+        points = early_points(total, count) if numbers.stop_at_share and T else late_points(total, count)
         return Goal(total, GRADIENT_STEPS, points, numbers.eval_episodes, listed(numbers))
 
     @classmethod
     def of(cls, job: Job, device: th.device) -> Self:
         """A student with the network of ``job.start`` at T, taught by ``job.teacher``."""
-        assert job.start is not None
         assert job.teacher is not None
-        before, view, seed = job.start.network, job.view, job.seed * 1000 + job.T
-        student = QNetwork(before.spec, job.T, before.input_scale, before.carry)
-        student.load_state_dict(before.state_dict())
-        venv = make_vec_env(
-            job.recipe, job.recipe.prune.n_envs, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames
-        )
-        return cls(student.to(device), job.teacher.network.to(device), venv, job.recipe.prune, view, seed)
+        numbers, view, seed = job.recipe.prune, job.view, job.seed * 1000 + job.T
+        lesson = Lesson.of(job.teacher, job.recipe, view.frames, seed)
+        student, teacher = first_student(job, lesson).to(device), job.teacher.network.to(device)
+        venv = make_vec_env(job.recipe, numbers.n_envs, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames)
+        return cls(student, teacher, venv, numbers, view, seed, numbers.temperature * action_gap(lesson.values))
 
     def learn(self, watch: Watch, log_folder: Path) -> None:
         """Updates until ``watch`` says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
         losses: deque[float] = deque(maxlen=LOG_INTERVAL)
         with SummaryWriter(str(log_folder)) as log:
             if going := watch.going:
-                labels = th.cat([self._collect() for _ in range(self.first_steps)])
-                if self.temperature is None:  # else it was restored
-                    self.temperature = self.recipe.temperature * action_gap(labels)
+                for _ in range(self.first_steps):
+                    self._collect()
             while going:
                 losses.append(self.update(watch.done / watch.total))
                 done = watch.done + 1
@@ -156,8 +152,8 @@ class Distiller:
             self.student.unroll(batch.observations, None, batch.starts, spikes)
         return {name: float(z.mean()) for name, z in zip(self.student.layer_names, spikes, strict=False)}
 
-    def _collect(self) -> Tensor:
-        """Plays one step in every environment; returns the teacher's Q-values ``(n_envs, actions)``."""
+    def _collect(self) -> None:
+        """Plays one step in every environment and stores it with the teacher's Q-values."""
         step = next(self.play)
         observation = step.full if self.view.teacher_sees_more else step.observation
         with th.no_grad():
@@ -165,7 +161,6 @@ class Distiller:
         self.buffer.add(
             step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, labels.numpy()
         )
-        return labels
 
     def update(self, progress: float) -> float:
         """``play_steps`` steps of play in every environment, then one gradient step; returns the loss.
@@ -177,7 +172,6 @@ class Distiller:
             self._collect()
         batch = self.buffer.sample_sequences(self.batch_size, self.burn_in + self.learnt)
         assert batch.labels is not None
-        assert self.temperature is not None
         rate = self.recipe.learning_rate * (1 - progress)
         for group, factor in zip(self.optimizer.param_groups, (1.0, self.recipe.neuron_rate), strict=True):
             group["lr"] = rate * factor
@@ -197,15 +191,10 @@ class Distiller:
         return float(loss.detach())
 
     def state_dict(self) -> dict[str, Any]:
-        """The student, its optimiser and the temperature. The replay buffer is left out: play fills it again."""
-        return {
-            "network": self.student.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "temperature": self.temperature,
-        }
+        """The student and its optimiser. The replay buffer is left out: play fills it again."""
+        return {"network": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Puts a :meth:`state_dict` back. The environments begin new episodes."""
         self.student.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.temperature = state["temperature"]

@@ -45,6 +45,11 @@ def late_points(total: int, count: int) -> tuple[int, ...]:
     return tuple(sorted({total - (total // 2) * k // count for k in range(count)}))
 
 
+def early_points(total: int, count: int) -> tuple[int, ...]:
+    """``count`` amounts of work from a first small one on, evenly spread; the last one is ``total``."""
+    return tuple(sorted({max(total * k // count, 1) for k in range(1, count + 1)}))
+
+
 @dataclass(frozen=True)
 class Job:
     """One training: what learns what, seeing what, and where the result is kept.

@@ -87,6 +87,7 @@ class Plan:
         recipe: of these agents, with the numbers of the options.
         ann: the ANN that is given; None if it is trained or not needed.
         agents: in the order in which they are made; the teacher is the first.
+        otherwise: what is made too if the last of ``agents`` falls short of its ANN.
         notes: what was decided that the user did not ask for.
     """
 
@@ -96,6 +97,7 @@ class Plan:
     recipe: Recipe
     ann: Given | None
     agents: tuple[PlannedAgent, ...]
+    otherwise: tuple[PlannedAgent, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -123,7 +125,7 @@ class Plan:
     def work(self) -> list[Work]:
         """The work of all trainings, summed by its unit."""
         sums: Counter[str] = Counter()
-        for work in (agent.work for agent in self.agents):
+        for work in (agent.work for agent in (*self.agents, *self.otherwise)):
             if work is not None:
                 sums[work.unit] += work.number
         return [Work(number, unit) for unit, number in sums.items()]
@@ -131,10 +133,13 @@ class Plan:
     def __str__(self) -> str:
         """The plan as a table, a line for each agent."""
         rows = [("agent", "T", "how it is made", "sees", "work, at most")]
-        for agent in self.agents:
+        for agent in (*self.agents, *self.otherwise):
             how = f"copy of {self.ann.where}" if agent.how == GIVEN and self.ann else agent.making
             rows.append((agent.name, str(agent.T) if agent.T else "-", how, agent.view.described(), str(agent.work or "-")))
         rows += [("", "", "", "all together", str(work)) for work in self.work]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        if self.otherwise:
+            below = f"from {self.otherwise[0].name} on: only if {self.agents[-1].name} falls short of its ANN"
+            lines.append(below)
         return "\n".join([f"{self.options.env}, seed {self.options.seed}, in {self.out}:", *lines])

@@ -12,6 +12,8 @@ from snn_rl.tasks.view import View
 from snn_rl.training.options import Options, with_penalty
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
 
+CHAIN_START = 5  # T of the paper's first stage
+
 Recipes = Callable[[str, int | None], Recipe]
 """The recipe of an environment's id for agents of that many frames, see :func:`~snn_rl.tasks.environments.load_recipe`."""
 
@@ -73,10 +75,14 @@ def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
         agents.append(teacher)
         if options.makes_agents(base) and view.frame_by_frame and max(view.frames, view.teacher_frames) > 1:
             raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
-    made = Plan(options, objective, view, recipe, ann, tuple(agents), (note,) if options.ann is None else ())
-    if options.makes_agents(base):
-        agents += _spiking_agents(made, default_frames) if options.spiking else _taught_ann(made, default_frames)
-    return dataclasses.replace(made, agents=tuple(agents))
+    notes = (note,) if options.ann is None else ()
+    made = Plan(options, objective, view, recipe, ann, tuple(agents), notes=notes)
+    if not options.makes_agents(base):
+        return made
+    if not options.spiking:
+        return dataclasses.replace(made, agents=(*agents, *_taught_ann(made, default_frames)))
+    spiking = _spiking_agents(made, default_frames)
+    return dataclasses.replace(made, agents=(*agents, *spiking), otherwise=_chain(made, default_frames))
 
 
 def _adjusted(recipe: Recipe, options: Options, objective: str) -> Recipe:
@@ -169,6 +175,22 @@ def _spiking_agents(plan: Plan, default_frames: int) -> list[PlannedAgent]:
         start = begun(options.T)
         agents += [start, stage(start, options.T, "direct-")]
     return agents
+
+
+def _chain(plan: Plan, default_frames: int) -> tuple[PlannedAgent, ...]:
+    """Stages from a higher T down, for where training straight at T falls short; none where the user or the recipe decided."""
+    options, numbers = plan.options, plan.recipe.prune
+    straight = len(numbers.stages(options.T)) == 1 and options.T < CHAIN_START
+    if not straight or options.start is not None or plan.objective != "distill" or not numbers.stop_at_share:
+        return ()
+    untaught, taught = _kind(plan, default_frames)
+    recipe = dataclasses.replace(plan.recipe, prune=dataclasses.replace(numbers, start=CHAIN_START))
+    first = f"converted-T{CHAIN_START}{untaught}"
+    chain = [PlannedAgent(first, CONVERTED, CHAIN_START, plan.view, recipe, plan.agents[0].name)]
+    for T in recipe.prune.stages(options.T):
+        name = f"{'pruned-' if T == options.T else ''}T{T}{taught}"
+        chain.append(PlannedAgent(name, plan.objective, T, plan.view, recipe, chain[-1].name))
+    return tuple(chain)
 
 
 def _taught_ann(plan: Plan, default_frames: int) -> list[PlannedAgent]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -104,6 +104,20 @@ class _Run:
         print(f"{agent.name} took {agent.made.seconds or 0:.0f} s")
         return agent
 
+    def needed(self) -> Iterator[PlannedAgent]:
+        """The agents of the plan, then those that are made only if the last one falls short of its ANN."""
+        yield from self.plan.agents
+        last = self.made[self.plan.agents[-1].name]
+        compared = last.made.compared
+        if not self.plan.otherwise or compared is None or compared.enough:
+            return
+        names = ", ".join(planned.name for planned in self.plan.otherwise)
+        print(
+            f"{last.name} falls short of its ANN ({compared.student:.2f} and {compared.ann:.2f} from the same starts), so the "
+            f"stages from T={self.plan.otherwise[0].T} down are tried too: {names}"
+        )
+        yield from self.plan.otherwise
+
     def make(self, planned: PlannedAgent) -> Agent:
         """Makes one agent from those that are made already, and remembers it."""
         makers: dict[str, Callable[[PlannedAgent], Agent]] = {
@@ -131,7 +145,7 @@ def carry_out(plan: Plan, device: th.device, resume: bool = False, *, tune: bool
     """
     begin_run(plan.out, plan.settings, resume)
     run, scored = _Run(plan, device, tune), []
-    for planned in plan.agents:
+    for planned in run.needed():
         agent = run.make(planned)
         if planned.kept:
             own = (agent.env, agent.frames) == (plan.recipe.id, plan.view.frames)

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from snn_rl.core.network import QNetwork
+from snn_rl.store.card import Compared
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.rollout import make_envs, play, starts
+from snn_rl.training.match import Match
 
 SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
 SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
@@ -36,17 +38,26 @@ class Selection:
         points: amounts of work, ascending.
         evaluate: mean return of a network; higher is better.
         stop_at: a return that is good enough to end the training.
+        match: ends the training too, once the network is as good as its ANN; that network is then kept.
     """
 
-    def __init__(self, points: Sequence[int], evaluate: Callable[[QNetwork], float], stop_at: float | None = None) -> None:
-        self.points, self.evaluate, self.stop_at = points, evaluate, stop_at
+    def __init__(
+        self,
+        points: Sequence[int],
+        evaluate: Callable[[QNetwork], float],
+        stop_at: float | None = None,
+        match: Match | None = None,
+    ) -> None:
+        self.points, self.evaluate, self.stop_at, self.match = points, evaluate, stop_at, match
         self.evaluations: list[list[float]] = []  # [work done, mean return]
         self.best: dict[str, Tensor] | None = None
         self.best_return = float("-inf")
 
     @property
     def satisfied(self) -> bool:
-        """Whether an evaluation reached ``stop_at``."""
+        """Whether an evaluation reached ``stop_at``, or the network matches its ANN."""
+        if self.match is not None and self.match.reached:
+            return True
         return self.stop_at is not None and self.best_return >= self.stop_at
 
     def due(self, done: int) -> bool:
@@ -57,7 +68,7 @@ class Selection:
         """Evaluates the network after ``done`` units of work; returns its mean return."""
         value = self.evaluate(network)
         self.evaluations.append([done, value])
-        if value >= self.best_return:
+        if (self.match is not None and self.match.try_with(network, value)) or value >= self.best_return:
             self.best_return = value
             self.best = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
         return value
@@ -67,10 +78,17 @@ class Selection:
         if self.best is not None:
             network.load_state_dict(self.best)
 
+    def compared(self, chosen: QNetwork) -> Compared | None:
+        """The chosen network beside its ANN; None where nothing is compared."""
+        return None if self.match is None else self.match.reached or self.match.compare(chosen)
+
     def state_dict(self) -> dict[str, Any]:
-        """The evaluations and the best weights so far."""
-        return {"evaluations": self.evaluations, "best": self.best, "best_return": self.best_return}
+        """The evaluations, the best weights so far, and whether they match the ANN."""
+        match = None if self.match is None else self.match.state_dict()
+        return {"evaluations": self.evaluations, "best": self.best, "best_return": self.best_return, "match": match}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a :meth:`state_dict`."""
         self.evaluations, self.best, self.best_return = (state[key] for key in ("evaluations", "best", "best_return"))
+        if self.match is not None:
+            self.match.load_state_dict(state["match"])

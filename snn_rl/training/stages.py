@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import torch as th
@@ -13,7 +14,7 @@ from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Work
 from snn_rl.store.provenance import command, versions
-from snn_rl.tasks.environments import make_env
+from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import OBJECTIVES, TAUGHT, Recipe
 from snn_rl.tasks.view import View
@@ -23,6 +24,7 @@ from snn_rl.training.conversion import view_of
 from snn_rl.training.curve import Curve
 from snn_rl.training.jobs import Goal, Job, Learner
 from snn_rl.training.learners import LEARNERS
+from snn_rl.training.match import Match, confirming_returns
 from snn_rl.training.selection import Selection, selector
 from snn_rl.training.watch import Watch
 
@@ -81,9 +83,19 @@ def _watch(job: Job, goal: Goal, learner: Learner, show: bool) -> Watch:
     }
     progress, curve = Progress(goal.total, goal.unit, job.title, show), Curve()
     evaluate = selector(job.recipe, goal.episodes, job.view.frames, job.seed)
-    selection = Selection(goal.points, evaluate, goal.stop_at)
+    selection = Selection(goal.points, evaluate, goal.stop_at, _match(job))
     parts: dict[str, Stateful] = {"learner": learner, "progress": progress, "selection": selection, "curve": curve}
     return Watch(learner.network, progress, selection, Checkpoint(job.checkpoint, identity, parts), curve)
+
+
+def _match(job: Job) -> Match | None:
+    """What ends the training of a spiking student early."""
+    share = job.recipe.prune.stop_at_share
+    if job.teacher is None or not job.T or not share:
+        return None
+    ann, recipe = job.teacher, load_recipe(job.teacher.env, job.teacher.frames)
+    of_student = partial(confirming_returns, recipe=job.recipe, frames=job.view.frames, seed=job.seed)
+    return Match(of_student, partial(confirming_returns, ann.network, recipe, ann.frames, job.seed), share)
 
 
 def _made(job: Job, goal: Goal, watch: Watch) -> Made:
@@ -111,6 +123,7 @@ def _made(job: Job, goal: Goal, watch: Watch) -> Made:
         teacher=teacher,
         objective=job.objective,
         spike_penalty=job.spike_penalty,
+        compared=watch.selection.compared(watch.network),
     )
 
 

@@ -49,7 +49,7 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
         lambda _: 0.0,
         T=T,
         carry=carry,
-        decay=recipe.convert.decay,
+        decay=recipe.convert.decay_at(T),
         recurrent=recipe.convert.recurrent,
         **_layers(recipe, shape),
     )
@@ -229,7 +229,7 @@ class TDLearner:
             carry=network.carry,
             device=device,
             initial=network,
-            trained=made.conversion is None and made.random is None,
+            trained=not made.untrained,
         )
         return cls(model)
 

@@ -91,6 +91,12 @@ class Watch:
                 value, best = self.selection.judge(self.network, done), self.selection.best_return
             self.progress.note = ""
             self.progress.say(f"{self.progress.description}: return {value:.2f} after {done:,} (best {best:.2f})")
+            if self.selection.match is not None and (end := self.selection.match.reached):
+                saved = self.progress.seconds * (self.total / done - 1)
+                self.progress.say(
+                    f"{self.progress.description}: as good as its ANN ({end.student:.2f} and {end.ann:.2f} from the "
+                    f"same starts); ends after {done:,} of {self.total:,}, which saves about {saved:.0f} s"
+                )
         if self._interrupts.requested:
             self._stop()
         if self.going and self.checkpoint.due:

@@ -1,0 +1,68 @@
+"""What a student begins with: the play of its ANN, and a network that can learn from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch as th
+from torch import Tensor
+
+from snn_rl.core.initialise import initialize, keep_memory
+from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import UnconvertibleError
+from snn_rl.store.agents import Agent
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.training.conversion import PLAY_ENVS, record_play
+from snn_rl.training.jobs import Job
+
+CHUNK = 256  # observations that go through the ANN at a time
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The play of an ANN.
+
+    Attributes:
+        observations: what the student sees of it, ``(n, *observation)``.
+        values: the ANN's Q-values there, ``(n, actions)``.
+    """
+
+    observations: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, ann: Agent, recipe: Recipe, frames: int, seed: int) -> Self:
+        """As much of the ANN's play as a conversion is made from; ``frames`` is what the student sees."""
+        play = record_play(ann, recipe, max(recipe.convert.observations // PLAY_ENVS, 2), seed, frames)
+        with th.no_grad():
+            values = [ann.network(seen)[0] for seen in play.of_teacher.flatten(0, 1).split(CHUNK)]
+        return cls(play.observations.flatten(0, 1), th.cat(values))
+
+
+def action_gap(q: Tensor) -> float:
+    """Median gap between the best and the second-best action of Q-values ``(n, actions)``: what a decision hangs on."""
+    best = q.topk(2, -1).values
+    return max(float((best[:, 0] - best[:, 1]).median()), 1e-6)
+
+
+def first_student(job: Job, lesson: Lesson) -> QNetwork:
+    """The network with which a stage begins, at its T.
+
+    A trained agent goes on from its own weights, with decays that keep as much from one decision to the next at the new T.
+    A conversion keeps the ANN's weights, but every neuron's current gets mean 0 and deviation 1, each threshold is one
+    deviation, and the Q-values begin close to the ANN's means: in the conversion itself most neurons are silent or always
+    fire, and hardly a gradient passes them. Layers that cannot be standardised stay as the conversion left them.
+    """
+    assert job.start is not None
+    before = job.start.network
+    student = QNetwork(before.spec, job.T, before.input_scale, before.carry)
+    student.load_state_dict(before.state_dict())
+    if job.start.made.untrained:
+        try:
+            initialize(student, lesson.observations, lesson.values.mean(0))
+        except UnconvertibleError as error:
+            print(f"training starts from the conversion as it is: {error}")
+    if student.spiking:
+        keep_memory(student, before.T)
+    return student
