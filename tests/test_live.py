@@ -8,7 +8,7 @@ import pytest
 import torch as th
 from conftest import PIXELS, Count, Pixels
 from gymnasium import spaces
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 from test_zips import Tiny, assert_same_q, dqn
@@ -81,8 +81,10 @@ def test_a_live_model_that_is_no_agent_is_an_error() -> None:
         load_agent(dqn(make_vec_env(Count, 1)), "MountainCar-v0")
     with pytest.raises(UserError, match="VecNormalize normalises"):
         load_agent(dqn(VecNormalize(make_vec_env("CartPole-v1", 1))), "CartPole-v1")
-    with pytest.raises(UserError, match="a DQN of Stable-Baselines3, got a PPO"):
-        load_agent(PPO("MlpPolicy", "CartPole-v1", device="cpu"), "CartPole-v1")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="a model of Stable-Baselines3, got a Linear"):
+        load_agent(nn.Linear(4, 2), "CartPole-v1")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the model has continuous actions"):
+        load_agent(SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, device="cpu"), "CartPole-v1")
     several = DQN("MultiInputPolicy", DictEnv(), buffer_size=10, device="cpu")
     with pytest.raises(UserError, match="an agent sees one vector or image"):
         load_agent(several, "CartPole-v1")

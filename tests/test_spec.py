@@ -34,7 +34,7 @@ def named(*modules: nn.Module) -> list[tuple[str, nn.Module]]:
     ("bad", "why"),
     [
         (nn.MaxPool2d(2), "MaxPool2d"),
-        (nn.Tanh(), "Tanh"),
+        (nn.Sigmoid(), "Sigmoid"),
         (nn.BatchNorm2d(4), "BatchNorm2d"),
         (nn.LSTM(4, 4), "LSTM"),
         (nn.LeakyReLU(), "LeakyReLU"),

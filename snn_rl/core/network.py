@@ -1,7 +1,7 @@
 """Q-networks as one flat list of layers, unrolled over environment steps and over T timesteps: ``(obs, state) -> (q, state)``.
 
 A network is ``synapse, neuron, synapse, neuron, ..., synapse``. With ``T >= 1`` the neurons are LIF; with ``T = 0`` they are
-ReLU and the network is the ANN that it is compared with. Both go through the same code: only the neurons know which they are.
+ReLU or Tanh and the network is an ANN. Both go through the same code: only the neurons know which they are.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, cast
 import torch as th
 from torch import Tensor, nn
 
+from snn_rl.core.activations import Activation, ReLU, Tanh
 from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
-from snn_rl.core.relu import ReLU
 from snn_rl.core.spec import Spec, analog, build, decay_shape, spiking, split_at_neurons
 
 State = tuple[Tensor, ...]
 """One membrane ``(batch, *neurons)`` per spiking layer, then the last spikes of each recurrent layer; ``()`` for an ANN."""
 
 
-Neuron = LIF | ReLU
+Neuron = LIF | Activation
 """A layer of neurons; what a network asks of it is ``unroll``."""
 
 
@@ -39,7 +39,8 @@ class QNetwork(nn.Module):
         carry: keep the membranes from one environment step to the next; otherwise each decision starts from rest.
 
     Attributes:
-        spec: what it is given as, in the words of what it is now: its neurons are called LIF, those of an ANN ReLU.
+        spec: what it is given as, in the words of what it is now: its neurons are called LIF, those of an ANN ReLU or
+            Tanh.
 
     Raises:
         ValueError: if ``T`` is negative.
@@ -184,7 +185,7 @@ class QNetwork(nn.Module):
         return q, (*(v for own in after for v in own[:1]), *(z for own in after for z in own[1:]))  # membranes first
 
     def _by_layer(self, state: State | None) -> list[State | None]:
-        """The state of each layer of neurons: nothing for a ReLU, the membrane of a LIF and its last spikes if recurrent."""
+        """The state of each layer of neurons: nothing for an ANN, the membrane of a LIF and its last spikes if recurrent."""
         if state is None:
             return [None] * len(self.neurons)
         by_layer = [state[n : n + 1] for n in range(len(self.neurons))]
@@ -202,7 +203,9 @@ class QNetwork(nn.Module):
 
 def _neuron(layer: dict[str, Any], group: Spec) -> Neuron:
     """The layer of neurons that a spec describes, behind its synapses."""
-    return LIF(shape=decay_shape(group, layer)) if layer["type"] == "LIF" else ReLU()
+    if layer["type"] == "LIF":
+        return LIF(shape=decay_shape(group, layer))
+    return Tanh() if layer["type"] == "Tanh" else ReLU()
 
 
 def _apply(synapse: nn.Module, x: Tensor) -> Tensor:

@@ -12,12 +12,12 @@ from snn_rl.core.errors import UserError
 Spec = list[dict[str, Any]]
 """A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "LIF"}, ...]``.
 
-A layer of neurons is called ``ReLU`` in an ANN and ``LIF`` in a spiking network. ``{"type": "LIF", "decays": 32}`` is one
-whose 32 channels leak at speeds of their own, ``{"type": "LIF", "recurrent": 256}`` one of 256 neurons whose spikes reach each
-other at the next timestep. Older texts call them ``ReLU`` in spiking networks too. :func:`spiking` and :func:`analog` turn the
-text of one kind of network into that of the other."""
+A layer of neurons is called ``ReLU`` or ``Tanh`` in an ANN and ``LIF`` in a spiking network. ``{"type": "LIF", "decays": 32}``
+is one whose 32 channels leak at speeds of their own, ``{"type": "LIF", "recurrent": 256}`` one of 256 neurons whose spikes
+reach each other at the next timestep. Older texts call them ``ReLU`` in spiking networks too. :func:`spiking` and
+:func:`analog` turn the text of one kind of network into that of the other."""
 
-NEURONS = ("ReLU", "LIF")
+NEURONS = ("ReLU", "Tanh", "LIF")
 WEIGHTED = ("Conv2d", "Linear")
 _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
@@ -25,6 +25,7 @@ _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.AvgPool2d: ("kernel_size", "stride", "padding"),
     nn.Flatten: (),
     nn.ReLU: (),
+    nn.Tanh: (),
 }
 _TYPES = {kind.__name__: kind for kind in _FIELDS}
 
@@ -37,8 +38,8 @@ def describe(modules: Iterable[tuple[str, nn.Module]]) -> Spec:
     """The spec of named layers, in the order in which they run.
 
     Raises:
-        UnconvertibleError: for a module other than Conv2d, Linear, AvgPool2d, Flatten, ReLU (Identity is dropped), for a
-            setting of theirs that has no exact counterpart, and for an order that cannot be made spiking.
+        UnconvertibleError: for a module other than Conv2d, Linear, AvgPool2d, Flatten, ReLU, Tanh (Identity is dropped), for
+            a setting of theirs that has no exact counterpart, and for an order that cannot be made spiking.
     """
     spec: Spec = []
     for name, module in modules:
@@ -86,18 +87,26 @@ def split_at_neurons(spec: Spec) -> tuple[list[Spec], Spec]:
         neurons.append(layer)
     for n, group in enumerate(groups):
         if not any(layer["type"] in WEIGHTED for layer in group):
-            where = "after the last ReLU" if n == len(groups) - 1 else f"before ReLU number {n + 1}"
+            kinds = [layer["type"] for layer in neurons[: n + 1]] or ["ReLU"]
+            number = kinds.count(kinds[-1])
+            where = f"after the last {kinds[-1]}" if n == len(groups) - 1 else f"before {kinds[-1]} number {number}"
             raise UnconvertibleError(f"cannot convert the network: no Conv2d or Linear {where}")
     return groups, neurons
 
 
 def analog(spec: Spec) -> Spec:
-    """The spec of the ANN of the same shape: each layer of neurons is a ReLU, without what only spiking neurons have."""
-    return [{"type": "ReLU"} if layer["type"] in NEURONS else layer for layer in spec]
+    """The spec of the ANN of the same shape: LIFs become ReLUs, without what only spiking neurons have; a Tanh stays."""
+    return [{"type": "Tanh" if layer["type"] == "Tanh" else "ReLU"} if layer["type"] in NEURONS else layer for layer in spec]
+
+
+def rectified(spec: Spec) -> bool:
+    """Whether all neurons of an ANN are ReLUs, whose activations the spike rates of LIF neurons approximate."""
+    return all(layer["type"] != "Tanh" for layer in spec)
 
 
 def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spec:
-    """The spec of the spiking network of the same shape: ReLUs become LIFs; what neurons say of themselves stays.
+    """The spec of the spiking network of the same shape: ReLUs and Tanhs become LIFs; what neurons say of themselves
+    stays.
 
     Args:
         spec: of an ANN or of a spiking network.
@@ -111,7 +120,7 @@ def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spe
     spiking_neurons = []
     for group, layer in zip(groups, neurons, strict=False):
         last = [other for other in group if other["type"] in WEIGHTED][-1]
-        own = {**layer, "type": "LIF"} if layer["type"] == "ReLU" else dict(layer)
+        own = {**layer, "type": "LIF"}
         if decays:
             own["decays"] = last["out_features" if last["type"] == "Linear" else "out_channels"]
         if recurrent and last["type"] == "Linear":

@@ -135,7 +135,15 @@ class Panel:
         write(canvas, badge, x + 8, 38, 13, BACK, bold=True)
         frames = f"{self.agent.frames} frame" + "s" * (self.agent.frames > 1)
         write(canvas, f"{self.agent.env}/{self.agent.name}, sees {frames}", MARGIN, 66, 11, DIM)
-        write(canvas, "Q-values", self.layout.q.x, self.layout.q.y + 14, 12, TEXT, bold=True)
+        write(
+            canvas,
+            "logits" if self.agent.made.logits else "Q-values",
+            self.layout.q.x,
+            self.layout.q.y + 14,
+            12,
+            TEXT,
+            bold=True,
+        )
         for name, box in zip(self.agent.network.layer_names, self.layout.layers, strict=False):
             write(canvas, name, box.x, box.y - LABEL + 14, 12, TEXT, bold=True)
         return canvas

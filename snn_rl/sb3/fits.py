@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, Self, cast
 
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
@@ -13,6 +17,38 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made
 from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.recipes import Recipe
+
+
+class Reading(NamedTuple):
+    """What was read from a model or its zip: the network, the shape of its observations, and how it was made."""
+
+    network: QNetwork
+    shape: tuple[int, ...]
+    made: Made
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment that a network has to fit.
+
+    Attributes:
+        name: for messages.
+        spaces: its observations, with that many stacked frames, and its actions.
+    """
+
+    name: str
+    spaces: Callable[[int], tuple[spaces.Box, spaces.Discrete]]
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe) -> Self:
+        """The environment of a recipe."""
+        return cls(f"'{recipe.id}'", partial(spaces_of, recipe))
+
+    @classmethod
+    def of_venv(cls, venv: VecEnv) -> Self:
+        """An environment that was made already; its frames are what they are."""
+        own = cast(spaces.Box, venv.observation_space), cast(spaces.Discrete, venv.action_space)
+        return cls("the environment", lambda frames: own)
 
 
 def outputs(network: QNetwork) -> int:
@@ -26,22 +62,19 @@ def spaces_of(recipe: Recipe, frames: int = 1) -> tuple[spaces.Box, spaces.Discr
     return cast(spaces.Box, env.observation_space), cast(spaces.Discrete, env.action_space)
 
 
-def as_agent(
-    recipe: Recipe, network: QNetwork, shape: tuple[int, ...], made: Made, who: str, path: Path | None = None
-) -> Agent:
+def as_agent(recipe: Recipe, reading: Reading, who: str, path: Path | None = None) -> Agent:
     """The agent that a network is in an environment.
 
     Args:
         recipe: of the environment.
-        network: ANN or spiking.
-        shape: of the observations that it sees, with all their stacked frames.
-        made: how it was made.
+        reading: the network, the shape of its observations with all their stacked frames, and how it was made.
         who: the model or its file, for messages.
         path: the file.
 
     Raises:
         UserError: if the environment has other observations, or other actions than the network has outputs.
     """
+    network, shape, made = reading
     space, actions = spaces_of(recipe)
     frames, rest = divmod(shape[0], space.shape[0])
     if rest or not frames or shape[1:] != space.shape[1:]:

@@ -1,99 +1,142 @@
-"""The network in a zip that does not describe it (a stock DQN's, or one of an older version), from its tensors and from what
-the environment shows."""
+"""The network in a zip that does not describe it (of a stock algorithm, or of an older version), from its tensors and from
+what the environment shows."""
 
 from __future__ import annotations
 
-import importlib
 import math
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
 
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
-from stable_baselines3.dqn.policies import DQNPolicy
-from torch import Tensor
+from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError
+from snn_rl.sb3.contents import SPIKING, Hints, Zip, activation_of, extractor_of, plain
 from snn_rl.sb3.described import MAX_T
-from snn_rl.sb3.fits import spaces_of
+from snn_rl.sb3.fits import Place
+from snn_rl.sb3.layers import Decider, leaves, mean_over_quantiles, pixel_scale
+from snn_rl.sb3.layouts import Layout
 from snn_rl.sb3.live import import_policy
 from snn_rl.sb3.policy import SpikingPolicy
-from snn_rl.tasks.recipes import Recipe
 
-SPIKING = "q_net.network."  # what the tensors of our own policies begin with
-_NATURE = ("cnn.0", "cnn.2", "cnn.4", "linear.0")  # the layers of NatureCNN
-
-
-class Zip(NamedTuple):
-    """What is read from a zip; nothing in it was unpickled."""
-
-    path: Path
-    data: dict[str, Any]
-    tensors: dict[str, Tensor]
-
-    @property
-    def spiking(self) -> bool:
-        """Whether it is of one of our own policies."""
-        return any(key.startswith(SPIKING) for key in self.tensors)
-
-    @property
-    def policy_kwargs(self) -> dict[str, Any]:
-        """Those that were written as JSON, or as the text of what was not."""
-        return plain(self.data.get("policy_kwargs"))
+N_QUANTILES = 200  # where a zip of QR-DQN says no other number
+_UNFIT = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)  # what tensors can raise
 
 
-def plain(value: object) -> dict[str, Any]:
-    """A dictionary, empty where a file holds something else in its place."""
-    return value if isinstance(value, dict) else {}
-
-
-def guess(source: Zip, recipe: Recipe, extractor: str | None) -> tuple[QNetwork, tuple[int, ...]]:
+def guess(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple[int, ...]]:
     """The network, and the shape of its observations.
 
     Args:
-        source: of a DQN, or of a DQN with a spiking policy.
-        recipe: of the environment.
-        extractor: ``module:Class`` of a custom feature extractor, imported from the user's own code.
+        source: of an algorithm that can be read, or with a spiking policy.
+        place: the environment.
+        hints: what the user says of the zip.
 
     Raises:
-        UserError: if the zip does not fit the environment, or has a feature extractor that has to be named.
+        UserError: if the zip does not fit the environment, or has a feature extractor or an activation that has to be named.
         UnconvertibleError: for a layer that has no spiking counterpart.
     """
-    path, kwargs = source.path, source.policy_kwargs
-    _check_activation(source)
-    weights = _weights(source)
-    frames, space, actions = _spaces(recipe, weights[0])
-    if len(weights[-1]) != actions.n:  # said here, because no policy for the environment could hold the tensors
-        raise UserError(f"'{path}' has {len(weights[-1])} actions but '{recipe.id}' has {actions.n}")
-    named: dict[str, Any] = {
-        "features_extractor_class": _extractor(source, extractor),
-        "features_extractor_kwargs": plain(kwargs.get("features_extractor_kwargs")),
-        "normalize_images": kwargs.get("normalize_images", True) not in (False, "False"),
-    }
+    return _guess_spiking(source, place, hints) if source.spiking else _guess_ann(source, place, hints)
+
+
+def _guess_ann(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple[int, ...]]:
+    layout, kwargs = source.layout, source.policy_kwargs
+    prefix = next((body for body in layout.bodies if source.under(body)), layout.bodies[0])
+    body, dense, activation = source.under(prefix), _dense(source, layout), activation_of(source, layout, hints)
+    frames, space, actions = _spaces(source, place, [*_matrices(body.values()), dense[0].weight][0])
+    if layout.quantiles:
+        dense[-1] = _folded(source, dense[-1])
+    _check_actions(source, place, dense[-1].out_features, actions)
+    kind = extractor_of(source, body, hints.extractor)
     try:
-        extractor_layers = named["features_extractor_class"](space, **named["features_extractor_kwargs"]).parameters()
-        extracting = sum(parameter.dim() > 1 for parameter in extractor_layers)
+        extractor = kind(space, **plain(kwargs.get("features_extractor_kwargs")))
+        extractor.load_state_dict(body)
+        if extractor.features_dim != dense[0].in_features:
+            raise ValueError(f"its features are {extractor.features_dim}, its dense layers take {dense[0].in_features}")
+        used = (prefix, *layout.heads, *layout.others)
+        if unknown := [key for key in source.tensors if not key.startswith(used)]:
+            raise LookupError(f"nothing has the tensor {unknown[0]}")
+    except _UNFIT as error:
+        raise _unfit(source, place, frames, error) from error
+    head = nn.Sequential(*[module for layer in dense for module in (layer, activation())][:-1])
+    normalize = kwargs.get("normalize_images", True) not in (False, "False")
+    scale = pixel_scale(space, normalize)
+    named = [*leaves("features_extractor", extractor), *leaves("head", head)]
+    return Decider(named, lambda x: head(extractor(x.float() * scale)), space, normalize, kind.__name__).read(), space.shape
+
+
+def _guess_spiking(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple[int, ...]]:
+    """Of a SpikingPolicy, whose feature extractor was taken apart: all its weights are in one row."""
+    kwargs = source.policy_kwargs
+    weights = _matrices(source.under(f"{SPIKING}synapses.").values())
+    if not weights or weights[-1].dim() != 2:
+        raise source.damaged()
+    frames, space, actions = _spaces(source, place, weights[0])
+    _check_actions(source, place, len(weights[-1]), actions)
+    body = {key: value for key, value in source.tensors.items() if key.startswith("q_net.")}
+    kind, given = extractor_of(source, body, hints.extractor), plain(kwargs.get("features_extractor_kwargs"))
+    named = {"features_extractor_class": kind, "features_extractor_kwargs": given, **_neurons(source)}
+    try:
+        extracting = len(_matrices(kind(space, **given).parameters()))
         named["net_arch"] = [len(weight) for weight in weights[extracting:-1]]
-        policy = (SpikingPolicy if source.spiking else DQNPolicy)(space, actions, lambda _: 0.0, **named, **_neurons(source))
+        normalize = kwargs.get("normalize_images", True) not in (False, "False")
+        policy = SpikingPolicy(space, actions, lambda _: 0.0, normalize_images=normalize, **named)
         policy.load_state_dict(source.tensors)
-    except (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"the network in '{path}' does not fit '{recipe.id}' with {frames} frame(s): {first}") from error
+    except _UNFIT as error:
+        raise _unfit(source, place, frames, error) from error
     return import_policy(policy), space.shape
 
 
-def _check_activation(source: Zip) -> None:
-    activation = str(source.policy_kwargs.get("activation_fn", "ReLU")).rstrip("'>").rsplit(".", 1)[-1]
-    if activation != "ReLU":  # was written "<class 'torch.nn.modules.activation.ReLU'>"
-        raise UnconvertibleError(f"cannot convert '{source.path}': its activation {activation} has no spiking counterpart")
+def _unfit(source: Zip, place: Place, frames: int, error: Exception) -> UserError:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(f"the network in '{source.path}' does not fit {place.name} with {frames} frame(s): {first}")
+
+
+def _matrices(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Those that are weights of synapses."""
+    return [tensor for tensor in tensors if tensor.dim() > 1]
+
+
+def _dense(source: Zip, layout: Layout) -> list[nn.Linear]:
+    """The dense layers behind the feature extractor, first to last.
+
+    Raises:
+        UserError: if the tensors are not such layers in a row.
+    """
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for head in layout.heads:
+        own = source.under(head)
+        try:
+            places = sorted({key.rpartition(".")[0] for key in own}, key=lambda place: int(place or 0))
+            pairs += [(own[f"{at}.weight".lstrip(".")], own[f"{at}.bias".lstrip(".")]) for at in places]
+        except (LookupError, ValueError) as error:
+            raise source.damaged() from error
+    widths = [tuple(weight.shape) for weight, _ in pairs]
+    fits = all(len(shape) == 2 and bias.shape == shape[:1] for shape, (_, bias) in zip(widths, pairs, strict=True))
+    if not pairs or not fits or any(after[1] != before[0] for before, after in pairwise(widths)):
+        raise source.damaged()
+    layers = []
+    for weight, bias in pairs:
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        layers.append(layer)
+    return layers
+
+
+def _folded(source: Zip, quantiles: nn.Linear) -> nn.Linear:
+    """The last layer of a QR-DQN, with the means of its quantiles."""
+    number = source.policy_kwargs.get("n_quantiles", N_QUANTILES)
+    if type(number) is not int or number < 1 or quantiles.out_features % number:
+        raise UserError(
+            f"'{source.path}' says that it has {number} quantiles for each action and has {quantiles.out_features} in all; "
+            "copy or save it anew"
+        )
+    return mean_over_quantiles(quantiles, number)
 
 
 def _neurons(source: Zip) -> dict[str, Any]:
-    """What a spiking policy was told of its neurons; nothing for an ANN."""
-    if not source.spiking:
-        return {}
+    """What a spiking policy was told of its neurons."""
     kwargs = source.policy_kwargs
     T = kwargs.get("T", 1)
     if type(T) is int and T > MAX_T:
@@ -101,46 +144,24 @@ def _neurons(source: Zip) -> dict[str, Any]:
     return {key: kwargs[key] for key in ("T", "carry", "decay", "recurrent") if key in kwargs}
 
 
-def _weights(source: Zip) -> list[Tensor]:
-    """Those of the synapses, first to last."""
-    tensors = source.tensors
-    body, head = ((), f"{SPIKING}synapses.") if source.spiking else ("q_net.features_extractor.", "q_net.q_net.")
-    of_head = [value for key, value in tensors.items() if key.startswith(head) and key.endswith(".weight")]
-    if not of_head or of_head[-1].dim() != 2 or any(weight.dim() < 2 for weight in of_head):
-        raise UserError(f"'{source.path}' is damaged: its tensors are no Q-network; copy or save it anew")
-    return [value for key, value in tensors.items() if key.startswith(body) and value.dim() > 1] + of_head
+def _check_actions(source: Zip, place: Place, number: int, actions: spaces.Discrete) -> None:
+    """Said here, because no policy for the environment could hold the tensors."""
+    if number != actions.n:
+        raise UserError(f"'{source.path}' has {number} actions but {place.name} has {actions.n}")
 
 
-def _spaces(recipe: Recipe, first: Tensor) -> tuple[int, spaces.Box, spaces.Discrete]:
+def _spaces(source: Zip, place: Place, first: Tensor) -> tuple[int, spaces.Box, spaces.Discrete]:
     """Frames per observation, from the width of the first layer, with the spaces that the environment then has."""
-    shape = spaces_of(recipe)[0].shape
-    flattened = first.dim() == 2  # an MlpPolicy sees an image as one long vector
-    frames, rest = divmod(first.shape[1], math.prod(shape) if flattened else shape[0])
-    if rest or not frames:
+
+    def inputs(shape: tuple[int, ...]) -> int:
+        return math.prod(shape) if first.dim() == 2 else shape[0]  # an MlpPolicy sees an image as one long vector
+
+    shape = place.spaces(1)[0].shape
+    frames = max(first.shape[1] // inputs(shape), 1)
+    space, actions = place.spaces(frames)
+    if inputs(space.shape) != first.shape[1]:
         wanted = "x".join(map(str, shape))
-        raise UserError(f"the agent takes {first.shape[1]} inputs but '{recipe.id}' gives {wanted}; is this the right --env?")
-    return frames, *spaces_of(recipe, frames)
-
-
-def _extractor(source: Zip, named: str | None) -> type[BaseFeaturesExtractor]:
-    """The class of the feature extractor: the one that is named, or the one of SB3's own that the tensors show."""
-    if named is not None:
-        module, _, name = named.partition(":")
-        try:
-            return cast(type[BaseFeaturesExtractor], getattr(importlib.import_module(module), name))
-        except Exception as error:  # whatever is wrong in the user's module
-            raise UserError(f"--extractor {named}: {type(error).__name__}: {error}; write it as module:Class") from error
-    tensors, kwargs = source.tensors, source.policy_kwargs
-    if source.spiking:  # the extractor was taken apart
-        standard = "features_extractor_class" not in kwargs
-    else:
-        keys = [key.removeprefix("q_net.features_extractor.") for key in tensors if key.startswith("q_net.features_ex")]
-        standard = keys in ([], [f"{layer}.{kind}" for layer in _NATURE for kind in ("weight", "bias")])
-    kernels = [value.shape[-1] for key, value in tensors.items() if key.startswith("q_net.") and value.dim() == 4]
-    if standard and kernels in ([], [8, 4, 3]):
-        return NatureCNN if kernels else FlattenExtractor
-    written = kwargs.get("features_extractor_class", "a class of its own")
-    raise UserError(
-        f"'{source.path}' has a custom feature extractor ({written}), whose strides a zip does not tell without running its "
-        "pickle; name the class with --extractor module:Class"
-    )
+        raise UserError(
+            f"'{source.path}' takes {first.shape[1]} inputs but {place.name} gives {wanted}; is this the right --env?"
+        )
+    return frames, space, actions

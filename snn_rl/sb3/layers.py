@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch as th
@@ -34,9 +35,13 @@ def read_layers(
     ``neurons`` says: see :func:`~snn_rl.core.spec.spiking`.
 
     Raises:
-        UnconvertibleError: naming the module that has no spiking counterpart.
+        UnconvertibleError: naming the module that has no spiking counterpart; with T >= 1 a Tanh is one.
     """
-    network = QNetwork(spiking(describe(named), **neurons), T, input_scale, carry)
+    for name, module in named if T else ():
+        if isinstance(module, nn.Tanh):
+            raise UnconvertibleError(f"cannot convert module '{name}' (Tanh): LIF neurons take the place of ReLUs; name ReLU")
+    spec = describe(named)
+    network = QNetwork(spiking(spec, **neurons) if T else spec, T, input_scale, carry)
     source = [tensor for _, module in named for tensor in module.parameters(recurse=False)]
     own = [tensor for synapse in network.synapses for tensor in synapse.parameters()]
     with th.no_grad():
@@ -64,44 +69,79 @@ def pixel_scale(space: spaces.Box, normalize_images: bool) -> float:
     return 1 / 255 if normalize_images and is_image_space(space) else 1.0
 
 
-def read_q_net(q_net: SB3QNetwork, T: int = 0, carry: bool = True, **neurons: bool) -> QNetwork:
-    """A network with the layers and the weights of Stable-Baselines3's Q-network: feature extractor, then ``q_net``.
+@dataclass(frozen=True)
+class Decider:
+    """The layers by which a policy of Stable-Baselines3 decides.
+
+    Attributes:
+        named: the modules, in the order in which they run.
+        forward: what the policy computes by them: ``(batch, *observation)``, unscaled, to ``(batch, actions)``.
+        space: of observations.
+        normalize_images: whether the policy scales pixels.
+        name: of what computes the features, for messages.
+        logits: the values are logits of the policy, which are the same if a constant is added; else Q-values.
+    """
+
+    named: Sequence[tuple[str, nn.Module]]
+    forward: Callable[[Tensor], Tensor]
+    space: spaces.Box
+    normalize_images: bool
+    name: str
+    logits: bool = False
+
+    def read(self, T: int = 0, carry: bool = True, **neurons: bool) -> QNetwork:
+        """A network with these layers and their weights.
+
+        Args:
+            T: timesteps per decision; 0 for the ANN.
+            carry: keep the membranes from one environment step to the next.
+            neurons: see :func:`read_layers`.
+
+        Raises:
+            UnconvertibleError: naming the module that cannot be read as one flat list of layers.
+        """
+        scale = pixel_scale(self.space, self.normalize_images)
+        network = read_layers(self.named, T, scale, carry, **neurons)
+        self._check_in_order(read_layers(self.named, 0, scale))
+        return network
+
+    def _check_in_order(self, ann: QNetwork) -> None:
+        """Makes sure that the policy computes what its layers compute one after the other."""
+        shape, scale = self.space.shape, ann.input_scale
+        probe = th.randn(8, *shape) if scale == 1 else th.rand(8, *shape) / scale
+        try:
+            with th.no_grad():
+                ours, theirs = ann(probe)[0], self.forward(probe)
+        except RuntimeError as error:
+            raise UnconvertibleError(f"cannot convert '{self.name}': run as a list of layers it fails ({error})") from error
+        if self.logits:
+            ours, theirs = ours.log_softmax(-1), theirs.log_softmax(-1)
+        if ours.shape != theirs.shape or not th.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+            raise UnconvertibleError(f"cannot convert '{self.name}': its forward does more than run its layers in order")
+
+
+def decider_of(q_net: SB3QNetwork) -> Decider:
+    """The layers of Stable-Baselines3's Q-network: feature extractor, then ``q_net``; they stay as they are."""
+    device = next(q_net.parameters()).device
+    return Decider(
+        [*leaves("features_extractor", q_net.features_extractor), *leaves("q_net", q_net.q_net)],
+        lambda probe: q_net(probe.to(device)).cpu(),
+        cast(spaces.Box, q_net.observation_space),
+        q_net.normalize_images,
+        type(q_net.features_extractor).__name__,
+    )
+
+
+def mean_over_quantiles(layer: nn.Linear, n_quantiles: int) -> nn.Linear:
+    """The layer that gives the mean over the quantiles that a layer gives, which is linear as they are.
 
     Args:
-        q_net: of a DQN policy; it stays as it is.
-        T: timesteps per decision; 0 for the ANN.
-        carry: keep the membranes from one environment step to the next.
-        neurons: see :func:`read_layers`.
-
-    Raises:
-        UnconvertibleError: naming the module that cannot be read as one flat list of layers.
+        layer: whose outputs are the first quantile of every action, then the second of every action, and so on.
+        n_quantiles: of each action.
     """
-    space = cast(spaces.Box, q_net.observation_space)
-    scale, device = pixel_scale(space, q_net.normalize_images), next(q_net.parameters()).device
-    named = [*leaves("features_extractor", q_net.features_extractor), *leaves("q_net", q_net.q_net)]
-    network = read_layers(named, T, scale, carry, **neurons)
-    ann = read_layers(named, 0, scale)
-    check_in_order(ann, space.shape, lambda probe: q_net(probe.to(device)).cpu(), type(q_net.features_extractor).__name__)
-    return network
-
-
-def check_in_order(network: QNetwork, shape: Sequence[int], forward: Callable[[Tensor], Tensor], name: str) -> None:
-    """Makes sure that a module computes what its layers compute one after the other.
-
-    Args:
-        network: the layers, as an ANN (T = 0).
-        shape: of one observation.
-        forward: of the module, ``(batch, *observation)`` to ``(batch, actions)``.
-        name: of the module.
-
-    Raises:
-        UnconvertibleError: if it does not.
-    """
-    probe = th.randn(8, *shape) if network.input_scale == 1 else th.rand(8, *shape) / network.input_scale
-    try:
-        with th.no_grad():
-            ours, theirs = network(probe)[0], forward(probe)
-    except RuntimeError as error:
-        raise UnconvertibleError(f"cannot convert '{name}': run as a list of layers it fails ({error})") from error
-    if ours.shape != theirs.shape or not th.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
-        raise UnconvertibleError(f"cannot convert '{name}': its forward does more than run its layers in order")
+    with th.no_grad():
+        weight, bias = (tensor.double().unflatten(0, (n_quantiles, -1)).mean(0).float() for tensor in layer.parameters())
+        mean = nn.Linear(weight.shape[1], weight.shape[0])
+        mean.weight.copy_(weight)
+        mean.bias.copy_(bias)
+    return mean

@@ -1,57 +1,112 @@
-"""Reads a trained Q-network, ANN or spiking, out of a live Stable-Baselines3 model."""
+"""Reads the trained network, ANN or spiking, out of a live Stable-Baselines3 model."""
 
 from __future__ import annotations
 
 import copy
+from typing import Any, cast
 
 from gymnasium import spaces
-from stable_baselines3 import DQN
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
+from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.sb3.fits import as_agent
-from snn_rl.sb3.layers import read_q_net
+from snn_rl.core.spec import UnconvertibleError
+from snn_rl.sb3.fits import Reading
+from snn_rl.sb3.layers import Decider, decider_of, leaves, mean_over_quantiles
+from snn_rl.sb3.layouts import ACTOR_CRITIC, DQN, QR_DQN, READABLE, RECURRENT, Layout, check_spaces
 from snn_rl.sb3.policy import SpikingPolicy
-from snn_rl.store.agents import Agent, check_finite
+from snn_rl.store.agents import check_finite
 from snn_rl.store.card import Made
-from snn_rl.tasks.environments import load_recipe
 
 
-def import_policy(policy: DQNPolicy) -> QNetwork:
-    """A copy of the network of a live DQN policy (``model.policy``), on the CPU: of a spiking policy its spiking network,
-    else the ANN with T = 0.
+def import_policy(policy: BasePolicy) -> QNetwork:
+    """A copy of the network of a live policy (``model.policy``), on the CPU: of a spiking policy its spiking network, else the
+    ANN with T = 0. Its values are Q-values, or the logits of an actor-critic policy.
 
     Raises:
-        UserError: if its observations are not one vector or image.
+        UserError: if the policy is of an algorithm that cannot be read, its observations are not one vector or image, or its
+            actions are not discrete.
         UnconvertibleError: naming the module that cannot be read as one flat list of layers.
     """
-    if not isinstance(policy.observation_space, spaces.Box):
-        raise UserError(f"an agent sees one vector or image, the model sees {policy.observation_space}")
+    check_spaces("the model", type(policy.observation_space).__name__, type(policy.action_space).__name__)
     if isinstance(policy, SpikingPolicy):
         return copy.deepcopy(policy.q_net.network).cpu()
-    return read_q_net(policy.q_net)
+    if isinstance(policy, DQNPolicy):
+        return decider_of(policy.q_net).read()
+    if _layout(policy) is QR_DQN:
+        return _of_quantiles(policy).read()
+    return _of_actor(cast(ActorCriticPolicy, policy)).read()
 
 
-def read_model(model: DQN, env_id: str) -> Agent:
-    """A live DQN or ``SpikingDQN`` as an agent. What the model learns later does not change the agent.
+def _layout(policy: BasePolicy) -> Layout:
+    """Whose policy it is. (sb3-contrib, which has QR-DQN's, need not be installed.)"""
+    if hasattr(policy, "lstm_actor"):
+        raise UserError(f"the model {RECURRENT}")
+    if isinstance(policy, DQNPolicy):
+        return DQN
+    if isinstance(getattr(policy, "quantile_net", None), BasePolicy):
+        return QR_DQN
+    if isinstance(policy, ActorCriticPolicy):
+        return ACTOR_CRITIC
+    raise UserError(f"the model has a {type(policy).__name__}; only {READABLE}")
+
+
+def _of_quantiles(policy: BasePolicy) -> Decider:
+    network = cast(BasePolicy, policy.quantile_net)
+    head, device = cast(nn.Sequential, network.quantile_net), policy.device
+    mean = mean_over_quantiles(cast(nn.Linear, head[-1]), int(cast(int, network.n_quantiles)))
+    return Decider(
+        [*leaves("features_extractor", network.features_extractor), *leaves("quantile_net", head[:-1]), ("mean", mean)],
+        lambda probe: network(probe.to(device)).mean(1).cpu(),
+        cast(spaces.Box, policy.observation_space),
+        network.normalize_images,
+        type(network.features_extractor).__name__,
+    )
+
+
+def _of_actor(policy: ActorCriticPolicy) -> Decider:
+    extractor, body = policy.pi_features_extractor, getattr(policy.mlp_extractor, "policy_net", None)
+    if not isinstance(body, nn.Module):
+        raise UnconvertibleError(f"cannot convert '{type(policy.mlp_extractor).__name__}': it has no layers called policy_net")
+
+    def logits(probe: Tensor) -> Tensor:
+        return cast(Any, policy.get_distribution(probe.to(policy.device)).distribution).logits.cpu()
+
+    return Decider(
+        [
+            *leaves("features_extractor", extractor),
+            *leaves("policy_net", body if len(list(body.children())) else nn.Identity()),
+            *leaves("action_net", policy.action_net),
+        ],
+        logits,
+        cast(spaces.Box, policy.observation_space),
+        policy.normalize_images,
+        type(extractor).__name__,
+        logits=True,
+    )
+
+
+def read_model(model: BaseAlgorithm) -> Reading:
+    """The network of a live model. What the model learns later does not change it.
 
     Args:
-        model: trained or not.
-        env_id: Gymnasium id of the environment it plays.
+        model: a DQN, ``SpikingDQN``, QR-DQN, PPO or A2C, trained or not.
 
     Raises:
-        UserError: if the model does not fit the environment, learns from observations that VecNormalize normalises, or
-            holds weights that are not finite.
+        UserError: as :func:`import_policy`, and if the model holds weights that are not finite.
         UnconvertibleError: naming the module that has no spiking counterpart.
     """
-    normalize = model.get_vec_normalize_env()
-    if normalize is not None and normalize.norm_obs:
-        raise UserError(
-            "the model sees observations that VecNormalize normalises, and an agent does not hold its statistics: train with "
-            "norm_obs=False, or with the normalisation inside the environment"
-        )
-    recipe, network = load_recipe(env_id), import_policy(model.policy)
+    network, layout = import_policy(model.policy), _layout(model.policy)
     check_finite(network.state_dict(), "the model")
-    made = Made(how=f"read from a live {type(model).__name__}", num_timesteps=model.num_timesteps, seed=model.seed)
-    return as_agent(recipe, network, model.observation_space.shape or (), made, "the model")
+    how = f"read from a live {type(model).__name__}{layout.note}"
+    made = Made(how=how, num_timesteps=model.num_timesteps, seed=model.seed, logits=layout.logits or None)
+    return Reading(network, model.observation_space.shape or (), made)
+
+
+def sees_normalized(model: BaseAlgorithm) -> bool:
+    """Whether the model sees observations that VecNormalize normalises."""
+    normalize = model.get_vec_normalize_env()
+    return normalize is not None and normalize.norm_obs

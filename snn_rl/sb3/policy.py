@@ -27,7 +27,7 @@ from snn_rl.core.lif import MIN_DECAY, Decay
 from snn_rl.core.network import QNetwork, State
 from snn_rl.core.spec import Spec
 from snn_rl.sb3.fits import outputs
-from snn_rl.sb3.layers import build_network, pixel_scale, read_q_net
+from snn_rl.sb3.layers import build_network, decider_of, pixel_scale
 
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
 
@@ -64,7 +64,7 @@ class SpikingPolicy(DQNPolicy):
         action_space: discrete.
         lr_schedule: Stable-Baselines3's.
         net_arch: widths of the dense layers of LIF neurons.
-        activation_fn: ReLU is what LIF neurons take the place of.
+        activation_fn: ReLU is what LIF neurons take the place of; an ANN (T = 0) may have Tanh.
         features_extractor_class: Conv2d, Linear, AvgPool2d, Flatten and ReLU in a row.
         features_extractor_kwargs: for its constructor.
         T: timesteps per decision, at least 1. (0 builds the ANN, for comparison through the same code.)
@@ -145,7 +145,7 @@ class SpikingPolicy(DQNPolicy):
         """The network of a feature extractor and ``net_arch``, with the weights that Stable-Baselines3 gives them."""
         stock = SB3QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
         decays, recurrent = isinstance(self.spiking["decay"], tuple), self.spiking["recurrent"]
-        return read_q_net(stock, self.spiking["T"], self.spiking["carry"], decays=decays, recurrent=recurrent)
+        return decider_of(stock).read(self.spiking["T"], self.spiking["carry"], decays=decays, recurrent=recurrent)
 
     def _build_spec(self, spec: Spec, space: spaces.Box, actions: spaces.Discrete) -> QNetwork:
         scale = self.spiking["input_scale"]

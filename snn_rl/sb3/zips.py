@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch as th
-from stable_baselines3 import DQN
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from snn_rl.core.errors import UserError
+from snn_rl.sb3.contents import SPIKING, Hints, Zip, check_algorithm, plain
 from snn_rl.sb3.described import Description
-from snn_rl.sb3.fits import as_agent
-from snn_rl.sb3.guessed import SPIKING, Zip, guess, plain
-from snn_rl.sb3.live import read_model
+from snn_rl.sb3.fits import Place, Reading, as_agent
+from snn_rl.sb3.guessed import guess
+from snn_rl.sb3.live import read_model, sees_normalized
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent, check_finite
 from snn_rl.store.card import Made
@@ -25,29 +26,27 @@ from snn_rl.tasks.environments import load_recipe
 
 MAX_MEMBER = 2 << 30  # a zip member that unpacks to more than this is refused
 
-# What the first tensors of other algorithms' policies are called.
-_OTHERS = {
-    "quantile_net.": "QR-DQN",
-    "action_net.": "PPO or A2C",
-    "actor.": "SAC, TD3 or DDPG",
-    "lstm_actor.": "RecurrentPPO",
-}
 
-
-def load_agent(where: str | Path | DQN, env: str | None = None, extractor: str | None = None) -> Agent:
+def load_agent(
+    where: str | Path | BaseAlgorithm,
+    env: str | None = None,
+    extractor: str | None = None,
+    activation: str | None = None,
+) -> Agent:
     """Loads an agent.
 
     Args:
         where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1``, the ``.zip`` of a
-            Stable-Baselines3 DQN or a ``SpikingDQN`` (which is read without unpickling anything), or a live model of theirs,
-            whose network is copied.
+            ``SpikingDQN`` or of a DQN, QR-DQN, PPO or A2C of Stable-Baselines3 (which is read without unpickling anything), or
+            a live model of theirs, whose network is copied.
         env: Gymnasium id of the environment, or ``MODULE:ID``; needed for a zip and for a live model, for a folder its own if
             None. In another environment than its own an agent has no scores, and no folder to store them in.
-        extractor: ``module:Class`` of a stock DQN's custom feature extractor, imported from the user's own code; needed for
-            its zip only.
+        extractor: ``module:Class`` of a stock zip's custom feature extractor, imported from the user's own code.
+        activation: ``ReLU`` or ``Tanh``, between the dense layers of a stock zip that does not say it.
 
     Raises:
-        UserError: if it is not there, damaged, not a DQN, does not fit the environment, or holds weights that are not finite.
+        UserError: if it is not there, damaged, of an algorithm that cannot be read, does not fit the environment, or holds
+            weights that are not finite.
     """
     env = None if env is None else imported(env)
     if not isinstance(where, str | Path):
@@ -58,9 +57,9 @@ def load_agent(where: str | Path | DQN, env: str | None = None, extractor: str |
             raise UserError(f"no file '{path}'")
         if env is None:
             raise UserError(f"an SB3 zip does not say its environment: give --env ID; in Python load_agent('{path}', ID)")
-        return load_zip(path, env, extractor)
-    if extractor is not None:
-        raise UserError(f"--extractor is for an SB3 zip; '{where}' is none")
+        return load_zip(path, env, extractor, activation)
+    for option in (option for option, given in (("extractor", extractor), ("activation", activation)) if given is not None):
+        raise UserError(f"--{option} is for an SB3 zip; '{where}' is none")
     agent = agents.load(path)
     if env is not None and env != agent.env:
         agent = Agent(**{**vars(agent), "env": env, "module": "", "scores": {}, "episodes": [], "path": None})
@@ -68,15 +67,36 @@ def load_agent(where: str | Path | DQN, env: str | None = None, extractor: str |
 
 
 def _load_live(model: object, env: str | None) -> Agent:
-    if not isinstance(model, DQN):
-        raise UserError(f"load_agent() takes a path, a name, or a DQN of Stable-Baselines3, got a {type(model).__name__}")
+    if not isinstance(model, BaseAlgorithm):
+        raise UserError(f"load_agent() takes a path, a name, or a model of Stable-Baselines3, got a {type(model).__name__}")
     if env is None:
         raise UserError("a live model does not say its environment: load_agent(model, ID)")
-    return read_model(model, env)
+    if sees_normalized(model):
+        raise UserError(
+            "the model sees observations that VecNormalize normalises, and an agent does not hold its statistics: train with "
+            "norm_obs=False, or with the normalisation inside the environment"
+        )
+    return as_agent(load_recipe(env), read_model(model), "the model")
 
 
-def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
-    """The agent in a Stable-Baselines3 ``.zip``: the ANN of a DQN, or the spiking network of a
+def load_zip(path: Path, env_id: str, extractor: str | None = None, activation: str | None = None) -> Agent:
+    """The agent in a Stable-Baselines3 ``.zip``, see :func:`read_zip`.
+
+    Args:
+        path: the zip.
+        env_id: Gymnasium id of the environment it plays.
+        extractor: ``module:Class`` of a custom feature extractor, imported from the user's own code.
+        activation: ``ReLU`` or ``Tanh``, where the zip does not say it.
+
+    Raises:
+        UserError: as :func:`read_zip`.
+    """
+    recipe = load_recipe(env_id)
+    return as_agent(recipe, read_zip(path, Place.of_recipe(recipe), Hints(extractor, activation)), f"'{path}'", path)
+
+
+def read_zip(path: Path, place: Place, hints: Hints) -> Reading:
+    """What is in a Stable-Baselines3 ``.zip``: the ANN of a DQN, QR-DQN, PPO or A2C, or the spiking network of a
     :class:`~snn_rl.sb3.dqn.SpikingDQN` or of a DQN with a :class:`~snn_rl.sb3.policy.SpikingPolicy`.
 
     Only the JSON text and the tensors are read (``weights_only=True``); no pickle in the file is executed. What a
@@ -85,26 +105,26 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None) -> Agent:
 
     Args:
         path: the zip.
-        env_id: Gymnasium id of the environment it plays.
-        extractor: ``module:Class`` of a custom feature extractor, imported from the user's own code.
+        place: the environment it plays.
+        hints: what the user says of it.
 
     Raises:
         UserError: for a file that is missing, truncated, hostile or of another algorithm, that does not fit the
-            environment, or of a SpikingDQN that learnt under VecNormalize. (Of a stock DQN nothing in the zip tells.)
+            environment, or of a SpikingDQN that learnt under VecNormalize. (Of other algorithms nothing in the zip tells.)
     """
     source = _read(path)
     check_finite(source.tensors, str(path))
-    _check_algorithm(source)
+    check_algorithm(source)
     _check_normalisation(source)
-    recipe, description = load_recipe(env_id), _description(source)
+    description = _description(source)
     if description is None:
-        network, shape = guess(source, recipe, extractor)
+        network, shape = guess(source, place, hints)
     else:
-        own = {key.removeprefix(SPIKING): value for key, value in source.tensors.items() if key.startswith(SPIKING)}
-        network, shape = description.build(own, str(path)), tuple(description.observation_shape)
+        network, shape = description.build(source.under(SPIKING), str(path)), tuple(description.observation_shape)
+    layout = None if source.spiking else source.layout
     known = {key: source.data[key] for key in ("num_timesteps", "seed") if type(source.data.get(key)) is int}
-    made = Made(how=f"read from the Stable-Baselines3 file {path.name}", **known)
-    return as_agent(recipe, network, shape, made, f"'{path}'", path)
+    how = f"read from the Stable-Baselines3 file {path.name}{layout.note if layout else ''}"
+    return Reading(network, shape, Made(how=how, logits=True if layout and layout.logits else None, **known))
 
 
 def _read(path: Path) -> Zip:
@@ -130,13 +150,6 @@ def _read(path: Path) -> Zip:
     if not all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in tensors.items()):
         raise UserError(f"'{path}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors")
     return Zip(path, data, tensors)
-
-
-def _check_algorithm(source: Zip) -> None:
-    keys = source.tensors
-    if not source.spiking and not any(key.startswith("q_net.q_net.") for key in keys):
-        other = next((name for prefix, name in _OTHERS.items() if any(k.startswith(prefix) for k in keys)), "no DQN")
-        raise UserError(f"'{source.path}' is an agent of another algorithm ({other}); only DQN has Q-values to convert")
 
 
 def _check_normalisation(source: Zip) -> None:

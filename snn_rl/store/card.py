@@ -79,7 +79,7 @@ class Quality(Record):
     """How a converted network differs from its ANN on recorded play.
 
     ``agreement``: share of decisions with the same action. ``q_error``: root mean square difference of the Q-values, in units
-    of reward. ``spike_rate``: spikes per neuron and timestep, by layer.
+    of reward (of an agent that gives logits: of these). ``spike_rate``: spikes per neuron and timestep, by layer.
     """
 
     agreement: Share
@@ -119,10 +119,12 @@ class Made(Record):
     ``random``: the seed of random weights. ``num_timesteps``: of a Stable-Baselines3 zip. ``recipe``: the numbers of the
     recipe's tables. ``selection``: the mean returns of the evaluations by which the network was chosen. ``curve``: what the
     learner said of itself (``return``: mean of its last 100 episodes; ``loss``: mean of 50 gradient steps). ``conversion``:
-    by ``T=n``. ``compared``: of students that may end early.
+    by ``T=n``. ``compared``: of students that may end early. ``logits``: the values are logits of a policy (of PPO or A2C, or
+    of an agent that one of them taught), no Q-values.
     """
 
     how: str | None = None
+    logits: bool | None = None
     random: str | None = None
     num_timesteps: Count | None = None
     origin: Source | None = field(default=None, metadata={"key": "from"})

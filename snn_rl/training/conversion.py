@@ -13,9 +13,9 @@ from rich.table import Table
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.initialise import balance_thresholds, standardize
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError, spiking
+from snn_rl.core.spec import UnconvertibleError, rectified
+from snn_rl.sb3.conversion import spiking_twin
 from snn_rl.sb3.zips import load_agent
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
@@ -119,28 +119,8 @@ def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
         return ann
     env = make_env(recipe, frames=frames)
     network = narrow(ann.network, ann.frames, frames, env.get_wrapper_attr("observed") if view.frame_by_frame else None)
-    made = Made(how=f"weights of {ann.label} for the inputs that are left")
+    made = Made(how=f"weights of {ann.label} for the inputs that are left", logits=ann.made.logits)
     return Agent(recipe.id, "narrowed", network, env.observation_space.shape or (), frames, made)
-
-
-def spiking_twin(ann: QNetwork, T: int, calibration: Tensor, recipe: Recipe, carry: bool) -> QNetwork:
-    """The ANN's weights in a spiking network with balanced thresholds.
-
-    Args:
-        ann: the network to convert (T = 0).
-        T: timesteps per decision, at least 1.
-        calibration: observations ``(n, *observation)`` of real play.
-        recipe: percentile and decay.
-        carry: whether the twin keeps its membranes between environment steps.
-    """
-    decay = recipe.convert.decay_at(T)
-    spec = spiking(ann.spec, decays=isinstance(decay, tuple), recurrent=recipe.convert.recurrent)
-    twin = QNetwork(spec, T, ann.input_scale, carry)
-    twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
-    if recipe.convert.standardize:
-        standardize(twin, calibration, layers=1)
-    balance_thresholds(twin, calibration, recipe.convert.percentile, decay)
-    return twin
 
 
 def compare(twin: QNetwork, ann: QNetwork, play: Play) -> Quality:
@@ -175,6 +155,7 @@ def convert(
 
     Thresholds come from one half of the recorded play, the comparison at each of 1 to T timesteps from the other. In an
     environment that hides something, or with fewer frames than the ANN's, the agent takes what is left: see :func:`narrow`.
+    From an ANN with Tanhs comes only a start for training: see :func:`~snn_rl.sb3.conversion.spiking_twin`.
 
     Raises:
         UserError: if T is below 1 or the agent is spiking already, besides what :func:`narrowed` raises.
@@ -184,8 +165,8 @@ def convert(
         raise UserError(f"--T must be at least 1, got {T}")
     if ann.network.spiking:
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
-    network = narrowed(ann, recipe, frames).network
-    steps = max(recipe.convert.observations // PLAY_ENVS, 2)
+    network, numbers = narrowed(ann, recipe, frames).network, recipe.convert
+    steps = max(numbers.observations // PLAY_ENVS, 2)
     quality = {}
     with Progress((2 + T) * steps * PLAY_ENVS, "observations", f"convert {ann.label}", show) as progress:
         calibration = record_play(ann, recipe, steps, seed, frames, progress).observations.flatten(0, 1)
@@ -193,19 +174,22 @@ def convert(
         held_out = record_play(ann, recipe, steps, seed + PLAY_ENVS, frames, progress)
         for t in range(T, 0, -1):
             progress.note = f"comparing T={t} with the ANN"
-            twin = spiking_twin(network, t, calibration, recipe, carry)
+            twin = spiking_twin(network, t, calibration, numbers, carry)
             quality[f"T={t}"] = compare(twin, ann.network, held_out)
             progress.advance(progress.done + len(calibration), {})
             if t == T:
                 converted = twin
     if show:
-        _print(quality, ann.label)
+        _print(quality, ann)
+    how = f"converted from {ann.label}: percentile {numbers.percentile:g}, decay {numbers.decay_at(T)}"
+    if not rectified(network.spec):
+        how = f"weights of {ann.label}, whose neurons are Tanhs: a start for training, decay {numbers.decay_at(T)}"
     made = Made(
-        how=f"converted from {ann.label}: percentile {recipe.convert.percentile:g}, decay {recipe.convert.decay_at(T)}, "
-        f"{len(calibration)} observations of its play",
+        how=f"{how}, {len(calibration)} observations of its play",
+        logits=ann.made.logits,
         origin=agents.source(ann),
         seed=seed,
-        recipe=listed(recipe.convert),
+        recipe=listed(numbers),
         command=command(),
         conversion=quality,
         versions=versions(),
@@ -213,13 +197,18 @@ def convert(
     return Agent(recipe.id, f"converted-T{T}", converted, tuple(calibration.shape[1:]), frames, made)
 
 
-def _print(quality: dict[str, Quality], label: str) -> None:
-    table = Table(
-        title=f"{label} converted, on held-out play",
-        caption="nothing is trained yet: pruning makes up for what conversion loses, most of all at low T",
-    )
+def _print(quality: dict[str, Quality], ann: Agent) -> None:
+    caption = "nothing is trained yet: pruning makes up for what conversion loses, most of all at low T"
+    if not rectified(ann.network.spec):
+        caption = "the ANN's neurons are Tanhs, which no spikes stand for: this is only a start for training (train, prune)"
+    table = Table(title=f"{ann.label} converted, on held-out play", caption=caption)
     layers = list(next(iter(quality.values())).spike_rate)
-    for heading in ("T", "same action", "Q error", *(f"spikes {layer}" for layer in layers)):
+    for heading in (
+        "T",
+        "same action",
+        "logit error" if ann.made.logits else "Q error",
+        *(f"spikes {layer}" for layer in layers),
+    ):
         table.add_column(heading, justify="right")
     for t, row in quality.items():
         rates = [f"{row.spike_rate[layer]:.3f}" for layer in layers]

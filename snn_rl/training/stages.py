@@ -119,6 +119,7 @@ def _made(job: Job, goal: Goal, watch: Watch) -> Made:
     return dataclasses.replace(
         common,
         how=f"{what} from {job.start.name}, objective {job.objective}",
+        logits=job.start.made.logits,
         origin=start,
         teacher=teacher,
         objective=job.objective,
