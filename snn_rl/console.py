@@ -28,8 +28,8 @@ EXTRACTOR_HELP = "custom feature extractor of the zip, from your code"
 PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
 
 THREADS_HELP = (
-    "processor threads to use (default: $SNN_RL_THREADS; else one for play, and in trainings on images as many as a "
-    "measurement at their start finds to pay)"
+    "processor threads to use (default: $SNN_RL_THREADS; else one, but long play in as many processes as there are cores, and "
+    "trainings on images with as many threads as a measurement at their start finds to pay)"
 )
 
 HEAVY = {"ale_py", "cv2", "gymnasium", "matplotlib", "numpy", "pandas", "stable_baselines3", "torch"}
@@ -100,11 +100,18 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_thread_count, metavar="N", default=usual, help=THREADS_HELP)
 
 
-def use_threads(wanted: int | None) -> None:
-    """Lets torch compute with as many threads as ``--threads`` says; with one where it says nothing."""
+def use_threads(wanted: int | None) -> int:
+    """Lets torch compute with as many threads as ``--threads`` says; with one where it says nothing.
+
+    Returns:
+        In how many processes agents may play side by side: so many, or as many as there are cores.
+    """
     import torch as th
 
+    from snn_rl.core.threads import cores
+
     th.set_num_threads(wanted or 1)
+    return wanted or cores()
 
 
 def _number(kind: type[Number], text: str, fits: Callable[[Number], bool], rule: str) -> Number:

@@ -31,11 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.tasks.rollout import starts
 
-    use_threads(args.threads)
+    processes = use_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(ENV)
     players = [agents.load(f"{ENV}/{name}") for name in AGENTS]
-    scores = side_by_side(players, recipe, args.episodes)
+    scores = side_by_side(players, recipe, args.episodes, processes=processes)
     console = Console()
     console.print(
         table(scores, f"{ENV}, {args.episodes} whole game{'s' * (args.episodes != 1)} each, greedy, the same starts")

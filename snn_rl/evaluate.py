@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.evaluate``."""
     args = _parser().parse_args(argv)
     technology = price_list(args.technology)
-    use_threads(args.threads)
+    processes = use_threads(args.threads)
     from snn_rl.measure.scores import Protocol, add_score, describe, evaluate
     from snn_rl.sb3.zips import load_agent
     from snn_rl.store import agents
@@ -98,7 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out is not None:
         agent.name = args.out.name
     protocol = Protocol(args.epsilon, args.sticky, args.no_carry, args.episodes, args.seed)
-    result = evaluate(agent, recipe, protocol, technology=technology, progress=True)
+    results = [str(path) for path in (agent.path if args.save else args.out, args.json, args.video) if path]
+    if results:
+        print(f"to be written: {', '.join(results)}")
+    result = evaluate(agent, recipe, protocol, technology=technology, progress=True, processes=processes)
     if recipe.atari and not recipe.flicker and protocol.greedy and len(result.episodes) > ATARI_STARTS:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))

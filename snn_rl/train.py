@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.training.options import Options
     from snn_rl.training.run import carry_out, plan_for
 
-    use_threads(args.threads)
+    processes = use_threads(args.threads)
     plan = plan_for(Options(**{part.name: getattr(args, part.name) for part in dataclasses.fields(Options)}))
     for note in plan.notes:
         print(note)
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     # scored after all training, so that nothing waits for it
     for agent, recipe, zeroed in carry_out(plan, args.device, args.resume, tune=args.threads is None):
-        score(agent, recipe, ablate=zeroed)
+        score(agent, recipe, ablate=zeroed, processes=processes)
     for path in tables.write(results.read(results.find(str(plan.out))), plan.out / "report"):
         print(path)
     return 0

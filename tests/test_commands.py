@@ -15,6 +15,7 @@ from stable_baselines3 import DQN, PPO
 
 import snn_rl
 from snn_rl import SpikingDQN, console, memory, probe
+from snn_rl.__main__ import STAGES
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -258,9 +259,10 @@ def test_ctrl_c_that_an_extension_would_swallow_waits_until_it_is_there(tmp_path
     assert done.stderr == "snn_rl: interrupted; nothing that was there before is lost\n"
 
 
-def test_help_is_quick() -> None:
+@pytest.mark.parametrize("stage", ["", *STAGES])
+def test_help_is_quick(stage: str) -> None:
     before = os.times()
-    assert call("snn_rl", "--help").returncode == 0
+    assert call("snn_rl", *stage.split(), "--help").returncode == 0
     after = os.times()
     assert after.children_user + after.children_system - before.children_user - before.children_system < 0.3
 

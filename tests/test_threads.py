@@ -17,7 +17,7 @@ from snn_rl import console
 from snn_rl.core import threads
 from snn_rl.core.network import QNetwork
 from snn_rl.store.agents import Agent
-from snn_rl.tasks.recipes import Recipe
+from snn_rl.tasks.recipes import PruneRecipe, Recipe, TDRecipe, TrainRecipe
 from snn_rl.tasks.view import View
 from snn_rl.training import tuning
 from snn_rl.training.jobs import Job
@@ -80,9 +80,13 @@ def test_a_container_has_no_more_cores_than_its_share(text: str, at_most: int | 
     assert threads.cores(tmp_path / "cpu.max") == (at_most or everything)
 
 
+SIZES = {"batch_size": 16, "sequence_length": 12, "burn_in": 4}
+PIXELS = Recipe("X", train=TrainRecipe(batch_size=64), prune=PruneRecipe(**SIZES), td=TDRecipe(**{**SIZES, "batch_size": 32}))
+
+
 def pixel_job(objective: str, network: QNetwork, folder: Path) -> Job:
     start = None if objective == "ann" else Agent("X", "start", network, (1, 8, 8), 1)
-    return Job(Recipe("X"), objective, network.T, View(1), 0, folder / "T2", start)
+    return Job(PIXELS, objective, network.T, View(1), 0, folder / "T2", start)
 
 
 @pytest.mark.parametrize(("objective", "expected"), [("distill", (16, 16)), ("td", (16, 32)), ("ann", (1, 64))])

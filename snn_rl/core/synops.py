@@ -8,6 +8,7 @@ dense operations" is up to 40 % off for convolutions, whose border neurons have 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch as th
@@ -88,12 +89,42 @@ def fan_out_shares(network: QNetwork, observation_shape: Sequence[int]) -> list[
     return [(count / total).to(device) for count in counts]
 
 
+@dataclass
+class Sums:
+    """What was counted over some decisions: sums over them all, so those of several processes can be added up.
+
+    Attributes:
+        decisions: how many.
+        outputs: decisions times timesteps.
+        reached: synapses that what was sent to a layer reached, by layer.
+        active: outputs that were not 0, by layer of neurons.
+        recurrent: recurrent synapses that spikes reached, by index of the layer.
+    """
+
+    decisions: int
+    outputs: int
+    reached: list[float]
+    active: list[float]
+    recurrent: dict[int, float]
+
+    def add(self, other: Sums) -> None:
+        """Adds what was counted of the same network elsewhere."""
+        self.decisions += other.decisions
+        self.outputs += other.outputs
+        self.reached = [mine + theirs for mine, theirs in zip(self.reached, other.reached, strict=True)]
+        self.active = [mine + theirs for mine, theirs in zip(self.active, other.active, strict=True)]
+        self.recurrent = {n: mine + other.recurrent[n] for n, mine in self.recurrent.items()}
+
+
 class OperationCounter:
     """Counts what a network does while it plays.
 
     Args:
         network: the agent that plays, spiking or not; whether it carries its membranes is asked here.
         observation_shape: of one observation.
+
+    Attributes:
+        sums: what was counted so far.
     """
 
     def __init__(self, network: QNetwork, observation_shape: Sequence[int]) -> None:
@@ -105,11 +136,13 @@ class OperationCounter:
         self.neurons = [th.Size(shape).numel() for shape in shapes]
         arriving = [tuple(observation_shape), *shapes]
         self._reaches = [_Reach(*pair, network.spiking) for pair in zip(synapses, arriving, strict=True)]
-        self._reached = [0.0] * len(synapses)
         self._fan_out = {int(n): cast(nn.Linear, layer).out_features for n, layer in network.recurrent.items()}
-        self._recurrent = dict.fromkeys(self._fan_out, 0.0)
-        self._active, self._outputs = [0.0] * len(shapes), 0
-        self.decisions = 0
+        self.sums = Sums(0, 0, [0.0] * len(synapses), [0.0] * len(shapes), dict.fromkeys(self._fan_out, 0.0))
+
+    @property
+    def decisions(self) -> int:
+        """How many were counted."""
+        return self.sums.decisions
 
     def update(self, observations: Tensor | NDArray[Any], layers: Sequence[Tensor]) -> None:
         """Adds a batch of decisions.
@@ -119,16 +152,17 @@ class OperationCounter:
             layers: what each layer of neurons sent on at the T timesteps, ``(T, batch, *neurons)``; of an ANN ``(1, batch,
                 *neurons)``.
         """
-        self.decisions += len(observations)
-        self._outputs += len(observations) * len(layers[0]) if layers else 0
+        sums = self.sums
+        sums.decisions += len(observations)
+        sums.outputs += len(observations) * len(layers[0]) if layers else 0
         sent = [th.as_tensor(observations).cpu(), *(out.flatten(0, 1).cpu() for out in layers)]
         for n, (reach, values) in enumerate(zip(self._reaches, sent, strict=True)):
-            self._reached[n] += reach(values)
+            sums.reached[n] += reach(values)
         for n, out in enumerate(layers):
-            self._active[n] += float((out != 0).sum())
+            sums.active[n] += float((out != 0).sum())
         for n, fan_out in self._fan_out.items():  # the spikes of a decision's last timestep arrive in the next, if carried
             arriving = layers[n] if self.carry else layers[n][:-1]
-            self._recurrent[n] += float((arriving != 0).sum()) * fan_out
+            sums.recurrent[n] += float((arriving != 0).sum()) * fan_out
 
     def counts(self) -> Counts:
         """Operations per decision.
@@ -139,9 +173,9 @@ class OperationCounter:
         self._check()
         T, names = self.network.T, self.network.layer_names
         if not self.network.spiking:
-            return Counts(T, sum(self.macs), sum(self._reached) / self.decisions)
-        by_layer = dict(zip(names[1:], self._reached[1:], strict=True))
-        by_layer |= {f"{names[n]} recurrent": count for n, count in self._recurrent.items()}
+            return Counts(T, sum(self.macs), sum(self.sums.reached) / self.decisions)
+        by_layer = dict(zip(names[1:], self.sums.reached[1:], strict=True))
+        by_layer |= {f"{names[n]} recurrent": count for n, count in self.sums.recurrent.items()}
         return Counts(
             T,
             sum(self.macs),
@@ -160,8 +194,8 @@ class OperationCounter:
         """
         self._check()
         return {
-            name: active / (self._outputs * neurons)
-            for name, active, neurons in zip(self.network.layer_names, self._active, self.neurons, strict=False)
+            name: active / (self.sums.outputs * neurons)
+            for name, active, neurons in zip(self.network.layer_names, self.sums.active, self.neurons, strict=False)
         }
 
     def _check(self) -> None:

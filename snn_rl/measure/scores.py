@@ -7,11 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 from snn_rl.core.network import QNetwork
-from snn_rl.core.synops import OperationCounter
 from snn_rl.measure.energy import energy
 from snn_rl.measure.stats import summary
 from snn_rl.measure.technology import FP32, Technology
@@ -20,8 +16,11 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.card import Returns, Score
 from snn_rl.store.episodes import Episode
 from snn_rl.store.provenance import versions
+from snn_rl.tasks.players import Player
+from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.tasks.rollout import Start, make_envs, play, starts
+from snn_rl.tasks.rollout import Start, starts
+from snn_rl.tasks.workers import play_all
 
 NOISY_EPISODES = 100  # with random or sticky actions no two games are the same
 
@@ -93,7 +92,13 @@ def carrying(network: QNetwork, carry: bool) -> Iterator[None]:
 
 
 def evaluate(
-    agent: Agent, recipe: Recipe, protocol: Protocol = GREEDY, *, technology: Technology = FP32, progress: bool = False
+    agent: Agent,
+    recipe: Recipe,
+    protocol: Protocol = GREEDY,
+    *,
+    technology: Technology = FP32,
+    progress: bool = False,
+    processes: int = 1,
 ) -> Evaluation:
     """Plays an agent.
 
@@ -103,6 +108,7 @@ def evaluate(
         protocol: how.
         technology: whose prices the energy is at.
         progress: show a bar.
+        processes: play in at most so many, where that pays, see :func:`~snn_rl.tasks.workers.play_all`.
 
     Raises:
         UserError: for options out of range and for an agent that does not fit the environment.
@@ -110,18 +116,15 @@ def evaluate(
     carry, T = agent.network.carry and not protocol.zeroed, agent.network.T
     protocol = replace(protocol, zeroed=carry != agent.network.carry)
     begins = protocol.starts(recipe)
-    envs = make_envs(recipe, len(begins), frames=agent.frames, sticky=protocol.sticky)
-    returns, lengths = np.zeros(len(begins)), np.zeros(len(begins), dtype=int)
-    bar = tqdm(total=len(begins), desc=f"evaluate {agent.label}", unit="episode", disable=None if progress else True)
-    with bar, carrying(agent.network, carry):
-        counter = OperationCounter(agent.network, agent.observation_shape)
-        for decision in play(agent.network, envs, begins, protocol.epsilon):
-            counter.update(decision.observation, decision.layers)
-            returns[decision.episode] += decision.reward
-            lengths[decision.episode] += 1
-            bar.update(int(decision.done.sum()))
-    for env in envs:
-        env.close()
+    player = Player(agent.network, recipe, agent.frames, protocol.epsilon, protocol.sticky, counted=True)
+    before = [one.length for one in agent.episodes if one.protocol == protocol.name]
+    usual = sum(before) / len(before) if before else None
+    total = None if usual is None else round(usual * len(begins))
+    with Progress(total, "decisions", f"evaluate {agent.label}", progress) as bar, carrying(agent.network, carry):
+        if progress:
+            bar.say(f"{bar.description}: {len(begins)} episodes, {protocol.name}")
+        played = play_all(player, begins, processes=processes, progress=bar, usual=usual)
+    assert played.counter is not None
     score = Score(
         agent=agent.label,
         weights=agents.fingerprint(agent.network),
@@ -131,16 +134,15 @@ def evaluate(
         carry=bool(T and carry),
         epsilon=protocol.epsilon,
         sticky=protocol.sticky,
-        returns=Returns.from_json(summary(returns)),
-        spike_rate=counter.rates() if T else None,
-        energy=energy(counter.counts(), technology),
+        returns=Returns.from_json(summary(played.returns)),
+        spike_rate=played.counter.rates() if T else None,
+        energy=energy(played.counter.counts(), technology),
         versions=versions(),
     )
-    played = zip(begins, returns, lengths, strict=True)
     name, seed = protocol.name, agent.made.seed
     episodes = [
         Episode(seed, name, n, begin.start, begin.seed, float(total), int(length))
-        for n, (begin, total, length) in enumerate(played)
+        for n, (begin, total, length) in enumerate(zip(begins, played.returns, played.lengths, strict=True))
     ]
     return Evaluation(protocol, score, episodes)
 
@@ -173,14 +175,14 @@ def describe(result: Evaluation) -> str:
     return f"{text} ({(cost.technology or '').partition(' (')[0]})"
 
 
-def score(agent: Agent, recipe: Recipe, ablate: bool = False) -> None:
+def score(agent: Agent, recipe: Recipe, ablate: bool = False, processes: int = 1) -> None:
     """Evaluates a saved agent by the recipe's protocol, where asked for with the membrane zeroed too; stores it."""
     assert agent.path is not None
     ablate = ablate and agent.network.carry
     protocols = [GREEDY, replace(GREEDY, zeroed=True)][: 1 + ablate]
     missing = [protocol for protocol in protocols if protocol.name not in agent.scores]
     for protocol in missing:
-        result = evaluate(agent, recipe, protocol, progress=True)
+        result = evaluate(agent, recipe, protocol, progress=True, processes=processes)
         add_score(agent, result)
         print(("membrane zeroed: " if protocol.zeroed else "") + describe(result))
     if not missing:

@@ -14,13 +14,16 @@ from snn_rl.tasks.recipes import Recipe
 HEADINGS = ("agent", "frames", "mean return", "min .. max", "spikes per neuron", "µJ per decision", "times less")
 
 
-def side_by_side(agents: Sequence[Agent], recipe: Recipe, episodes: int, progress: bool = True) -> list[Score]:
-    """Plays each agent greedily from the same starts; one score for each.
+def side_by_side(
+    agents: Sequence[Agent], recipe: Recipe, episodes: int, progress: bool = True, processes: int = 1
+) -> list[Score]:
+    """Plays each agent greedily from the same starts, in at most so many processes; one score for each.
 
     Raises:
         UserError: if there are no episodes, or an agent does not fit the environment.
     """
-    return [evaluate(agent, recipe, Protocol(episodes=episodes), progress=progress).score for agent in agents]
+    protocol = Protocol(episodes=episodes)
+    return [evaluate(agent, recipe, protocol, progress=progress, processes=processes).score for agent in agents]
 
 
 def table(scores: Sequence[Score], title: str) -> Table:

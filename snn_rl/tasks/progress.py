@@ -91,6 +91,11 @@ class Progress:
             self._bar.set_postfix({name: number(value) for name, value in shown.items()}, refresh=False)
         self._tell()
 
+    def restart(self) -> None:
+        """Begins again: the work so far was in vain."""
+        self.done, self._from = 0, None
+        self._bar.reset()
+
     def line(self) -> str:
         """How far it is, in words: work, speed, numbers, time left."""
         said = f"{self.description}: {self.done:,}"
@@ -110,7 +115,8 @@ class Progress:
         with self._lock:
             if not self._lines or self._clock() < self._next:
                 return
-            self._next, self._told = self._clock() + EVERY_SECONDS, True
+            known = self._from is not None and self.done > self._from[1]  # how fast it goes
+            self._next, self._told = self._clock() + (EVERY_SECONDS if known else 2 * FIRST_SECONDS), True
             self.say(self.line())
 
     def _keep_telling(self) -> None:
