@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table(scores, f"{ENV}, {args.episodes} whole game{'s' * (args.episodes != 1)} each, greedy, the same starts")
     )
     console.print("Energy: 45 nm, FP32; synapses, neuron updates and membrane traffic; the ANN counted dense.")
-    record(players[::-1], starts(recipe, 1, 0)[0], args.out / VIDEO)
+    record(players[::-1], starts(recipe, 1, 0)[0], args.out / VIDEO, progress=True)
     for path in tables.write(results.read(results.find(str(data_folder("agents") / ENV))), args.out):
         print(path)
     print(f"video: {args.out / VIDEO}\nplot:  {args.out / 'reward_vs_T.png'} (all shipped agents, all their episodes)")

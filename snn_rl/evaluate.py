@@ -126,7 +126,7 @@ def _record(agent: Agent, recipe: Recipe, protocol: Protocol, video: Path) -> No
     from snn_rl.measure.video import record  # PyAV is slow to import
 
     with carrying(agent.network, agent.network.carry and not protocol.zeroed):
-        record([agent], protocol.starts(recipe)[0], video, epsilon=protocol.epsilon, sticky=protocol.sticky)
+        record([agent], protocol.starts(recipe)[0], video, epsilon=protocol.epsilon, sticky=protocol.sticky, progress=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     episodes = usual if args.episodes is None else args.episodes
     begins = starts(load_recipe(agent.env, agent.frames), episodes, args.seed)
     check_writable(args.out / "memory.json")
-    result, settled = probe(agent, begins, args.out)
+    print(f"{agent.label}: {episodes} episodes, written to {args.out}")
+    result, settled = probe(agent, begins, args.out, progress=True)
     show(result, agent.label)
     steps = ", ".join(f"{n}: {share:.1%}" for n, share in settled.items()) or "no episode is long enough"
     print(f"same action as in play, the membranes begun at rest this many environment steps before: {steps}")

@@ -136,8 +136,9 @@ def test_a_training_learns_with_the_chosen_threads_and_plays_with_one(
     assert seen["unroll"] == {2}
     assert 1 in seen["play"]  # of selection
     assert th.get_num_threads() == 1
-    what = f"CartPole-v1 ANN: at most 120 environment steps, written to {tmp_path / 'ann'}"
-    assert f"{what}; torch computes with 2 threads (told)" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert f"CartPole-v1 ANN: at most 120 environment steps, written to {tmp_path / 'ann'}" in said
+    assert "CartPole-v1 ANN: torch computes with 2 threads (told)" in said
 
 
 def parsed(*arguments: str) -> int | None:

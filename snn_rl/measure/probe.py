@@ -25,6 +25,7 @@ from snn_rl.store.agents import Agent
 from snn_rl.store.files import whole, write_json
 from snn_rl.store.provenance import versions
 from snn_rl.tasks.environments import load_recipe, make_env
+from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.rollout import Decision, Start, play
 
@@ -49,8 +50,9 @@ class Trace:
     total: float
 
 
-def trace(agent: Agent, recipe: Recipe, starts: Sequence[Start]) -> list[Trace]:
-    """Plays episodes with the membranes carried, 5 % of the actions random, and writes down what happens in them."""
+def trace(agent: Agent, recipe: Recipe, starts: Sequence[Start], progress: Progress | None = None) -> list[Trace]:
+    """Plays episodes with the membranes carried, 5 % of the actions random, and writes down what happens in them; ``progress``
+    counts them."""
     hidden = HIDDEN[recipe.id]
     env = Reveal(make_env(recipe, frames=agent.frames), hidden)
     traces: list[Trace] = []
@@ -61,6 +63,8 @@ def trace(agent: Agent, recipe: Recipe, starts: Sequence[Start]) -> list[Trace]:
         if decision.done[0]:
             traces.append(_trace(agent.network, steps, hidden))
             steps = []
+            if progress is not None:
+                progress.advance(len(traces), {"last return": traces[-1].total})
     env.close()
     return traces
 
@@ -139,8 +143,14 @@ def telling_neuron(traces: Sequence[Trace], quantity: int, layer: str) -> int:
     return int(np.argmax(np.abs(y @ v) / (np.linalg.norm(v, axis=0) * np.linalg.norm(y) + 1e-9)))
 
 
-def probe(agent: Agent, starts: Sequence[Start], out: Path) -> tuple[Determinations, dict[str, float]]:
+def probe(agent: Agent, starts: Sequence[Start], out: Path, progress: bool = False) -> tuple[Determinations, dict[str, float]]:
     """Plays an agent and reads its membranes; writes ``memory.json`` and ``memory.png`` into a folder.
+
+    Args:
+        agent: spiking, with its membranes carried.
+        starts: of the episodes.
+        out: the folder.
+        progress: show a bar.
 
     Returns:
         What :func:`measure` and what :func:`settling` found.
@@ -150,8 +160,12 @@ def probe(agent: Agent, starts: Sequence[Start], out: Path) -> tuple[Determinati
         OSError: if a file cannot be written.
     """
     names = HIDDEN[agent.env].names
-    traces = trace(agent, load_recipe(agent.env, agent.frames), starts)
-    (result, probes), settled = measure(agent, traces, names), settling(agent, traces)
+    with Progress(len(starts), "episodes", f"probe {agent.label}", progress) as bar:
+        traces = trace(agent, load_recipe(agent.env, agent.frames), starts, bar)
+        bar.note = "fitting linear probes"
+        result, probes = measure(agent, traces, names)
+        bar.note = "measuring how far back the memory reaches"
+        settled = settling(agent, traces)
     rows = []
     for n, name in enumerate(names):
         layer = max(traces[0].membranes, key=lambda layer: result[name][layer]["carried"])

@@ -17,6 +17,7 @@ from snn_rl.measure.panel import HEIGHT, WIDTH, Panel, Picture
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import whole
 from snn_rl.tasks.environments import load_recipe, make_env
+from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.rollout import Start, play
 
 ATARI_FPS = 15  # decisions per second of real time: 60 emulator frames, 4 per decision
@@ -30,6 +31,7 @@ def record(
     epsilon: float = 0.0,
     sticky: float = 0.0,
     max_steps: int | None = None,
+    progress: bool = False,
 ) -> list[float]:
     """Plays one episode per agent, all from the same start, and films them side by side.
 
@@ -43,6 +45,7 @@ def record(
         epsilon: probability of a random action.
         sticky: probability that the environment repeats the previous action.
         max_steps: stop after so many decisions.
+        progress: show how many pictures are made.
 
     Returns:
         Each agent's return, up to where the video ends.
@@ -65,6 +68,7 @@ def record(
         games = [play(panel.agent.network, [panel.env], [start], epsilon) for panel in panels]
         rate = ATARI_FPS if recipe.atari else round(panels[0].env.metadata.get("render_fps") or 30)
         film = stack.enter_context(_film(temporary, WIDTH * len(panels), rate))
+        bar = stack.enter_context(Progress(None, "pictures", f"video {path.name}", progress))
         n = 0
         while not all(panel.done for panel in panels) and n != max_steps:
             for panel, game in zip(panels, games, strict=True):
@@ -72,6 +76,7 @@ def record(
                     panel.draw(next(game))
             film(np.hstack([panel.canvas for panel in panels]))
             n += 1
+            bar.advance(n, {"score": panels[0].score})
     return [panel.score for panel in panels]
 
 

@@ -48,6 +48,8 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
     goal = kind.goal(job.recipe, job.T)
     if (job.folder / agents.CARD).is_file():
         return _finished(job, goal)
+    if show:
+        print(f"{job.title}: at most {goal.total:,} {goal.unit}, written to {job.folder}")
     th.manual_seed(job.seed)
     learner = kind.of(job, device)
     env = make_env(job.recipe, frames=job.view.frames)
@@ -55,7 +57,7 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
     env.close()
     n, why = tuning.chosen(job, learner.network, shape) if tune else tuning.given()
     if show:
-        print(f"{job.title}: at most {goal.total:,} {goal.unit}, written to {job.folder}; {why}")
+        print(f"{job.title}: {why}")
     with _watch(job, goal, learner, show) as watch, threads.using(n):
         watch.resume()
         learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)
