@@ -88,6 +88,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield from of_pong(found[PONG])
     yield "probes", doc_tables.probes(records("memory"))
     yield "settling", doc_tables.settling(records("memory"))
+    yield "any-zip", doc_tables.any_zip(RESULTS / "any-zip.json")
     yield from experiments()
 
 
