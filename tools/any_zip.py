@@ -4,8 +4,8 @@
 
 Zips that are not in the folder are trained first, see tools/zoo.py. Each seed is one run of ``python -m snn_rl.train``, in a
 process of its own with one thread; the chain is the same with ``--start 5``. What was measured is added to
-docs/results/any-zip.json, and a measurement that is there is not made again (``--again`` does); ``make results`` writes the table
-of docs/any-zip.md from it.
+docs/results/any-zip.json. A measurement that is there is made again only with ``--again``. ``make results`` writes the table
+of docs/any-zip.md from that file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def read() -> list[Measured]:
     return list(json.loads(RESULTS.read_text())["zips"]) if RESULTS.is_file() else []
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measures what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algorithm", choices=zoo.SETTINGS, default="dqn", help="of the zips")

@@ -62,6 +62,10 @@ class PlannedAgent:
             return f"trained by reward from {self.start}"
         return {GIVEN: "copied", RANDOM: "random weights (not kept)"}.get(self.how, f"{self.how} from {self.start}")
 
+    def zeroed_too(self, T: int) -> bool:
+        """Whether it is also scored with its membranes zeroed: what a run for agents of that T has trained."""
+        return self.trained and 0 < self.T == T
+
     @property
     def kept(self) -> bool:
         """Whether it gets a folder and scores; others only lead to the next."""

@@ -150,5 +150,5 @@ def carry_out(plan: Plan, device: th.device, resume: bool = False, *, tune: bool
         if planned.kept:
             own = (agent.env, agent.frames) == (plan.recipe.id, plan.view.frames)
             recipe = plan.recipe if own else load_recipe(agent.env, agent.frames)
-            scored.append(ToScore(agent, recipe, plan.options.spiking and planned.T == plan.options.T))
+            scored.append(ToScore(agent, recipe, planned.zeroed_too(plan.options.T)))
     return scored
