@@ -35,8 +35,9 @@ class Lesson:
     def of(cls, ann: Agent, recipe: Recipe, frames: int, seed: int) -> Self:
         """As much of the ANN's play as a conversion is made from; ``frames`` is what the student sees."""
         play = record_play(ann, recipe, max(recipe.convert.observations // PLAY_ENVS, 2), seed, frames)
+        device = next(ann.network.parameters()).device
         with th.no_grad():
-            values = [ann.network(seen)[0] for seen in play.of_teacher.flatten(0, 1).split(CHUNK)]
+            values = [ann.network(seen.to(device))[0].cpu() for seen in play.of_teacher.flatten(0, 1).split(CHUNK)]
         return cls(play.observations.flatten(0, 1), th.cat(values))
 
 
