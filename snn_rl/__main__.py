@@ -13,6 +13,7 @@ STAGES = {
     "train": "an agent from nothing, from a shipped ANN or from an SB3 zip, down to T timesteps per decision",
     "convert": "an ANN into a spiking network",
     "prune": "a spiking agent to fewer timesteps",
+    "quantize": "a spiking agent as integers",
     "evaluate": "an agent: reward, spikes, energy, video",
     "report": "tables and plots of runs and agents",
     "probe": "what an agent's membranes remember",

@@ -13,6 +13,7 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from snn_rl.core.errors import UserError
+from snn_rl.engine import agents as integer
 from snn_rl.sb3.contents import SPIKING, Hints, Zip, check_algorithm, plain
 from snn_rl.sb3.described import Description
 from snn_rl.sb3.fits import Place, Reading, as_agent
@@ -32,6 +33,7 @@ def load_agent(
     env: str | None = None,
     extractor: str | None = None,
     activation: str | None = None,
+    engine: str | None = None,
 ) -> Agent:
     """Loads an agent.
 
@@ -43,12 +45,15 @@ def load_agent(
             None. In another environment than its own an agent has no scores, and no folder to store them in.
         extractor: ``module:Class`` of a stock zip's custom feature extractor, imported from the user's own code.
         activation: ``ReLU`` or ``Tanh``, between the dense layers of a stock zip that does not say it.
+        engine: what computes an agent of integers, one of :data:`snn_rl.engine.agents.ENGINES`; None for the reference.
 
     Raises:
         UserError: if it is not there, damaged, of an algorithm that cannot be read, does not fit the environment, or holds
             weights that are not finite.
     """
     env = None if env is None else imported(env)
+    if engine is not None and (not isinstance(where, str | Path) or Path(where).suffix == ".zip"):
+        raise UserError("an engine computes agents of integers: make one with python -m snn_rl.quantize")
     if not isinstance(where, str | Path):
         return _load_live(where, env)
     path = Path(where)
@@ -60,7 +65,7 @@ def load_agent(
         return load_zip(path, env, extractor, activation)
     for option in (option for option, given in (("extractor", extractor), ("activation", activation)) if given is not None):
         raise UserError(f"--{option} is for an SB3 zip; '{where}' is none")
-    agent = agents.load(path)
+    agent = integer.load(path, engine or "torch") if engine or integer.is_integer(path) else agents.load(path)
     if env is not None and env != agent.env:
         agent = Agent(**{**vars(agent), "env": env, "module": "", "scores": {}, "episodes": [], "path": None})
     return agent

@@ -31,6 +31,7 @@ from snn_rl.store.episodes import Episode, to_text
 from snn_rl.store.files import CARD as CARD
 from snn_rl.store.files import EPISODES as EPISODES
 from snn_rl.store.files import data_folder, whole
+from snn_rl.store.integer import Integer
 from snn_rl.store.schema import Table
 
 WEIGHTS = "weights.safetensors"
@@ -42,7 +43,7 @@ class Agent:
 
     ``made`` says how; ``scores`` maps the name of a protocol to its evaluation, whose episodes are in ``episodes``.
     ``module`` is the one that registers the environment, where it is one of the user's own; ``more`` what its card says
-    beyond what this version knows.
+    beyond what this version knows. ``integer``: the form of its numbers, where the network computes with integers.
     """
 
     env: str
@@ -56,6 +57,7 @@ class Agent:
     path: Path | None = None
     module: str = ""
     more: Table = field(default_factory=dict, repr=False)
+    integer: Integer | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -77,6 +79,7 @@ class Agent:
             network=network.spec,
             v_th=[lif.v_th.item() for lif in network.lifs],
             decay=[lif.decay.flatten().tolist() if lif.decay.dim() else lif.decay.item() for lif in network.lifs],
+            integer=self.integer,
             made=self.made,
             scores=self.scores,
             more=self.more,
@@ -180,11 +183,10 @@ def load(where: str | Path) -> Agent:
     Raises:
         UserError: if it is not there, damaged, or holds weights that are not finite.
     """
-    path = Path(where)
-    folder = path if path.is_dir() else data_folder("agents") / path
-    if not (folder / CARD).is_file():
-        raise UserError(_not_found(str(where), path))
+    folder = find(where)
     card, played = read(folder)
+    if card.integer is not None:
+        raise UserError(f"'{folder}' is an agent of integers, which this does not take; give the agent that it was made from")
     try:
         network = QNetwork(card.network, card.T, card.input_scale, card.carry)
         network.shapes(card.observation_shape)
@@ -194,6 +196,19 @@ def load(where: str | Path) -> Agent:
     check_finite(network.state_dict(), str(folder))
     shape, module = tuple(card.observation_shape), card.module or ""
     return Agent(card.env, card.name, network, shape, card.frames, card.made, card.scores, played, folder, module, card.more)
+
+
+def find(where: str | Path) -> Path:
+    """The folder of an agent, given as such or as the name of a shipped one.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    path = Path(where)
+    folder = path if path.is_dir() else data_folder("agents") / path
+    if not (folder / CARD).is_file():
+        raise UserError(_not_found(str(where), path))
+    return folder
 
 
 def check_recipe(agent: Agent, recipe: Table) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 from snn_rl.core.errors import UserError
 from snn_rl.store.episodes import Episode, from_text
 from snn_rl.store.files import CARD, EPISODES
+from snn_rl.store.integer import Integer
 from snn_rl.store.schema import Amount, Count, Record, Share, Table, Within
 
 FORMAT = 2  # of new cards; the networks in cards of format 1 call every layer of neurons ReLU
@@ -230,6 +231,7 @@ class Card(Record):
     """``card.json``. The weights are in a file of their own; ``v_th`` and ``decay`` (one or many per layer) are for readers.
 
     ``module``: the one that registers the environment, where it is one of the user's own. ``network``: the layers.
+    ``integer``: the form of the numbers, of an agent that computes with integers.
     """
 
     format: int = FORMAT
@@ -244,6 +246,7 @@ class Card(Record):
     network: list[Table]
     v_th: list[float]
     decay: list[Share | list[Share]]
+    integer: Integer | None = None
     made: Made
     scores: dict[str, Score]
 

@@ -1,0 +1,1 @@
+"""Integer agents: what they compute, exactly, and what computes it."""

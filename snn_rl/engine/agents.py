@@ -1,0 +1,56 @@
+"""Agents of integers, from their folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from snn_rl.core.errors import UserError
+from snn_rl.engine.reference import IntegerNetwork
+from snn_rl.engine.semantics import from_arrays
+from snn_rl.store.agents import WEIGHTS, Agent, find
+from snn_rl.store.card import damaged, read
+
+ENGINES = ("torch",)
+"""What computes an agent of integers; the spikes, the membranes and the actions are the same."""
+
+
+def is_integer(where: str | Path) -> bool:
+    """Whether an agent's folder, or the name of a shipped agent, is one of integers.
+
+    Raises:
+        UserError: if it is not there or damaged.
+    """
+    return read(find(where))[0].integer is not None
+
+
+def load(where: str | Path, engine: str = "torch") -> Agent:
+    """Loads an agent of integers.
+
+    Args:
+        where: its folder, or the name of a shipped one.
+        engine: one of :data:`ENGINES`.
+
+    Raises:
+        UserError: if it is not there, damaged, of other numbers, or holds weights with which a sum could overflow.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"no engine '{engine}'; choose from {', '.join(ENGINES)}")
+    folder = find(where)
+    card, played = read(folder)
+    if card.integer is None:
+        raise UserError(f"'{folder}' is an agent of float numbers; python -m snn_rl.quantize makes one of integers from it")
+    try:
+        arrays = load_file(folder / WEIGHTS)
+        integers = from_arrays(card.network, card.T, card.carry, card.input_scale, card.integer, arrays)
+        network = IntegerNetwork(integers)
+        network.shapes(card.observation_shape)
+    except UserError as error:
+        raise UserError(f"'{folder}': {error}") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(folder, error) from error
+    shape, module = tuple(card.observation_shape), card.module or ""
+    made, scores, more = card.made, card.scores, card.more
+    return Agent(card.env, card.name, network, shape, card.frames, made, scores, played, folder, module, more, card.integer)

@@ -1,0 +1,56 @@
+"""``python -m snn_rl.quantize``: a spiking agent as integers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, add_threads, environment, run, use_threads
+from snn_rl.store.files import check_new
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m snn_rl.quantize``."""
+    parser = argparse.ArgumentParser(
+        prog="snn_rl.quantize",
+        description="Rounds a spiking agent to integers, and plays both from the same starts. Nothing is trained.",
+        epilog="example: python -m snn_rl.quantize PongNoFrameskip-v4/T1-frames1 --out runs/T1-frames1-int8",
+    )
+    parser.add_argument("agent", help="spiking agent: folder, shipped name, or SpikingDQN zip")
+    parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
+    parser.add_argument("--bits", type=int, default=8, choices=range(2, 9), metavar="2..8", help="of a weight (default 8)")
+    parser.add_argument(
+        "--readout-bits",
+        type=int,
+        default=16,
+        choices=range(2, 17),
+        metavar="2..16",
+        help="of a readout's weight (default 16)",
+    )
+    parser.add_argument("--episodes", type=int, default=3, help="to play before and after (default 3)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the agent of integers")
+    add_threads(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args(argv)
+    use_threads(args.threads)
+    from snn_rl.measure.scores import Protocol, describe, evaluate
+    from snn_rl.sb3.zips import load_agent
+    from snn_rl.store import agents
+    from snn_rl.tasks.environments import load_recipe
+    from snn_rl.training.integers import to_integers
+
+    check_new(args.out)
+    agent = load_agent(args.agent, args.env, args.extractor)
+    recipe = load_recipe(agent.env, agent.frames, agent.module)
+    rounded = to_integers(agent, recipe, args.bits, args.readout_bits)
+    rounded.name = args.out.name
+    for word, one in (("before", agent), ("after", rounded)):
+        print(f"{word}: {describe(evaluate(one, recipe, Protocol(episodes=args.episodes), progress=True))}")
+    print(f"stored in {agents.save(rounded, args.out)}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
