@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--episodes", type=int, help="default: the recipe's (greedy Atari with nothing hidden: all 30 starts); noisy: 100"
     )
     parser.add_argument("--epsilon", type=float, default=0.0, help="probability of a random action")
-    parser.add_argument("--sticky", type=float, default=0.0, help="probability that an action is repeated")
+    parser.add_argument("--sticky", type=float, help="probability that an action is repeated (default: the environment's own)")
     parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")
     parser.add_argument("--seed", type=seed, default=0, help="of the first episode")
     prices = f"prices of the energy figures: {', '.join(names())}, or a TOML file of your own (default: fp32)"
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if results:
         print(f"to be written: {', '.join(results)}")
     result = evaluate(agent, recipe, protocol, technology=technology, progress=True, processes=processes)
-    if recipe.atari and not recipe.flicker and protocol.greedy and len(result.episodes) > ATARI_STARTS:
+    if recipe.atari and not recipe.flicker and protocol.greedy(recipe) and len(result.episodes) > ATARI_STARTS:
         print(f"note: a greedy agent has {ATARI_STARTS} different episodes here; the others repeat them")
     print(describe(result))
     if args.save or args.out is not None:

@@ -235,6 +235,6 @@ def test_images_that_no_network_here_can_see_are_an_error() -> None:
 
 def test_an_id_that_stands_for_sticky_actions_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     load_recipe("ALE/Pong-v5")
-    assert "stands for sticky actions of 0.25" in capsys.readouterr().out
+    assert "is PongNoFrameskip-v4 with sticky actions of 0.25" in capsys.readouterr().out
     load_recipe("BreakoutNoFrameskip-v4")
     assert "sticky" not in capsys.readouterr().out

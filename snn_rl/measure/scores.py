@@ -29,26 +29,31 @@ NOISY_EPISODES = 100  # with random or sticky actions no two games are the same
 class Protocol:
     """How an agent is evaluated.
 
-    ``epsilon``: probability of a random action. ``sticky``: probability that the environment repeats the previous action.
-    ``zeroed``: every decision starts from rest, whatever the agent was trained for. ``episodes``: how many; if None the
-    recipe's number, with random or sticky actions at least 100. ``seed``: of the first episode; episode n has ``seed + n``.
+    ``epsilon``: probability of a random action. ``sticky``: probability that the environment repeats the previous action; if
+    None the recipe's (0 but for ids such as ``ALE/Pong-v5``). ``zeroed``: every decision starts from rest, whatever the agent
+    was trained for. ``episodes``: how many; if None the recipe's number, with random or sticky actions at least 100.
+    ``seed``: of the first episode; episode n has ``seed + n``.
     """
 
     epsilon: float = 0.0
-    sticky: float = 0.0
+    sticky: float | None = None
     zeroed: bool = False
     episodes: int | None = None
     seed: int = 0
 
-    @property
-    def greedy(self) -> bool:
+    def in_(self, recipe: Recipe) -> Protocol:
+        """The same where the stickiness of the recipe itself is not named."""
+        return replace(self, sticky=None if self.sticky == recipe.sticky else self.sticky)
+
+    def greedy(self, recipe: Recipe) -> bool:
         """Whether the agent's own actions are all there is to it: it then plays the same game from the same start."""
-        return not self.epsilon and not self.sticky
+        return not self.epsilon and not (recipe.sticky if self.sticky is None else self.sticky)
 
     @property
     def name(self) -> str:
         """What cards and tables call it."""
-        words = [f"epsilon {self.epsilon:g}"] * (self.epsilon > 0) + [f"sticky {self.sticky:g}"] * (self.sticky > 0)
+        words = [f"epsilon {self.epsilon:g}"] * (self.epsilon > 0)
+        words += [] if self.sticky is None else [f"sticky {self.sticky:g}"]
         return ", ".join((words or ["greedy"]) + ["membrane zeroed"] * self.zeroed)
 
     def starts(self, recipe: Recipe) -> list[Start]:
@@ -57,7 +62,7 @@ class Protocol:
         Raises:
             UserError: if there are none.
         """
-        least = 0 if self.greedy else NOISY_EPISODES
+        least = 0 if self.greedy(recipe) else NOISY_EPISODES
         return starts(recipe, max(recipe.evaluate.episodes, least) if self.episodes is None else self.episodes, self.seed)
 
 
@@ -114,7 +119,7 @@ def evaluate(
         UserError: for options out of range and for an agent that does not fit the environment.
     """
     carry, T = agent.network.carry and not protocol.zeroed, agent.network.T
-    protocol = replace(protocol, zeroed=carry != agent.network.carry)
+    protocol = replace(protocol.in_(recipe), zeroed=carry != agent.network.carry)
     begins = protocol.starts(recipe)
     player = Player(agent.network, recipe, agent.frames, protocol.epsilon, protocol.sticky, counted=True)
     before = [one.length for one in agent.episodes if one.protocol == protocol.name]
@@ -133,7 +138,7 @@ def evaluate(
         frames=agent.frames,
         carry=bool(T and carry),
         epsilon=protocol.epsilon,
-        sticky=protocol.sticky,
+        sticky=recipe.sticky if protocol.sticky is None else protocol.sticky,
         returns=Returns.from_json(summary(played.returns)),
         spike_rate=played.counter.rates() if T else None,
         energy=energy(played.counter.counts(), technology),

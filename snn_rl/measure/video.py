@@ -29,7 +29,7 @@ def record(
     path: Path,
     *,
     epsilon: float = 0.0,
-    sticky: float = 0.0,
+    sticky: float | None = None,
     max_steps: int | None = None,
     progress: bool = False,
 ) -> list[float]:
@@ -43,7 +43,7 @@ def record(
         start: of the episode.
         path: the ``.mp4`` (H.264, yuv420p: every browser plays it); it appears when it is whole, or not at all.
         epsilon: probability of a random action.
-        sticky: probability that the environment repeats the previous action.
+        sticky: probability that the environment repeats the previous action; its own if None.
         max_steps: stop after so many decisions.
         progress: show how many pictures are made.
 

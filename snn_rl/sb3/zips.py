@@ -22,7 +22,8 @@ from snn_rl.sb3.live import read_model, sees_normalized
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent, check_finite
 from snn_rl.store.card import Made
-from snn_rl.tasks.catalogue import imported
+from snn_rl.store.files import folder_name
+from snn_rl.tasks.catalogue import base_id, imported
 from snn_rl.tasks.environments import load_recipe
 
 MAX_MEMBER = 2 << 30  # a zip member that unpacks to more than this is refused
@@ -38,9 +39,9 @@ def load_agent(
     """Loads an agent.
 
     Args:
-        where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1``, the ``.zip`` of a
-            ``SpikingDQN`` or of a DQN, QR-DQN, PPO or A2C of Stable-Baselines3 (which is read without unpickling anything), or
-            a live model of theirs, whose network is copied.
+        where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1`` (by another id of its game,
+            ``ALE/Pong-v5/T1``, it plays there), the ``.zip`` of a ``SpikingDQN`` or of a DQN, QR-DQN, PPO or A2C of
+            Stable-Baselines3 (which is read without unpickling anything), or a live model of theirs, whose network is copied.
         env: Gymnasium id of the environment, or ``MODULE:ID``; needed for a zip and for a live model, for a folder its own if
             None. In another environment than its own an agent has no scores, and no folder to store them in.
         extractor: ``module:Class`` of a stock zip's custom feature extractor, imported from the user's own code.
@@ -65,6 +66,9 @@ def load_agent(
         return load_zip(path, env, extractor, activation)
     for option in (option for option, given in (("extractor", extractor), ("activation", activation)) if given is not None):
         raise UserError(f"--{option} is for an SB3 zip; '{where}' is none")
+    game_id = path.parent.as_posix()
+    if not path.is_dir() and base_id(game_id) != game_id:  # another id of a game whose agents are shipped
+        path, env = Path(folder_name(base_id(game_id)), path.name), env or game_id
     agent = integer.load(path, engine or "torch") if engine or integer.is_integer(path) else agents.load(path)
     if env is not None and env != agent.env:
         agent = Agent(**{**vars(agent), "env": env, "module": "", "scores": {}, "episodes": [], "path": None})

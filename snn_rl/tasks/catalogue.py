@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -25,6 +27,62 @@ def register() -> None:
 
     gym.register_envs(ale_py)
     partial.register()
+
+
+@dataclass(frozen=True)
+class Game:
+    """An Atari game under one of its ids.
+
+    Attributes:
+        base: the id under which its recipe and its shipped agents are kept: ``PongNoFrameskip-v4``.
+        sticky: probability with which the id repeats the previous action, at each frame of the emulator.
+        frameskip: frames of one step of the id; the least and the most where they are drawn at random. Here a decision always
+            takes 4: :func:`~snn_rl.tasks.environments.make_env` steps the emulator frame by frame.
+    """
+
+    base: str
+    sticky: float = 0.0
+    frameskip: tuple[int, int] = (1, 1)
+
+    def told(self, env_id: str) -> str:
+        """One sentence on what the id has in common with ``base``, and what differs."""
+        low, high = self.frameskip
+        differs = [f"sticky actions of {self.sticky:g} (in training and in play)"] * (self.sticky > 0)
+        differs += [f"{low} to {high} frames a step, drawn at random (here always 4)"] * (low != high)
+        frames = "" if low != high else ", and a decision is 4 frames"
+        what = f"{self.base} with {' and '.join(differs)}" if differs else f"the same as {self.base}"
+        return f"{env_id} is {what}: recipes and agents of the one are for both, the actions are the same{frames}"
+
+
+def game(env_id: str) -> Game | None:
+    """The Atari game that an id stands for: ``ALE/Pong-v5``, ``Pong-v0`` and ``-v4``, ``PongDeterministic-v0`` and ``-v4`` and
+    ``PongNoFrameskip-v0`` are the game of ``PongNoFrameskip-v4``. None for any other environment, and for one that
+    the user registered with other actions, modes or observations than these have."""
+    found = re.fullmatch(r"(?:ALE/(\w+)-v5|(\w+?)(Deterministic|NoFrameskip)?-v([04]))", env_id)
+    if found is None:
+        return None
+    import gymnasium as gym
+
+    register()
+    base = f"{found[1] or found[2]}NoFrameskip-v4"
+    if base not in gym.registry or gym.registry[base].entry_point != ATARI:
+        return None
+    if found[3] == "Deterministic" and env_id not in gym.registry:  # older versions of ale-py know these ids
+        return Game(base, 0.25 if found[4] == "0" else 0.0, (4, 4))
+    if env_id not in gym.registry:
+        return None
+    own, usual = dict(gym.registry[env_id].kwargs), dict(gym.registry[base].kwargs)
+    sticky, skip = own.pop("repeat_action_probability", 0.0), own.pop("frameskip", 1)
+    del usual["repeat_action_probability"], usual["frameskip"]
+    if own != usual:
+        return None
+    return Game(base, sticky, (skip, skip) if isinstance(skip, int) else (skip[0], skip[1] - 1))
+
+
+def base_id(env_id: str) -> str:
+    """The id under which recipe and shipped agents of an environment are kept: of an Atari game one for all its ids."""
+    found = game(env_id)
+    return env_id if found is None else found.base
 
 
 def recipe_names() -> list[str]:
@@ -66,8 +124,9 @@ def spec(env_id: str, module: str = "") -> Any:
     import gymnasium as gym
 
     register()
+    found = game(env_id)
     try:
-        return gym.spec(env_id)
+        return gym.spec(env_id if found is None else found.base)
     except (gym.error.Error, ModuleNotFoundError) as error:
         if module:
             raise UserError(

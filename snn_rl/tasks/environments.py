@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl.core.errors import UserError
 from snn_rl.store.files import data_folder
-from snn_rl.tasks.catalogue import module_of, register, spec
+from snn_rl.tasks.catalogue import base_id, game, module_of, register, spec
 from snn_rl.tasks.partial import PartialFrames
 from snn_rl.tasks.recipe_files import read_recipe, recipe_files
 from snn_rl.tasks.recipes import IMAGE_DEFAULTS, Recipe
@@ -31,30 +31,33 @@ def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Rec
 
     It is ``envs/<id>.toml`` after those that it is based on, see :func:`~snn_rl.tasks.recipe_files.recipe_files`.
     ``envs/<id>.frames<k>.toml`` beside each of them, where there is one, says what is different for agents that see
-    ``frames`` = k frames. ``module`` is the one that registers the environment, where a card names it.
+    ``frames`` = k frames. An Atari game has one recipe under all its ids, see :func:`~snn_rl.tasks.catalogue.game`; it says
+    how they differ. ``module`` is the one that registers the environment, where a card names it.
 
     Raises:
         UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key or the id
             of another environment.
     """
     spec(env_id, module)
-    if files := recipe_files(env_id):
+    found = game(env_id)
+    sticky = 0.0 if found is None else found.sticky
+    if found is not None and found.base != env_id:
+        _say(found.told(env_id))
+    if files := recipe_files(env_id) or recipe_files(base_id(env_id)):
         path = files[-1]
         fewer = [file.with_name(f"{file.stem}.frames{frames}.toml") for file in files]
         recipe = read_recipe(*[file for pair in zip(files, fewer, strict=True) for file in pair if file.is_file()])
-        if recipe.id != env_id:
+        if recipe.id not in (env_id, base_id(env_id)):
             raise UserError(f"{path}: id is '{recipe.id}', but a file of that name is for '{env_id}'")
         if path.parent != data_folder("envs").resolve():
             _say(f"recipe: {path}")
-        return dataclasses.replace(recipe, module=module_of(env_id) or module)
+        module = module_of(env_id) or module
+        return dataclasses.replace(recipe, id=env_id, module=module, sticky=recipe.sticky or sticky)
     images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
-    default = Recipe(env_id, is_default=True, module=module_of(env_id) or module)
+    default = Recipe(env_id, is_default=True, module=module_of(env_id) or module, sticky=sticky)
     recipe = dataclasses.replace(default, **IMAGE_DEFAULTS) if images else default
     kind = f"images; from nothing, agents see {recipe.frames} frames" if images else "vectors"
     _say(f"{env_id} has no recipe: using defaults for {kind}")
-    sticky = spec(env_id).kwargs.get("repeat_action_probability")
-    if recipe.atari and sticky:
-        _say(f"{env_id} stands for sticky actions of {sticky:g}: training is without, evaluate --sticky {sticky:g} with them")
     return recipe
 
 
@@ -84,7 +87,7 @@ def make_env(
     *,
     frames: int | None = None,
     teacher_frames: int = 0,
-    sticky: float = 0.0,
+    sticky: float | None = None,
     training: bool = False,
     render_mode: str | None = None,
 ) -> gym.Env[np.ndarray, int]:
@@ -94,7 +97,8 @@ def make_env(
         recipe: the environment's recipe.
         frames: frames per observation; the recipe's number if None.
         teacher_frames: frames that a teacher sees; where they are more, ``info["full_observation"]`` holds them.
-        sticky: probability that the previous action is repeated (Machado et al. 2018), per emulator frame on Atari.
+        sticky: probability that the previous action is repeated (Machado et al. 2018), per emulator frame on Atari; the
+            recipe's if None.
         training: clip Atari rewards to their sign and log episodes with SB3's Monitor, which sits below the clipping so
             that the logged return is the game's score.
         render_mode: Gymnasium's.
@@ -103,6 +107,7 @@ def make_env(
         UserError: for continuous actions, for observations that are neither vectors nor images, for missing dependencies.
     """
     frames = recipe.frames if frames is None else frames
+    sticky = recipe.sticky if sticky is None else sticky
     if frames < 1:
         raise UserError(f"--frames must be at least 1, got {frames}")
     if not 0 <= sticky < 1:
@@ -112,7 +117,7 @@ def make_env(
         kwargs |= {"frameskip": 1, "repeat_action_probability": 0.0}
     register()
     try:
-        env: gym.Env[Any, Any] = gym.make(recipe.id, **kwargs)
+        env: gym.Env[Any, Any] = gym.make(base_id(recipe.id), **kwargs)
     except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise UserError(f"'{recipe.id}' needs a package that is not installed: {error}") from error
     except TypeError as error:

@@ -22,7 +22,7 @@ class Player:
         recipe: of the environment.
         frames: that the network sees.
         epsilon: probability of a random action.
-        sticky: probability that the environment repeats the previous action.
+        sticky: probability that the environment repeats the previous action; its own if None.
         counted: whether operations are counted.
     """
 
@@ -30,7 +30,7 @@ class Player:
     recipe: Recipe
     frames: int
     epsilon: float = 0.0
-    sticky: float = 0.0
+    sticky: float | None = None
     counted: bool = False
 
 

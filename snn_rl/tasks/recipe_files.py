@@ -117,7 +117,7 @@ _FRACTIONS = (
 )
 _FROM_ZERO = "adam_eps burn_in learning_starts neuron_rate spike_penalty spiking_frames"
 _RANGES: dict[str, tuple[float, float]] = {  # of the numbers that may be 0 or must not be large
-    **dict.fromkeys(_FRACTIONS.split(), (0.0, 1.0)),
+    **dict.fromkeys((*_FRACTIONS.split(), "sticky"), (0.0, 1.0)),
     **dict.fromkeys(_FROM_ZERO.split(), (0.0, math.inf)),
     "decay": (0.001, 1.0),  # lif.MIN_DECAY
     "percentile": (0.001, 100.0),

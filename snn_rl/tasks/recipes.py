@@ -120,6 +120,7 @@ class Recipe:
     base: str = ""  # id of the environment whose recipe is meant wherever this one says nothing
     frames: int = 1
     spiking_frames: int = 0  # that agents see by default, except an ANN that learns by reward; 0: as many as their ANN
+    sticky: float = 0.0  # probability with which the environment repeats the previous action, per emulator frame on Atari
     flicker: float = 0.0  # probability with which the agent does not see a frame
     teacher: str = ""  # id of the environment that is this one with nothing hidden; its ANN can teach
     half: bool = False  # store weights in half precision; an agent is scored as stored

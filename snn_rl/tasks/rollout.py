@@ -55,8 +55,9 @@ def starts(recipe: Recipe, episodes: int, seed: int) -> list[Start]:
     return [Start(seed + n, 1 + n % ATARI_STARTS if atari else None) for n in range(episodes)]
 
 
-def make_envs(recipe: Recipe, episodes: int, *, frames: int, sticky: float = 0.0) -> list[gym.Env[NDArray[Any], int]]:
-    """Environments to play that many episodes in, several at a time: small networks like larger batches."""
+def make_envs(recipe: Recipe, episodes: int, *, frames: int, sticky: float | None = None) -> list[gym.Env[NDArray[Any], int]]:
+    """Environments to play that many episodes in, several at a time: small networks like larger batches. ``sticky`` is that of
+    :func:`~snn_rl.tasks.environments.make_env`."""
     return [make_env(recipe, frames=frames, sticky=sticky) for _ in range(min(episodes, 30 if recipe.atari else 100))]
 
 

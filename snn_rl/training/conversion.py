@@ -21,6 +21,7 @@ from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Quality
 from snn_rl.store.provenance import command, versions
+from snn_rl.tasks.catalogue import base_id
 from snn_rl.tasks.environments import make_env, make_vec_env
 from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import Recipe, listed
@@ -223,6 +224,8 @@ def load_ann(path: str, recipe: Recipe | None, extractor: str | None = None) -> 
         UserError: if it is spiking or plays something else, besides what loading raises.
     """
     agent = load_agent(path, recipe.ann_env if recipe and path.endswith(".zip") else None, extractor)
+    if recipe is not None and agent.env not in (recipe.id, recipe.ann_env) and base_id(agent.env) == base_id(recipe.ann_env):
+        agent = load_agent(path, recipe.ann_env)
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env):
         raise UserError(f"'{path}' plays {agent.env}, not {recipe.ann_env}")
     if agent.network.spiking:

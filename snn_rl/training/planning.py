@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from snn_rl.core.errors import UserError
 from snn_rl.store.files import folder_name
+from snn_rl.tasks.catalogue import base_id
 from snn_rl.tasks.recipes import TAUGHT, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training.options import Options, with_penalty
@@ -29,7 +30,7 @@ def ann_to_look_at(options: Options, recipe: Recipe, shipped: Collection[str]) -
     Raises:
         UserError: if a shipped one is asked for and there is none.
     """
-    name = f"{folder_name(recipe.ann_env)}/ann"
+    name = f"{folder_name(base_id(recipe.ann_env))}/ann"
     if options.ann is None:
         wanted = options.makes_agents(recipe) and not options.random_weights(recipe)
         return name if wanted and name in shipped else None
