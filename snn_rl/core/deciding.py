@@ -52,9 +52,11 @@ def decide(
     seen = seen if batch else seen[None]
     if tuple(seen.shape[1:]) != tuple(shape):
         hint = "; images have their channels first (VecTransposeImage), frames stacked along them (VecFrameStack)"
-        raise UserError(
-            f"{who} takes observations of shape {tuple(shape)}, got {tuple(seen.shape[1:])}" + hint * (len(shape) == 3)
-        )
+        if len(shape) == 1 and not seen.is_floating_point() and np.ndim(observation) < 2:
+            hint = "; numbers are seen one-hot, as gymnasium.wrappers.FlattenObservation(env) shows them"
+        elif len(shape) == 1:
+            hint = ""
+        raise UserError(f"{who} takes observations of shape {tuple(shape)}, got {tuple(seen.shape[1:])}{hint}")
     device = next(network.parameters()).device
     seen = (seen.float() if seen.is_floating_point() else seen).to(device)  # not every device has 64 bits
     starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool, device=device)

@@ -9,18 +9,20 @@ import torch as th
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.vec_env import VecFrameStack, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, unwrap_vec_wrapper
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import initialize, standardizable
 from snn_rl.core.network import mixed_precision
 from snn_rl.sb3.described import Description
+from snn_rl.sb3.one_hot import as_vectors
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer
 from snn_rl.sb3.sequences import Sequences, n_step_returns, normalized
 from snn_rl.sb3.state import StatefulDQN
 from snn_rl.sb3.td_loss import td_loss
+from snn_rl.tasks.environments import JOINED
 
 SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
 INIT_WINDOWS = 1_000  # of the first play, to which ``data_init`` fits the network
@@ -94,6 +96,8 @@ class SpikingDQN(StatefulDQN):
             raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
         if not 0 <= advantage_alpha < 1:
             raise UserError(f"advantage_alpha must be at least 0 and below 1, got {advantage_alpha}")
+        if policy == "MultiInputPolicy":
+            raise UserError(f"a spiking network sees one vector or image, so use MlpPolicy or CnnPolicy: {JOINED}")
         if {"T", "carry"} & (policy_kwargs or {}).keys():
             raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
         super().__init__(
@@ -114,6 +118,10 @@ class SpikingDQN(StatefulDQN):
         self.normalizes_observations = False  # told to those who read the saved file: the statistics are not in it
         if _init_setup_model:
             self._setup_model()
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        return as_vectors(StatefulDQN._wrap_env(env, verbose, monitor_wrapper))
 
     def _setup_model(self) -> None:
         buffer_class = self.replay_buffer_class or SequenceReplayBuffer

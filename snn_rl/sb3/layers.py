@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import Spec, UnconvertibleError, describe, spiking
+from snn_rl.tasks.environments import NUMBERS, one_hot
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -64,7 +67,7 @@ def build_network(spec: Spec, T: int, input_scale: float, carry: bool) -> QNetwo
         raise UserError(f"spec does not describe a network ({type(error).__name__}: {error}); see snn_rl.core.spec") from error
 
 
-def pixel_scale(space: spaces.Box, normalize_images: bool) -> float:
+def pixel_scale(space: spaces.Space[Any], normalize_images: bool) -> float:
     """The factor with which Stable-Baselines3 scales observations: 1/255 for images, 1 for vectors."""
     return 1 / 255 if normalize_images and is_image_space(space) else 1.0
 
@@ -84,7 +87,7 @@ class Decider:
 
     named: Sequence[tuple[str, nn.Module]]
     forward: Callable[[Tensor], Tensor]
-    space: spaces.Box
+    space: spaces.Space[Any]
     normalize_images: bool
     name: str
     logits: bool = False
@@ -105,13 +108,23 @@ class Decider:
         self._check_in_order(read_layers(self.named, 0, scale))
         return network
 
+    def _probe(self, scale: float) -> tuple[Tensor, Tensor]:
+        """Random observations as the layers see them, and as the policy is given them."""
+        if isinstance(self.space, NUMBERS):
+            space = copy.deepcopy(self.space)
+            space.seed(0)
+            numbers = [space.sample() for _ in range(8)]
+            return th.as_tensor(np.stack([one_hot(space, one) for one in numbers])), th.as_tensor(np.stack(numbers))
+        shape = self.space.shape or ()
+        probe = th.randn(8, *shape) if scale == 1 else th.rand(8, *shape) / scale
+        return probe, probe
+
     def _check_in_order(self, ann: QNetwork) -> None:
         """Makes sure that the policy computes what its layers compute one after the other."""
-        shape, scale = self.space.shape, ann.input_scale
-        probe = th.randn(8, *shape) if scale == 1 else th.rand(8, *shape) / scale
+        probe, raw = self._probe(ann.input_scale)
         try:
             with th.no_grad():
-                ours, theirs = ann(probe)[0], self.forward(probe)
+                ours, theirs = ann(probe)[0], self.forward(raw)
         except RuntimeError as error:
             raise UnconvertibleError(f"cannot convert '{self.name}': run as a list of layers it fails ({error})") from error
         if self.logits:
@@ -126,7 +139,7 @@ def decider_of(q_net: SB3QNetwork) -> Decider:
     return Decider(
         [*leaves("features_extractor", q_net.features_extractor), *leaves("q_net", q_net.q_net)],
         lambda probe: q_net(probe.to(device)).cpu(),
-        cast(spaces.Box, q_net.observation_space),
+        q_net.observation_space,
         q_net.normalize_images,
         type(q_net.features_extractor).__name__,
     )

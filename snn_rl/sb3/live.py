@@ -20,6 +20,7 @@ from snn_rl.sb3.layouts import ACTOR_CRITIC, DQN, QR_DQN, READABLE, RECURRENT, L
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.store.agents import check_finite
 from snn_rl.store.card import Made
+from snn_rl.tasks.environments import NUMBERS
 
 
 def import_policy(policy: BasePolicy) -> QNetwork:
@@ -61,7 +62,7 @@ def _of_quantiles(policy: BasePolicy) -> Decider:
     return Decider(
         [*leaves("features_extractor", network.features_extractor), *leaves("quantile_net", head[:-1]), ("mean", mean)],
         lambda probe: network(probe.to(device)).mean(1).cpu(),
-        cast(spaces.Box, policy.observation_space),
+        policy.observation_space,
         network.normalize_images,
         type(network.features_extractor).__name__,
     )
@@ -82,7 +83,7 @@ def _of_actor(policy: ActorCriticPolicy) -> Decider:
             *leaves("action_net", policy.action_net),
         ],
         logits,
-        cast(spaces.Box, policy.observation_space),
+        policy.observation_space,
         policy.normalize_images,
         type(extractor).__name__,
         logits=True,
@@ -103,7 +104,9 @@ def read_model(model: BaseAlgorithm) -> Reading:
     check_finite(network.state_dict(), "the model")
     how = f"read from a live {type(model).__name__}{layout.note}"
     made = Made(how=how, num_timesteps=model.num_timesteps, seed=model.seed, logits=layout.logits or None)
-    return Reading(network, model.observation_space.shape or (), made)
+    space = model.observation_space
+    shape = (spaces.flatdim(space),) if isinstance(space, NUMBERS) else space.shape or ()
+    return Reading(network, shape, made)
 
 
 def sees_normalized(model: BaseAlgorithm) -> bool:

@@ -28,6 +28,7 @@ from snn_rl.core.network import QNetwork, State
 from snn_rl.core.spec import Spec
 from snn_rl.sb3.fits import outputs
 from snn_rl.sb3.layers import build_network, decider_of, pixel_scale
+from snn_rl.tasks.environments import JOINED
 
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
 
@@ -105,7 +106,10 @@ class SpikingPolicy(DQNPolicy):
         **kwargs: Any,
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
-            raise UserError(f"a spiking policy takes one vector or image, got the observation space {observation_space}")
+            raise UserError(
+                f"a spiking policy takes one vector or image, got {observation_space}: use SpikingDQN, which takes "
+                f"numbers too, or wrap the environment: {JOINED}"
+            )
         if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
         shape_of = {

@@ -1,8 +1,8 @@
 """Environments, as their recipes describe them.
 
 Observations leave here channel first with their frames already stacked: an image of K frames is ``(K * channels, height,
-width)`` uint8, a vector of K frames is ``(K * length,)``; before an episode's first frame the stack holds zeros, as in
-Stable-Baselines3's ``VecFrameStack``.
+width)`` uint8, a vector of K frames is ``(K * length,)``, a number is a one-hot vector; before an episode's first frame the
+stack holds zeros, as in Stable-Baselines3's ``VecFrameStack``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ from snn_rl.tasks.catalogue import base_id, game, module_of, register, spec
 from snn_rl.tasks.partial import PartialFrames
 from snn_rl.tasks.recipe_files import read_recipe, recipe_files
 from snn_rl.tasks.recipes import IMAGE_DEFAULTS, Recipe
+
+NUMBERS = (spaces.Discrete, spaces.MultiDiscrete)  # spaces that networks see one-hot
+JOINED = (
+    "gymnasium.wrappers.FlattenObservation(env) makes one vector of its parts, and gymnasium.wrappers."
+    "TransformObservation(env, lambda seen: seen['image'], env.observation_space['image']) takes an image out of them"
+)
 
 
 def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Recipe:
@@ -65,6 +71,22 @@ def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Rec
 def _say(text: str) -> None:
     """Prints a line once: a command may ask for its recipe several times."""
     print(text)
+
+
+def one_hot(space: spaces.Space[Any], observation: Any) -> np.ndarray:
+    """A number as a one-hot vector, several as theirs in a row, as Stable-Baselines3 shows them to a network; float32."""
+    return np.asarray(spaces.flatten(space, observation), np.float32)
+
+
+class _OneHot(gym.ObservationWrapper[np.ndarray, int, Any]):
+    """Observations of ``NUMBERS``, see :func:`one_hot`."""
+
+    def __init__(self, env: gym.Env[Any, int]) -> None:
+        super().__init__(env)
+        self.observation_space = spaces.Box(0, 1, (spaces.flatdim(env.observation_space),), np.float32)
+
+    def observation(self, observation: Any) -> np.ndarray:
+        return one_hot(self.env.observation_space, observation)
 
 
 class _ChannelFirst(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
@@ -132,18 +154,33 @@ def make_env(
         env = AtariWrapper(env, terminal_on_life_loss=False, clip_reward=training, action_repeat_probability=sticky)
     elif sticky:
         env = gym.wrappers.StickyAction(env, sticky)
-    box = env.observation_space
-    image = isinstance(box, spaces.Box) and len(box.shape) == 3 and box.dtype == np.uint8
-    if not image and not (isinstance(box, spaces.Box) and len(box.shape) == 1):
-        raise UserError(f"'{recipe.id}' has observations {box}; they must be a vector or an image (height, width, channels)")
-    if image and box.shape and box.shape[0] < min(box.shape[1:]):
-        raise UserError(
-            f"'{recipe.id}' has images {box.shape} with their channels first; they must be (height, width, channels), so "
-            "leave out its transposing wrapper: channels are brought forward here"
-        )
+    env = _visible(env, recipe.id)
     stacked = max(frames, teacher_frames)
     env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"))
     return PartialFrames(env, frames, stacked, recipe.flicker) if stacked > frames or recipe.flicker else env
+
+
+def _visible(env: gym.Env[Any, Any], env_id: str) -> gym.Env[Any, Any]:
+    """The environment with numbers one-hot.
+
+    Raises:
+        UserError: for observations that are neither vectors nor images.
+    """
+    if isinstance(env.observation_space, NUMBERS):
+        env = _OneHot(env)
+    box = env.observation_space
+    image = isinstance(box, spaces.Box) and len(box.shape) == 3 and box.dtype == np.uint8
+    hint = f"; in an id of your own, {JOINED}" if isinstance(box, spaces.Dict | spaces.Tuple) else ""
+    if not image and not (isinstance(box, spaces.Box) and len(box.shape) == 1):
+        raise UserError(
+            f"'{env_id}' has observations {box}; they must be a vector or an image (height, width, channels)" + hint
+        )
+    if image and box.shape and box.shape[0] < min(box.shape[1:]):
+        raise UserError(
+            f"'{env_id}' has images {box.shape} with their channels first; they must be (height, width, channels), so "
+            "leave out its transposing wrapper: channels are brought forward here"
+        )
+    return env
 
 
 def make_vec_env(recipe: Recipe, n_envs: int, *, seed: int, frames: int | None = None, teacher_frames: int = 0) -> VecEnv:
