@@ -192,7 +192,7 @@ def test_layers_that_would_fill_the_memory_are_refused_before_they_do(tmp_path: 
     assert load_zip(path, PIXELS).network.spec == spec
     wide = {**spec[0], "padding": 100_000}  # the same weights, 80 billion neurons
     pool = {**spec[2], "kernel_size": 25_004, "stride": 25_004}
-    with pytest.raises(UserError, match=r"more than 100,000,000 neurons"):
+    with pytest.raises(UserError, match=r"more than 10,000,000 neurons"):
         load_zip(told(path, network=[wide, spec[1], pool, *spec[3:]]), PIXELS)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.limits import MAX_SIZE
 
 Spec = list[dict[str, Any]]
 """A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "LIF"}, ...]``.
@@ -67,6 +68,33 @@ def describe(modules: Iterable[tuple[str, nn.Module]]) -> Spec:
             spec.append(layer)
     split_at_neurons(spec)
     return spec
+
+
+def check_layers(spec: Spec) -> None:
+    """Checks each value of a description by a stranger: what PyTorch would take for a device, a padding mode or a size of its
+    own is refused by name.
+
+    Raises:
+        UnconvertibleError: naming the layer and the field.
+    """
+    for n, layer in enumerate(spec):
+        kind = layer.get("type")
+        if kind not in (*_TYPES, *NEURONS):
+            raise UnconvertibleError(f"network[{n}] is no layer of a network: type {str(kind)[:40]!r}")
+        known = ("decays", "recurrent") if kind in NEURONS else (*_FIELDS[_TYPES[kind]], *(("bias",) * (kind in WEIGHTED)))
+        for key, value in layer.items():
+            if key != "type" and (key not in known or not _possible(kind, key, value)):
+                raise UnconvertibleError(f"network[{n}] says what no {kind} says: {key[:40]} = {str(value)[:40]}")
+
+
+def _possible(kind: str, key: str, value: object) -> bool:
+    if key == "bias":
+        return type(value) is bool
+    if key == "padding" and kind == "Conv2d" and isinstance(value, str):
+        return value in ("same", "valid")
+    several = isinstance(value, list) and len(value) == 2 and key in ("kernel_size", "stride", "padding", "dilation")
+    sizes = value if isinstance(value, list) and several else [value]
+    return all(type(size) is int and (0 if key == "padding" else 1) <= size <= MAX_SIZE for size in sizes)
 
 
 def split_at_neurons(spec: Spec) -> tuple[list[Spec], Spec]:

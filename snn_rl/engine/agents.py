@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load as load_arrays
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.outline import outline
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.engine.semantics import from_arrays
-from snn_rl.store.agents import WEIGHTS, Agent, find
+from snn_rl.store import weights
+from snn_rl.store.agents import Agent, find
 from snn_rl.store.card import damaged, read
 
 ENGINES = ("torch",)
@@ -43,7 +45,10 @@ def load(where: str | Path, engine: str = "torch") -> Agent:
     if card.integer is None:
         raise UserError(f"'{folder}' is an agent of float numbers; python -m snn_rl.quantize makes one of integers from it")
     try:
-        arrays = load_file(folder / WEIGHTS)
+        tensors = weights.read(folder, card.files)
+        weights.shapes(tensors, weights.INTEGERS)
+        outline(card.network, card.T, card.input_scale, card.carry, card.observation_shape)
+        arrays = load_arrays(tensors)
         integers = from_arrays(card.network, card.T, card.carry, card.input_scale, card.integer, arrays)
         network = IntegerNetwork(integers)
         network.shapes(card.observation_shape)

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.limits import MAX_FRAMES
 from snn_rl.core.network import QNetwork
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made
@@ -80,6 +81,8 @@ def as_agent(recipe: Recipe, reading: Reading, who: str, path: Path | None = Non
     if rest or not frames or shape[1:] != space.shape[1:]:
         sees, gives = ("x".join(map(str, sizes)) for sizes in (shape, space.shape))
         raise UserError(f"{who} takes observations of {sees} but '{recipe.id}' gives {gives}; is this the right --env?")
+    if frames > MAX_FRAMES:
+        raise UserError(f"{who} takes {frames:,} frames of '{recipe.id}'; more than {MAX_FRAMES} are refused")
     if outputs(network) != actions.n:
         raise UserError(f"{who} has {outputs(network)} actions but '{recipe.id}' has {actions.n}")
     name = f"T{network.T}" if network.spiking else "ann"

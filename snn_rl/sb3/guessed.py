@@ -12,9 +12,9 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.limits import MAX_FRAMES, MAX_T
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.contents import SPIKING, Hints, Zip, activation_of, extractor_of, plain
-from snn_rl.sb3.described import MAX_T
 from snn_rl.sb3.fits import Place
 from snn_rl.sb3.layers import Decider, leaves, mean_over_quantiles, pixel_scale
 from snn_rl.sb3.layouts import Layout
@@ -158,6 +158,8 @@ def _spaces(source: Zip, place: Place, first: Tensor) -> tuple[int, spaces.Box, 
 
     shape = place.spaces(1)[0].shape
     frames = max(first.shape[1] // inputs(shape), 1)
+    if frames > MAX_FRAMES:
+        raise UserError(f"'{source.path}' takes {frames:,} frames of {place.name}; more than {MAX_FRAMES} are refused")
     space, actions = place.spaces(frames)
     if inputs(space.shape) != first.shape[1]:
         wanted = "x".join(map(str, shape))

@@ -20,12 +20,13 @@ import numpy as np
 import torch as th
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
 from snn_rl.core.deciding import decide
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork, State
+from snn_rl.core.outline import outline
+from snn_rl.store import integrity, weights
 from snn_rl.store.card import Card, Made, Score, Source, damaged, read
 from snn_rl.store.episodes import Episode, to_text
 from snn_rl.store.files import CARD as CARD
@@ -33,8 +34,7 @@ from snn_rl.store.files import EPISODES as EPISODES
 from snn_rl.store.files import data_folder, whole
 from snn_rl.store.integer import Integer
 from snn_rl.store.schema import Table
-
-WEIGHTS = "weights.safetensors"
+from snn_rl.store.weights import WEIGHTS as WEIGHTS
 
 
 @dataclass
@@ -85,9 +85,11 @@ class Agent:
             more=self.more,
         )
 
-    def _texts(self) -> dict[str, bytes]:
-        """The files beside the weights."""
-        return {EPISODES: to_text(self.episodes).encode(), CARD: self.card().to_text().encode()}
+    def _texts(self, tensors: bytes) -> dict[str, bytes]:
+        """The files beside the weights, the card last: it holds the sums of the others."""
+        rows = to_text(self.episodes).encode()
+        card = self.card().sealed({WEIGHTS: integrity.digest(tensors), EPISODES: integrity.digest(rows)})
+        return {EPISODES: rows, CARD: card.to_text().encode()}
 
     def predict(
         self,
@@ -137,23 +139,21 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
             if not bool(th.isfinite(value.half()).all()):
                 raise UserError(f"'{key}' holds a number beyond half precision (65,504); save it with half = false")
         network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
-    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    texts = agent._texts()
-    content = serialize({key: value.half() if half else value for key, value in weights.items()})
-    files = {EPISODES: texts[EPISODES], WEIGHTS: content, CARD: texts[CARD]}
-    if folder.exists():  # file by file, so that there is an agent at every moment
-        for name, content in files.items():
-            with whole(folder / name) as path:
-                path.write_bytes(content)
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    tensors = serialize({key: value.half() if half else value for key, value in state.items()})
+    files = {WEIGHTS: tensors, **agent._texts(tensors)}
+    if folder.exists():
+        _replace(folder, files)
     else:
         new = folder.parent / f".{folder.name}.new-{os.getpid()}"
         try:
             new.mkdir(parents=True)
-            for name, content in files.items():
-                (new / name).write_bytes(content)
+            for name, written in files.items():
+                (new / name).write_bytes(written)
             new.rename(folder)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+    integrity.relist(folder)
     agent.path = folder
     return folder
 
@@ -161,9 +161,24 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
 def save_scores(agent: Agent) -> None:
     """Writes the card and the episodes of an agent that was loaded or saved before; its weights stay untouched."""
     assert agent.path is not None
-    for name, content in agent._texts().items():
-        with whole(agent.path / name) as path:
-            path.write_bytes(content)
+    _replace(agent.path, agent._texts(weights.read(agent.path, None)))
+    integrity.relist(agent.path)
+
+
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Replaces files of an agent one by one, so that there is an agent at every moment. Where its card holds the sums of
+    files, it first gets those of the new ones beside those of the old."""
+    try:
+        before, _ = read(folder)
+    except UserError:  # what is damaged is replaced too
+        before = None
+    if before is not None and before.files:
+        new = {name: integrity.digest(written) for name, written in files.items() if name != CARD}
+        both = {name: " ".join(dict.fromkeys([*old.split(), new.get(name, old)])) for name, old in before.files.items()}
+        files = {"": before.sealed(both).to_text().encode(), **files}
+    for name, written in files.items():
+        with whole(folder / (name or CARD)) as path:
+            path.write_bytes(written)
 
 
 def fingerprint(network: QNetwork) -> str:
@@ -188,12 +203,15 @@ def load(where: str | Path) -> Agent:
     if card.integer is not None:
         raise UserError(f"'{folder}' is an agent of integers, which this does not take; give the agent that it was made from")
     try:
-        network = QNetwork(card.network, card.T, card.input_scale, card.carry)
-        network.shapes(card.observation_shape)
-        network.load_state_dict({key: value.float() for key, value in load_file(folder / WEIGHTS).items()})
+        tensors = weights.read(folder, card.files)
+        empty = outline(card.network, card.T, card.input_scale, card.carry, card.observation_shape)
+        network = weights.fill(empty, tensors)
+        check_finite(network.state_dict(), str(folder))
+        _check_neurons(card, network)
+    except NotFiniteError:
+        raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(folder, error) from error
-    check_finite(network.state_dict(), str(folder))
     shape, module = tuple(card.observation_shape), card.module or ""
     return Agent(card.env, card.name, network, shape, card.frames, card.made, card.scores, played, folder, module, card.more)
 
@@ -211,6 +229,18 @@ def find(where: str | Path) -> Path:
     return folder
 
 
+def _check_neurons(card: Card, network: QNetwork) -> None:
+    """Raises ValueError where a card's thresholds and decays are not those of the weights."""
+    for name, said in (("v_th", card.v_th), ("decay", card.decay)):
+        if len(said) != len(network.lifs):
+            raise ValueError(f"{name} has {len(said)} layers in {CARD}, the network has {len(network.lifs)}")
+        for n, (lif, value) in enumerate(zip(network.lifs, said, strict=True)):
+            own = getattr(lif, name).detach().flatten()
+            there = th.tensor(value).flatten()
+            if own.shape != there.shape or not th.allclose(own, there, rtol=1e-4, atol=1e-6):
+                raise ValueError(f"{name}[{n}] in {CARD} is not that of {WEIGHTS}")
+
+
 def check_recipe(agent: Agent, recipe: Table) -> None:
     """Raises UserError if an agent that is there already was made by other numbers than a run's recipe has now. Older cards do
     not say by which."""
@@ -223,11 +253,15 @@ def check_recipe(agent: Agent, recipe: Table) -> None:
             )
 
 
-def check_finite(weights: Mapping[str, th.Tensor], where: str) -> None:
-    """Raises UserError if a weight is NaN or infinite."""
-    for name, value in weights.items():
+class NotFiniteError(UserError):
+    """Weights that hold NaN or infinity."""
+
+
+def check_finite(tensors: Mapping[str, th.Tensor], where: str) -> None:
+    """Raises NotFiniteError if a weight is NaN or infinite."""
+    for name, value in tensors.items():
         if not bool(th.isfinite(value).all()):
-            raise UserError(f"the weights of '{where}' are not finite (first in '{name}'); train it anew or restore it")
+            raise NotFiniteError(f"the weights of '{where}' are not finite (first in '{name}'); train it anew or restore it")
 
 
 def shipped() -> list[str]:

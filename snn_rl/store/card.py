@@ -7,62 +7,27 @@ read as None, and each is written back as it was. Keys that this version does no
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from snn_rl.core.errors import UserError
-from snn_rl.store.episodes import Episode, from_text
+from snn_rl.core.limits import MAX_FRAMES, MAX_LAYERS, MAX_T
+from snn_rl.store import integrity
+from snn_rl.store.bounded import MAX_JSON, content, parse_json
+from snn_rl.store.episodes import MAX_TEXT, Episode, from_text
 from snn_rl.store.files import CARD, EPISODES
 from snn_rl.store.integer import Integer
 from snn_rl.store.schema import Amount, Count, Record, Share, Table, Within
+from snn_rl.store.work import ENVIRONMENT_STEPS as ENVIRONMENT_STEPS
+from snn_rl.store.work import GRADIENT_STEPS as GRADIENT_STEPS
+from snn_rl.store.work import Work as Work
 
 FORMAT = 2  # of new cards; the networks in cards of format 1 call every layer of neurons ReLU
 FORMATS = (1, 2)  # that this version reads
-ENVIRONMENT_STEPS, GRADIENT_STEPS = "environment steps", "gradient steps"
 Points = list[tuple[Count, float]]
 """Something over the course of a training: the work done and a value, in pairs."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """How long an agent was trained: ``{"number": 5000, "unit": "gradient steps"}`` in JSON.
-
-    Older cards say ``250000`` (environment steps) or ``"5,000 gradient steps"``; ``written`` is what such a card says, and
-    is what is written again.
-    """
-
-    number: int
-    unit: str
-    written: int | str | None = field(default=None, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.unit not in (ENVIRONMENT_STEPS, GRADIENT_STEPS):
-            raise ValueError(f"unit must be '{ENVIRONMENT_STEPS}' or '{GRADIENT_STEPS}', got '{self.unit}'")
-
-    def __str__(self) -> str:
-        return f"{self.number:,} {self.unit}"
-
-    @classmethod
-    def from_json(cls, value: object, where: str = "") -> Self:
-        """Reads each of the three forms.
-
-        Raises:
-            ValueError: for anything else.
-        """
-        if type(value) is int and value >= 0:
-            return cls(value, ENVIRONMENT_STEPS, value)
-        if isinstance(value, str) and (found := re.fullmatch(r"([\d,]+) (environment steps|gradient steps)", value)):
-            return cls(int(found[1].replace(",", "")), found[2], value)
-        match value:
-            case {"number": int(number), "unit": "environment steps" | "gradient steps" as unit} if number >= 0:
-                return cls(number, str(unit))
-        raise ValueError(f"{where.removesuffix('.')} must be a number of environment steps or gradient steps, got {value!r}")
-
-    def to_json(self) -> Any:
-        """What was read; of new work the object with number and unit."""
-        return {"number": self.number, "unit": self.unit} if self.written is None else self.written
 
 
 @dataclass(frozen=True)
@@ -230,7 +195,8 @@ class Score(Record):
 class Card(Record):
     """``card.json``. The weights are in a file of their own; ``v_th`` and ``decay`` (one or many per layer) are for readers.
 
-    ``module``: the one that registers the environment, where it is one of the user's own. ``network``: the layers.
+    ``module``: the one that registers the environment, where it is one of the user's own. ``network``: the layers. ``files``:
+    SHA-256 sums of the files beside it, ``sha256`` its own: see :mod:`snn_rl.store.integrity`. Older cards have none.
     ``integer``: the form of the numbers, of an agent that computes with integers.
     """
 
@@ -238,8 +204,8 @@ class Card(Record):
     env: str
     module: str | None = None
     name: str
-    T: Count
-    frames: Annotated[int, Within(1)]
+    T: Annotated[int, Within(0, MAX_T)]
+    frames: Annotated[int, Within(1, MAX_FRAMES)]
     carry: bool
     observation_shape: list[Annotated[int, Within(1)]]
     input_scale: Amount
@@ -249,6 +215,22 @@ class Card(Record):
     integer: Integer | None = None
     made: Made
     scores: dict[str, Score]
+    files: dict[str, str] | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.input_scale <= 0:
+            raise ValueError(f"input_scale must be above 0, got {self.input_scale}")
+        if len(self.network) > MAX_LAYERS:
+            raise ValueError(f"network has {len(self.network):,} layers; more than {MAX_LAYERS} are refused")
+        for n, v_th in enumerate(self.v_th):
+            if v_th <= 0:
+                raise ValueError(f"v_th[{n}] must be above 0, got {v_th}")
+
+    def sealed(self, files: Mapping[str, str]) -> Self:
+        """The card with the sums of the files beside it, and its own."""
+        card = replace(self, files=dict(files), sha256=None)
+        return replace(card, sha256=integrity.of_card(card.to_json()))
 
     @classmethod
     def from_json(cls, value: object, where: str = "") -> Self:
@@ -276,11 +258,16 @@ def read(folder: Path) -> tuple[Card, list[Episode]]:
     """The card and the episodes of an agent's folder.
 
     Raises:
-        UserError: if the card is of an unknown format, or a file is missing or damaged.
+        UserError: if the card is of an unknown format, or a file is missing, damaged or too large.
     """
     try:
-        text, rows = (folder / CARD).read_text(), (folder / EPISODES).read_text()
-        return Card.from_json(json.loads(text)), from_text(rows)
+        found = {CARD: content(folder / CARD, MAX_JSON), EPISODES: content(folder / EPISODES, MAX_TEXT)}
+        integrity.check_listed(folder, found)
+        value = parse_json(found[CARD])
+        card = Card.from_json(value)
+        integrity.check_card(value)
+        integrity.check_files(card.files or {}, {EPISODES: found[EPISODES]})
+        return card, from_text(found[EPISODES].decode())
     except UserError as error:
         raise UserError(f"'{folder}': {error}") from error
     except (OSError, ValueError) as error:

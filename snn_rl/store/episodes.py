@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from snn_rl.store.files import EPISODES
 
+MAX_TEXT, MAX_ROWS = 16 << 20, 500_000  # bytes and episodes that are read
 FIELDS = ("training_seed", "protocol", "episode", "start", "seed", "return", "length")
 
 
@@ -56,12 +57,17 @@ def from_text(text: str) -> list[Episode]:
     """The rows of ``episodes.csv``.
 
     Raises:
-        ValueError: if it has other columns or damaged cells.
+        ValueError: if it has other columns, damaged cells or too many rows.
     """
+    if text.count("\n") > MAX_ROWS:
+        raise ValueError(f"{EPISODES} has more than {MAX_ROWS:,} rows")
     rows = csv.reader(io.StringIO(text, newline=""))
-    if tuple(next(rows, ())) != FIELDS:
-        raise ValueError(f"{EPISODES} has other columns than {', '.join(FIELDS)}")
-    return [Episode.from_row(row) for row in rows]
+    try:
+        if tuple(next(rows, ())) != FIELDS:
+            raise ValueError(f"{EPISODES} has other columns than {', '.join(FIELDS)}")
+        return [Episode.from_row(row) for row in rows]
+    except csv.Error as error:
+        raise ValueError(f"{EPISODES} is no CSV ({error})") from error
 
 
 def to_text(episodes: Sequence[Episode]) -> str:

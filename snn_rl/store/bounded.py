@@ -1,0 +1,85 @@
+"""Files by strangers, read within bounds: what is too large, too deep or no regular file is refused before it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from snn_rl.core.errors import UserError
+
+MAX_JSON, MAX_DEPTH, MAX_PARTS = 16 << 20, 64, 1_000_000
+MAX_TOML = 64 << 10
+MAX_TENSORS = 200_000_000  # bytes of one file's tensors: with the network built from them it stays below 1 GB
+
+_KINDS = {
+    stat.S_ISFIFO: "a FIFO",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISDIR: "a folder",
+}
+
+
+def content(path: Path, most: int) -> bytes:
+    """What a regular file holds.
+
+    Args:
+        path: of the file; a link is followed.
+        most: bytes that it may have.
+
+    Raises:
+        UserError: if it is no regular file or too large.
+        OSError: if it cannot be read.
+    """
+    _check_regular(path, path.stat().st_mode)  # a socket cannot even be opened
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))  # a FIFO must not block
+    with open(handle, "rb") as file:
+        found = os.fstat(handle)
+        _check_regular(path, found.st_mode)  # it may be another one meanwhile
+        if found.st_size > most:
+            raise UserError(f"'{path}' has {found.st_size:,} bytes; more than {most:,} are refused there")
+        read = file.read(most + 1)  # it may have grown meanwhile
+    if len(read) > most:
+        raise UserError(f"'{path}' has more than {most:,} bytes, which are refused there")
+    return read
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_kind, words in _KINDS.items() if is_kind(mode)), "something else")
+        raise UserError(f"'{path}' is {kind} where a file is expected")
+
+
+def text(path: Path, most: int) -> str:
+    """What a text file holds; see :func:`content`.
+
+    Raises:
+        UnicodeDecodeError: if it is not UTF-8.
+    """
+    return content(path, most).decode()
+
+
+def parse_json(found: bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: if it is none, has more than 16 MiB or a million lists and objects, or is nested more than 64 deep.
+    """
+    if len(found) > MAX_JSON:
+        raise ValueError(f"its JSON has {len(found):,} bytes; more than {MAX_JSON:,} are refused")
+    if found.count(b"[") + found.count(b"{") > MAX_PARTS:
+        raise ValueError(f"its JSON has more than {MAX_PARTS:,} lists and objects")
+    try:
+        value = json.loads(found)
+    except RecursionError:
+        raise ValueError(f"its JSON is nested more than {MAX_DEPTH} deep") from None
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inside = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, list | dict))
+        level = [inner for one in inside for inner in one]
+        if not level:
+            return value
+    raise ValueError(f"its JSON is nested more than {MAX_DEPTH} deep")
