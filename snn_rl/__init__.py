@@ -8,15 +8,18 @@ A learner is a ``DQN`` of Stable-Baselines3::
     model.learn(20_000)
     model.save("model.zip")
 
-An agent is a trained network: a shipped one, a folder of yours, the zip of a DQN or of a ``SpikingDQN``, or a live model::
+An agent is a trained network: a shipped one, a folder of yours, a zip or a live model. Those of a ``SpikingDQN`` can be read,
+and those of a DQN, QR-DQN, PPO or A2C with discrete actions::
 
-    from snn_rl import load_agent, to_sb3
+    from snn_rl import convert, load_agent, to_sb3
 
     agent = load_agent("CartPole-v1/T1")
     agent = load_agent("model.zip", "CartPole-v1")
     agent = load_agent(model, "CartPole-v1")
+    agent = convert(model, "CartPole-v1", T=1)  # an ANN as a spiking agent, untrained; also from a zip
     action, state = agent.predict(observation, state, episode_start)  # the membranes go in and come out
     model = to_sb3(agent, "CartPole-v1")  # goes on learning
+    model = SpikingDQN.from_sb3("dqn.zip", "CartPole-v1", T=1)  # both in one: the conversion goes on learning
 
 ``python -m snn_rl`` lists the commands.
 """
@@ -27,12 +30,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
 
+    from snn_rl.convert import convert
     from snn_rl.sb3.dqn import SpikingDQN
     from snn_rl.sb3.learner import to_sb3
     from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
     from snn_rl.sb3.zips import load_agent
 
-__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "__version__", "load_agent", "to_sb3"]
+__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "__version__", "convert", "load_agent", "to_sb3"]
 
 _HOMES = {
     "SpikingDQN": "snn_rl.sb3.dqn",
@@ -49,6 +53,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # takes longer than all else that a command imports first
 
         return version("snn_rl")
+    if name == "convert":
+        return import_module("snn_rl.convert")  # the command's module, which can be called
     if name not in _HOMES:
         raise AttributeError(f"module 'snn_rl' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 ENV_HELP = "Gymnasium id, or MODULE:ID where a module of yours registers it"
-EXTRACTOR_HELP = "custom feature extractor of the zip, from your code"
 PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
 
 THREADS_HELP = (
@@ -88,6 +87,13 @@ def frame_count(text: str) -> int:
 def penalty(text: str) -> float:
     """An argparse type: the weight of a penalty is a finite number from 0 on."""
     return _number(float, text, lambda value: 0 <= value < float("inf"), "a penalty must be a finite number from 0 on")
+
+
+def add_hints(parser: argparse.ArgumentParser, of: str = "the zip") -> None:
+    """Adds what a zip may need to be told: ``--extractor`` and ``--activation``."""
+    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=f"custom feature extractor of {of}, from your code")
+    said = f"activation between the dense layers of {of}, where it does not say it"
+    parser.add_argument("--activation", choices=("ReLU", "Tanh"), help=said)
 
 
 def _thread_count(text: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, add_threads, device, environment, run, seed, use_threads
+from snn_rl.console import ENV_HELP, add_hints, add_threads, device, environment, run, seed, use_threads
 from snn_rl.core.errors import UserError
 from snn_rl.measure.technology import names, price_list
 from snn_rl.store.files import CARD, check_new, check_writable
@@ -56,10 +56,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m snn_rl.evaluate PongNoFrameskip-v4/T1 --json t1.json --video t1.mp4",
     )
     parser.add_argument(
-        "agent", help="agent folder, shipped name such as PongNoFrameskip-v4/T1, or zip of an SB3 DQN or a SpikingDQN"
+        "agent", help="agent folder, shipped name such as PongNoFrameskip-v4/T1, or zip of SB3 or a SpikingDQN"
     )
     parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
-    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
+    add_hints(parser)
     parser.add_argument(
         "--episodes", type=int, help="default: the recipe's (greedy Atari with nothing hidden: all 30 starts); noisy: 100"
     )
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.tasks.recipes import ATARI_STARTS
 
-    agent = load_agent(args.agent, args.env, args.extractor)
+    agent = load_agent(args.agent, args.env, args.extractor, args.activation)
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     agent.network.to(args.device)
     _check(agent, recipe, args)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from snn_rl.console import (
     ENV_HELP,
-    EXTRACTOR_HELP,
     PENALTY_HELP,
+    add_hints,
     add_threads,
     device,
     environment,
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
     parser.add_argument("--T", type=int, required=True, help="timesteps per decision to end with")
     parser.add_argument("--out", type=Path, required=True, help="folder of the stages T<n>")
-    parser.add_argument("--ann", help="teacher: agent folder, shipped name, or SB3 DQN zip")
-    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=f"{EXTRACTOR_HELP} (of --ann and --agent)")
+    parser.add_argument("--ann", help="teacher: agent folder, shipped name, or SB3 zip")
+    add_hints(parser, "the zips of --ann and --agent")
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: distill where there is --ann, else td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0, help="default 0")

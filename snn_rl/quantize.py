@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_rl.console import ENV_HELP, EXTRACTOR_HELP, add_threads, environment, run, use_threads
+from snn_rl.console import ENV_HELP, add_hints, add_threads, environment, run, use_threads
 from snn_rl.store.files import check_new
 
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("agent", help="spiking agent: folder, shipped name, or SpikingDQN zip")
     parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
-    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
+    add_hints(parser)
     parser.add_argument("--bits", type=int, default=8, choices=range(2, 9), metavar="2..8", help="of a weight (default 8)")
     parser.add_argument(
         "--readout-bits",
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.training.integers import to_integers
 
     check_new(args.out)
-    agent = load_agent(args.agent, args.env, args.extractor)
+    agent = load_agent(args.agent, args.env, args.extractor, args.activation)
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     rounded = to_integers(agent, recipe, args.bits, args.readout_bits)
     rounded.name = args.out.name

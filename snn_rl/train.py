@@ -9,8 +9,8 @@ from pathlib import Path
 
 from snn_rl.console import (
     ENV_HELP,
-    EXTRACTOR_HELP,
     PENALTY_HELP,
+    add_hints,
     add_threads,
     device,
     environment,
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         help="shipped, scratch, none (random weights, for --objective td), or the path of an agent or SB3 zip (default: "
         "shipped if there is one; with --T 0 scratch; by td where something is hidden none)",
     )
-    parser.add_argument("--extractor", metavar="MODULE:CLASS", help=EXTRACTOR_HELP)
+    add_hints(parser)
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: the recipe's; with --T 0 td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
     parser.add_argument("--seed", type=seed, default=0, help="default 0")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch as th
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import DQN, SAC
 
 import snn_rl
 from snn_rl import SpikingDQN, console, memory, probe
@@ -40,7 +40,7 @@ def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zips")
     model = DQN("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [8]}, seed=0)
     model.save(folder / "dqn.zip")
-    PPO("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(folder / "ppo.zip")
+    SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, device="cpu").save(folder / "sac.zip")
     (folder / "cut.zip").write_bytes((folder / "dqn.zip").read_bytes()[:2000])
     with th.no_grad():
         next(model.q_net.parameters()).fill_(float("nan"))
@@ -86,7 +86,7 @@ def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
 
 def test_bad_agents_are_one_sentence(zips: Path, tmp_path: Path) -> None:
     for name, about in {
-        "ppo.zip": "PPO",
+        "sac.zip": "SAC",
         "cut.zip": "damaged or truncated",
         "nan.zip": "not finite",
         "absent.zip": "no file",

@@ -10,7 +10,7 @@ from conftest import conv_spec, mlp_spec
 from torch import Tensor, nn
 
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError, analog, describe, spiking, split_at_neurons
+from snn_rl.core.spec import UnconvertibleError, analog, describe, rectified, spiking, split_at_neurons
 from snn_rl.sb3.layers import leaves, read_layers
 
 
@@ -132,3 +132,30 @@ def test_neurons_that_say_something_unknown_are_an_error() -> None:
     spec[1] = {"type": "LIF", "adapts": 3}
     with pytest.raises(UnconvertibleError, match=r"not a layer of neurons: .*adapts"):
         QNetwork(spec, T=1)
+
+
+def test_a_tanh_stays_a_tanh_in_an_ann_and_becomes_a_lif_in_a_spiking_network() -> None:
+    spec = describe(named(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)))
+    assert [layer["type"] for layer in analog(spec)] == ["Linear", "Tanh", "Linear", "ReLU", "Linear"]
+    assert [layer["type"] for layer in spiking(spec)] == ["Linear", "LIF", "Linear", "LIF", "Linear"]
+    assert [layer["type"] for layer in analog(spiking(spec))] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+    assert (rectified(spec), rectified(mlp_spec(2, 3, 2))) == (False, True)
+    assert QNetwork(spec, T=0).spec == spec
+
+
+def test_a_network_of_tanhs_computes_them() -> None:
+    layers = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    network = read_layers(list(leaves("body", layers)), T=0, input_scale=1.0)
+    x, recorded = th.randn(5, 1, 2), list[Tensor]()
+    q, state = network.unroll(x, record=recorded)
+    assert th.allclose(q, layers(x), atol=1e-6)
+    assert state == ()
+    assert not network.spiking
+    assert bool((recorded[0] < 0).any())
+
+
+def test_a_spiking_policy_has_no_tanhs_in_whose_place_lifs_would_stand() -> None:
+    with pytest.raises(UnconvertibleError, match=r"'body\.1' \(Tanh\): LIF neurons take the place of ReLUs"):
+        read_layers(named(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)), T=1, input_scale=1.0)
+    with pytest.raises(UnconvertibleError, match="no Conv2d or Linear before Tanh number 2"):
+        describe(named(nn.Linear(2, 3), nn.Tanh(), nn.Tanh(), nn.Linear(3, 2)))

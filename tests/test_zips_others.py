@@ -139,7 +139,9 @@ def test_an_actor_that_sees_images_is_read(tmp_path: Path, share: bool, net_arch
 
 def test_quantiles_of_images_are_read(tmp_path: Path) -> None:
     model = teacher(QRDQN, make_vec_env(Pixels, 1), "CnnPolicy", n_quantiles=4)
-    assert_same(model, load_agent(zipped(model, tmp_path), PIXELS).network)
+    agent = load_agent(zipped(model, tmp_path), PIXELS)
+    assert_same(model, agent.network)
+    assert fingerprint(load_agent(model, PIXELS).network) == fingerprint(agent.network)
 
 
 def test_a_dqn_may_have_tanhs(tmp_path: Path) -> None:

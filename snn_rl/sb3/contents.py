@@ -11,20 +11,13 @@ from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.spec import UnconvertibleError
+from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.layouts import Layout, check_spaces, layout_of
 
 SPIKING = "q_net.network."  # what the tensors of our own policies begin with
 ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
 _NATURE = ("cnn.0", "cnn.2", "cnn.4", "linear.0")  # the layers of NatureCNN
 _KNOWN = ("stable_baselines3", "sb3_contrib", "snn_rl")  # packages whose policies have the usual activations
-
-
-class Hints(NamedTuple):
-    """What the user says of a zip that it does not say itself: ``module:Class`` of a custom feature extractor, imported from
-    the user's own code, and the activation between the dense layers, a key of ``ACTIVATIONS``."""
-
-    extractor: str | None = None
-    activation: str | None = None
 
 
 class Zip(NamedTuple):

@@ -3,9 +3,11 @@ environment steps."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
@@ -16,10 +18,12 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import initialize, standardizable
 from snn_rl.core.network import mixed_precision
 from snn_rl.sb3.described import Description
+from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.one_hot import as_vectors
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer
 from snn_rl.sb3.sequences import Sequences, n_step_returns, normalized
+from snn_rl.sb3.starting import check_returns, converted, learner, made_env, read_ann
 from snn_rl.sb3.state import StatefulDQN
 from snn_rl.sb3.td_loss import td_loss
 from snn_rl.tasks.environments import JOINED
@@ -169,6 +173,41 @@ class SpikingDQN(StatefulDQN):
                 "python -m snn_rl.prune, to zero the membranes in play python -m snn_rl.evaluate --no-carry"
             )
         return super().load(path, *args, **kwargs)
+
+    @classmethod
+    def from_sb3(
+        cls,
+        model: BaseAlgorithm | str | Path,
+        env: GymEnv | str,
+        T: int = 1,
+        *,
+        carry: bool = True,
+        extractor: str | None = None,
+        activation: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A learner that starts from the conversion of an ANN: with its weights, and thresholds from its play in ``env``.
+
+        Args:
+            model: a live DQN, QR-DQN, PPO or A2C with discrete actions, or the zip of one, which is read without unpickling
+                anything.
+            env: what it plays. The conversion plays 2,000 steps in it.
+            T: timesteps per decision, at least 1.
+            carry: keep the membranes between environment steps.
+            extractor: ``module:Class`` of a zip's custom feature extractor, imported from the user's own code.
+            activation: ``ReLU`` or ``Tanh``, of a zip that does not say it.
+            kwargs: the other arguments of the constructor, but for ``policy``. ``warm_up_eps`` and
+                ``exploration_initial_eps`` are 0.05 where they are not given. PPO and A2C, whose values are logits, need
+                ``data_init=True``.
+
+        Raises:
+            UserError: if the model cannot be read, is spiking already, or does not fit the environment.
+            UnconvertibleError: naming the module that has no spiking counterpart.
+        """
+        venv = made_env(cls, env)
+        ann = read_ann(model, venv, Hints(extractor, activation))
+        check_returns(ann.made.logits, "the model", kwargs.get("data_init", False))
+        return learner(cls, converted(ann.network, venv, T, carry, kwargs.get("seed")), venv, kwargs)
 
     def train(self, gradient_steps: int, batch_size: int = 32) -> None:
         """``gradient_steps`` updates from ``batch_size`` sequences each."""

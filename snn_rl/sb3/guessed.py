@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_FRAMES, MAX_T
 from snn_rl.core.network import QNetwork
-from snn_rl.sb3.contents import SPIKING, Hints, Zip, activation_of, extractor_of, plain
+from snn_rl.sb3.contents import SPIKING, Zip, activation_of, extractor_of, plain
 from snn_rl.sb3.fits import Place
+from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.layers import Decider, leaves, mean_over_quantiles, pixel_scale
 from snn_rl.sb3.layouts import Layout
 from snn_rl.sb3.live import import_policy

@@ -21,11 +21,12 @@ from snn_rl.tasks.environments import NUMBERS, one_hot
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
-    """The modules without children, with their dotted names, in the order of their definition."""
+    """The modules without children, with their dotted names, in the order of their definition. An empty Sequential does
+    nothing and is none."""
     if module is None:
         return
     children = [(n, child) for n, child in module._modules.items() if child is not None]  # named_children drops repetitions
-    if not children:
+    if not children and not isinstance(module, nn.Sequential):
         yield name, module
     for child_name, child in children:
         yield from leaves(f"{name}.{child_name}", child)

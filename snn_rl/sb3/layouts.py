@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from snn_rl.core.errors import UserError
+from snn_rl.tasks.environments import JOINED
 
 READABLE = "DQN, QR-DQN, PPO and A2C with discrete actions can be read"
 
@@ -100,7 +101,4 @@ def check_spaces(who: str, observations: str, actions: str) -> None:
             "combinations (Discrete), and train it anew"
         )
     if observations in ("Dict", "Tuple"):
-        raise UserError(
-            f"{who} sees a {observations}; an agent sees one vector or image: join its parts in the environment (gymnasium's "
-            "FlattenObservation), and train it anew"
-        )
+        raise UserError(f"{who} sees a {observations}; an agent sees one vector or image, so train it anew: {JOINED}")

@@ -79,7 +79,7 @@ def _of_actor(policy: ActorCriticPolicy) -> Decider:
     return Decider(
         [
             *leaves("features_extractor", extractor),
-            *leaves("policy_net", body if len(list(body.children())) else nn.Identity()),
+            *leaves("policy_net", body),
             *leaves("action_net", policy.action_net),
         ],
         logits,

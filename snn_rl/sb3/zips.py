@@ -14,10 +14,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from snn_rl.core.errors import UserError
 from snn_rl.engine import agents as integer
-from snn_rl.sb3.contents import SPIKING, Hints, Zip, check_algorithm, plain
+from snn_rl.sb3.contents import SPIKING, Zip, check_algorithm, plain
 from snn_rl.sb3.described import Description
 from snn_rl.sb3.fits import Place, Reading, as_agent
 from snn_rl.sb3.guessed import guess
+from snn_rl.sb3.hints import NO_HINTS, Hints
 from snn_rl.sb3.live import read_model, sees_normalized
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent, check_finite
@@ -71,7 +72,7 @@ def load_agent(
         path, env = Path(folder_name(base_id(game_id)), path.name), env or game_id
     agent = integer.load(path, engine or "torch") if engine or integer.is_integer(path) else agents.load(path)
     if env is not None and env != agent.env:
-        agent = Agent(**{**vars(agent), "env": env, "module": "", "scores": {}, "episodes": [], "path": None})
+        agent = agent.elsewhere(env)
     return agent
 
 
@@ -104,7 +105,7 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None, activation: 
     return as_agent(recipe, read_zip(path, Place.of_recipe(recipe), Hints(extractor, activation)), f"'{path}'", path)
 
 
-def read_zip(path: Path, place: Place, hints: Hints) -> Reading:
+def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS) -> Reading:
     """What is in a Stable-Baselines3 ``.zip``: the ANN of a DQN, QR-DQN, PPO or A2C, or the spiking network of a
     :class:`~snn_rl.sb3.dqn.SpikingDQN` or of a DQN with a :class:`~snn_rl.sb3.policy.SpikingPolicy`.
 

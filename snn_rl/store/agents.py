@@ -64,6 +64,10 @@ class Agent:
         """``ENV/NAME`` for a message."""
         return f"{self.env}/{self.name}"
 
+    def elsewhere(self, env: str) -> Agent:
+        """The agent in another environment than its own: without scores, and without a folder to store them in."""
+        return Agent(**{**vars(self), "env": env, "module": "", "scores": {}, "episodes": [], "path": None})
+
     def card(self) -> Card:
         """What its ``card.json`` says."""
         network = self.network

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch as th
 from rich.console import Console
 from rich.table import Table
+from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import UnconvertibleError, rectified
 from snn_rl.sb3.conversion import spiking_twin
+from snn_rl.sb3.hints import NO_HINTS, Hints
 from snn_rl.sb3.zips import load_agent
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
@@ -217,17 +220,22 @@ def _print(quality: dict[str, Quality], ann: Agent) -> None:
     Console().print(table)
 
 
-def load_ann(path: str, recipe: Recipe | None, extractor: str | None = None) -> Agent:
-    """The ANN of an ``--ann`` option; a zip holds one for the recipe's environment with nothing hidden.
+def load_ann(where: str | Path | BaseAlgorithm | Agent, recipe: Recipe | None, hints: Hints = NO_HINTS) -> Agent:
+    """The ANN of an ``--ann`` option; a zip or a live model holds one for the recipe's environment with nothing hidden.
 
     Raises:
         UserError: if it is spiking or plays something else, besides what loading raises.
     """
-    agent = load_agent(path, recipe.ann_env if recipe and path.endswith(".zip") else None, extractor)
+    if isinstance(where, Agent):
+        agent, who = where, where.label
+    else:
+        silent = isinstance(where, BaseAlgorithm) or Path(where).suffix == ".zip"  # about its environment
+        agent = load_agent(where, recipe.ann_env if recipe and silent else None, *hints)
+        who = "the model" if isinstance(where, BaseAlgorithm) else f"'{where}'"
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env) and base_id(agent.env) == base_id(recipe.ann_env):
-        agent = load_agent(path, recipe.ann_env)
+        agent = agent.elsewhere(recipe.ann_env)
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env):
-        raise UserError(f"'{path}' plays {agent.env}, not {recipe.ann_env}")
+        raise UserError(f"{who} plays {agent.env}, not {recipe.ann_env}")
     if agent.network.spiking:
-        raise UserError(f"'{path}' is a spiking agent; --ann wants the ANN (T = 0)")
+        raise UserError(f"{who} is a spiking agent; --ann wants the ANN (T = 0)")
     return agent

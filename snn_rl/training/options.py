@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snn_rl.core.errors import UserError
+from snn_rl.sb3.hints import Hints
 from snn_rl.store.files import folder_name
 from snn_rl.tasks.recipes import TAUGHT, Recipe
 
@@ -20,6 +21,7 @@ class Options:
         T: timesteps per decision to end with; 0 for the ANN alone.
         ann: ``shipped``, ``scratch``, ``none`` or the path of an agent or a zip; None for the default.
         extractor: ``MODULE:CLASS`` of a zip's feature extractor.
+        activation: ``ReLU`` or ``Tanh``, of a zip that does not say it.
         objective: ``distill`` or ``td``; None for the default.
         spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
         seed: of all trainings.
@@ -35,6 +37,7 @@ class Options:
     T: int = 1
     ann: str | None = None
     extractor: str | None = None
+    activation: str | None = None
     objective: str | None = None
     spike_penalty: float | None = None
     seed: int = 0
@@ -65,8 +68,14 @@ class Options:
         }
         for option in (option for option, given in for_spiking_agents.items() if given and not self.spiking):
             raise UserError(f"{option} is for spiking agents; leave it out with --T 0")
-        if self.extractor is not None and not (self.ann or "").endswith(".zip"):
-            raise UserError("--extractor is for an SB3 zip; give one with --ann")
+        for option, given in self.hints._asdict().items():
+            if given is not None and not (self.ann or "").endswith(".zip"):
+                raise UserError(f"--{option} is for an SB3 zip; give one with --ann")
+
+    @property
+    def hints(self) -> Hints:
+        """What is said of a zip that it does not say itself."""
+        return Hints(self.extractor, self.activation)
 
     @property
     def spiking(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch as th
 
 from snn_rl.core.errors import UserError
+from snn_rl.sb3.hints import NO_HINTS, Hints
 from snn_rl.sb3.zips import load_agent
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
@@ -30,6 +31,7 @@ class PruneOptions:
         env: id of the environment; None for the agent's own.
         ann: folder, shipped name or zip of the teacher; None for none.
         extractor: ``MODULE:CLASS`` of a zip's feature extractor.
+        activation: ``ReLU`` or ``Tanh``, of a zip that does not say it.
         objective: ``distill`` or ``td``; None for ``distill`` where there is a teacher.
         spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
         seed: of all trainings.
@@ -41,6 +43,7 @@ class PruneOptions:
     env: str | None = None
     ann: str | None = None
     extractor: str | None = None
+    activation: str | None = None
     objective: str | None = None
     spike_penalty: float | None = None
     seed: int = 0
@@ -50,9 +53,9 @@ class PruneOptions:
         """What the stages learn by."""
         return self.objective or ("distill" if self.ann else "td")
 
-    def extractor_of(self, path: str | None) -> str | None:
-        """The feature extractor of an agent that is a zip; None of others."""
-        return self.extractor if path and path.endswith(".zip") else None
+    def hints_of(self, path: str | None) -> Hints:
+        """What is said of an agent that is a zip; nothing of others."""
+        return Hints(self.extractor, self.activation) if path and path.endswith(".zip") else NO_HINTS
 
 
 def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tune: bool = False) -> Agent:
@@ -68,15 +71,16 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
         UserError: if the agent is not spiking or has fewer timesteps, or if its ANN is needed or sees something else.
         KeyboardInterrupt: after a checkpoint was written.
     """
-    if options.extractor is not None and not options.extractor_of(options.agent) and not options.extractor_of(options.ann):
-        raise UserError("--extractor is for an SB3 zip; neither --agent nor --ann is one")
-    agent = load_agent(options.agent, options.env, options.extractor_of(options.agent))
+    if not any((path or "").endswith(".zip") for path in (options.agent, options.ann)):
+        for option in (option for option in Hints._fields if getattr(options, option) is not None):
+            raise UserError(f"--{option} is for an SB3 zip; neither --agent nor --ann is one")
+    agent = load_agent(options.agent, options.env, *options.hints_of(options.agent))
     if not agent.network.spiking:
         raise UserError(f"'{options.agent}' is an ANN; convert it first")
     if not 1 <= options.T <= agent.network.T:
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T}, got {options.T}")
     recipe = load_recipe(agent.env, agent.frames, agent.module)
-    ann = load_ann(options.ann, recipe, options.extractor_of(options.ann)) if options.ann else None
+    ann = load_ann(options.ann, recipe, options.hints_of(options.ann)) if options.ann else None
     same = ann is None or (ann.observation_shape, ann.frames) == (agent.observation_shape, agent.frames)
     if ann is not None and not same and not view_of(ann, recipe, agent.frames).teacher_sees_more:
         raise UserError(f"'{options.ann}' sees other observations than '{options.agent}'; give the ANN it was converted from")

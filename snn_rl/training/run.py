@@ -41,7 +41,9 @@ def plan_for(options: Options) -> Plan:
     make_env(recipe).close()  # an environment that cannot be built ends the run here
     where, given = planning.ann_to_look_at(options, recipe, agents.shipped()), None
     if where is not None:
-        ann = load_ann(where, recipe, options.extractor)
+        ann = load_ann(where, recipe, options.hints)
+        if options.spiking and options.chosen_objective(recipe) != TAUGHT:
+            td.check_returns(ann)
         given = Given(where, ann.env, ann.frames)
     return planning.plan(options, given, load_recipe)
 
@@ -66,7 +68,7 @@ class _Run:
                     f"'{there.path}' is another ANN than {ann.where} of {ann.frames} frame(s); choose another --out"
                 )
             return there
-        found = load_ann(ann.where, planned.recipe, plan.options.extractor)
+        found = load_ann(ann.where, planned.recipe, plan.options.hints)
         shape, module = found.observation_shape, found.module
         copy = Agent(found.env, planned.name, found.network, shape, found.frames, found.made, module=module)
         agents.save(copy, folder, half=planned.recipe.half)  # scored as stored

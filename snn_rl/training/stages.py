@@ -18,7 +18,7 @@ from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import OBJECTIVES, TAUGHT, Recipe
 from snn_rl.tasks.view import View
-from snn_rl.training import tuning
+from snn_rl.training import td, tuning
 from snn_rl.training.checkpoints import Checkpoint, Stateful
 from snn_rl.training.conversion import view_of
 from snn_rl.training.curve import Curve
@@ -121,7 +121,7 @@ def _made(job: Job, goal: Goal, watch: Watch) -> Made:
     return dataclasses.replace(
         common,
         how=f"{what} from {job.start.name}, objective {job.objective}",
-        logits=job.start.made.logits,
+        logits=(job.teacher or job.start).made.logits,
         origin=start,
         teacher=teacher,
         objective=job.objective,
@@ -176,6 +176,8 @@ def pruning_job(agent: Agent, ann: Agent | None, recipe: Recipe, T: int, folder:
         raise UserError(f"'{agent.label}' is an ANN; convert it first")
     if objective == TAUGHT and ann is None:
         raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
+    if objective != TAUGHT:
+        td.check_returns(agent)
     teacher = ann if objective == TAUGHT else None
     view = view_of(teacher, recipe, agent.frames) if teacher else View(agent.frames)
     return Job(recipe, objective, T, view, seed, folder, agent, teacher)

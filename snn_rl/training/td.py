@@ -57,6 +57,19 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
     return Agent(recipe.id, f"random-T{T}", policy.q_net.network, shape, frames, made)
 
 
+def check_returns(agent: Agent) -> None:
+    """Refuses an agent whose values are logits: learning by reward goes on from Q-values.
+
+    Raises:
+        UserError: saying so.
+    """
+    if agent.made.logits:
+        raise UserError(
+            f"'{agent.label}' gives logits of a policy, and td goes on from Q-values: let it teach (--objective distill), or "
+            "learn from random weights (train --objective td --ann none)"
+        )
+
+
 @dataclass(frozen=True)
 class _Numbers:
     """The recipe's numbers of learning by reward that differ between ANNs and spiking networks."""

@@ -1,0 +1,122 @@
+"""What a learner starts from: a network that there is already, with its weights, thresholds and decays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
+from torch import Tensor
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.sb3.acting import ActingDQN
+from snn_rl.sb3.conversion import spiking_twin
+from snn_rl.sb3.fits import Place, Reading
+from snn_rl.sb3.hints import Hints
+from snn_rl.sb3.layouts import check_spaces
+from snn_rl.sb3.live import read_model, sees_normalized
+from snn_rl.sb3.zips import read_zip
+from snn_rl.tasks.catalogue import register
+from snn_rl.tasks.recipes import ConvertRecipe
+from snn_rl.tasks.rollout import Stream
+
+EPSILON = 0.05  # of random actions: who can play already needs few
+
+Model = TypeVar("Model", bound=ActingDQN)
+
+
+def made_env(kind: type[ActingDQN], env: GymEnv | str) -> VecEnv:
+    """The environment as a learner sees it: an id is made, images get their channels first, numbers become one-hot vectors."""
+    register()
+    made = maybe_make_env(env, verbose=0)
+    assert made is not None
+    return kind._wrap_env(made, verbose=0)
+
+
+def check_env(venv: VecEnv, shape: tuple[int, ...], who: str) -> None:
+    """Refuses an environment with other observations than a network's.
+
+    Raises:
+        UserError: naming both shapes.
+    """
+    if venv.observation_space.shape != shape:
+        raise UserError(
+            f"{who} takes observations of shape {shape}, the environment gives {venv.observation_space.shape}; is it the "
+            "agent's environment, with as many stacked frames as the agent sees?"
+        )
+
+
+def check_returns(logits: bool | None, who: str, data_init: bool) -> None:
+    """Refuses logits as the Q-values that learning goes on from. ``data_init`` makes the values anew.
+
+    Raises:
+        UserError: saying so.
+    """
+    if logits and not data_init:
+        raise UserError(
+            f"{who} gives logits of a policy, and a DQN learns Q-values: add data_init=True, which begins the values anew and "
+            "keeps the layers before them, or let it teach (python -m snn_rl.train --ann)"
+        )
+
+
+def learner(kind: type[Model], network: QNetwork, venv: VecEnv, kwargs: dict[str, Any]) -> Model:
+    """A learner with a network's layers, weights, thresholds and decays.
+
+    Args:
+        kind: SpikingDQN, or a class of the user's own that is one.
+        network: spiking, or an ANN.
+        venv: with the observations and the actions of the network.
+        kwargs: SpikingDQN's. ``warm_up_eps`` and ``exploration_initial_eps`` are 0.05 where they are not given.
+
+    Raises:
+        UserError: if the network has other outputs than there are actions, or ``policy_kwargs`` ask for other layers.
+    """
+    own = {"spec": network.spec, "input_scale": network.input_scale} | (kwargs.pop("policy_kwargs", None) or {})
+    few = {"warm_up_eps": EPSILON, "exploration_initial_eps": EPSILON}
+    make = cast(Callable[..., Model], kind)
+    model = make("MlpPolicy", venv, T=network.T, carry=network.carry, policy_kwargs=own, **{**few, **kwargs})
+    model.policy.fill(network)
+    return model
+
+
+def read_ann(model: BaseAlgorithm | str | Path, venv: VecEnv, hints: Hints) -> Reading:
+    """The ANN of a live model or of a zip, if it is one and sees what the environment shows.
+
+    Raises:
+        UserError: if it cannot be read, is spiking, or does not fit.
+    """
+    check_spaces("the environment", type(venv.observation_space).__name__, type(venv.action_space).__name__)
+    if isinstance(model, BaseAlgorithm):
+        who, reading = "the model", read_model(model)
+        if sees_normalized(model) and unwrap_vec_wrapper(venv, VecNormalize) is None:
+            raise UserError("the model sees observations that VecNormalize normalises: give its environment, model.get_env()")
+    else:
+        who, reading = f"'{model}'", read_zip(Path(model), Place.of_venv(venv), hints)
+    if reading.network.spiking:
+        raise UserError(f"{who} is spiking already: load it with SpikingDQN.load, or with to_sb3(load_agent(...), env)")
+    check_env(venv, reading.shape, who)
+    return reading
+
+
+def converted(ann: QNetwork, venv: VecEnv, T: int, carry: bool, seed: int | None) -> QNetwork:
+    """A conversion with the numbers of recipes by default, from the ANN's play in the environment, 5 % of it random.
+
+    Raises:
+        UserError: if T is below 1, besides what :func:`~snn_rl.sb3.conversion.spiking_twin` raises.
+    """
+    if T < 1:
+        raise UserError(f"T must be at least 1, got {T}")
+    numbers = ConvertRecipe()
+    if seed is not None:
+        venv.seed(seed)
+    play = Stream(ann, venv, EPSILON, np.random.default_rng(seed))
+    steps = max(numbers.observations // venv.num_envs, 2)
+    seen: list[Tensor] = [th.as_tensor(step.observation) for step in islice(play, steps)]
+    return spiking_twin(ann, T, th.cat(seen), numbers, carry)
