@@ -72,10 +72,9 @@ class Compared(Record):
     share: Share
     sure: bool
 
-    @property
-    def enough(self) -> bool:
-        """Whether the student's mean return is what was asked for."""
-        return self.student >= self.ann - (1 - self.share) * abs(self.ann)
+    def keeps(self, share: float) -> bool:
+        """Whether the student's mean return is at least that part of its ANN's."""
+        return self.student >= self.ann - (1 - share) * abs(self.ann)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ class PruneRecipe:
     spike_penalty: float = 0.0  # weight of the spikes' cost in the loss of distillation
     evaluations: int = 12  # in a stage (in its last half where it cannot end early); the best network is kept
     eval_episodes: int = 20  # of each evaluation
-    stop_at_share: float = 0.95  # of the ANN's return: a stage ends once it reaches that, with 95 % confidence; 0: never
+    stop_at_share: float = 0.97  # of the ANN's return: a stage ends once it surely reaches that; 0: never
 
     def stages(self, T: int) -> range:
         """The timesteps per decision of the stages that lead to T: from ``start`` down, or T alone."""

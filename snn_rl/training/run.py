@@ -21,6 +21,8 @@ from snn_rl.training.options import Options
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
 from snn_rl.training.stages import run_stage
 
+KEPT = 0.95  # part of the ANN's return below which an agent falls short of it
+
 
 class ToScore(NamedTuple):
     """An agent of a run, the recipe of its environment, and whether it is also played with its membranes zeroed."""
@@ -111,7 +113,7 @@ class _Run:
         yield from self.plan.agents
         last = self.made[self.plan.agents[-1].name]
         compared = last.made.compared
-        if not self.plan.otherwise or compared is None or compared.enough:
+        if not self.plan.otherwise or compared is None or compared.keeps(KEPT):
             return
         names = ", ".join(planned.name for planned in self.plan.otherwise)
         print(
