@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -98,6 +99,12 @@ def add_hints(parser: argparse.ArgumentParser, of: str = "the zip") -> None:
 
 def _thread_count(text: str) -> int:
     return _number(int, text, lambda value: 1 <= value <= 1024, "--threads and SNN_RL_THREADS take a number from 1 to 1024")
+
+
+def add_statistics(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--vecnormalize`` and ``--trust-pickle``."""
+    parser.add_argument("--vecnormalize", type=Path, metavar="FILE", help="what VecNormalize.save wrote beside the zip")
+    parser.add_argument("--trust-pickle", action="store_true", help="read FILE, which runs whatever its author put there")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

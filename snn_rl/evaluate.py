@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snn_rl.console import ENV_HELP, add_hints, add_threads, device, environment, run, seed, use_threads
+from snn_rl.console import ENV_HELP, add_hints, add_statistics, add_threads, device, environment, run, seed, use_threads
 from snn_rl.core.errors import UserError
 from snn_rl.measure.technology import names, price_list
 from snn_rl.store.files import CARD, check_new, check_writable
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
     add_hints(parser)
+    add_statistics(parser)
     parser.add_argument(
         "--episodes", type=int, help="default: the recipe's (greedy Atari with nothing hidden: all 30 starts); noisy: 100"
     )
@@ -91,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.tasks.recipes import ATARI_STARTS
 
-    agent = load_agent(args.agent, args.env, args.extractor, args.activation)
+    statistics = {"vecnormalize": args.vecnormalize, "trust_pickle": args.trust_pickle}
+    agent = load_agent(args.agent, args.env, args.extractor, args.activation, **statistics)
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     agent.network.to(args.device)
     _check(agent, recipe, args)

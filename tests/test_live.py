@@ -10,7 +10,7 @@ from conftest import PIXELS, Count, Pixels
 from gymnasium import spaces
 from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack
 from test_zips import Tiny, assert_same_q, dqn
 from test_zips_spiking import assert_same_play, spiking
 from torch import nn
@@ -79,8 +79,6 @@ def test_a_live_model_that_is_no_agent_is_an_error() -> None:
         load_agent(dqn(), "Acrobot-v1")
     with pytest.raises(UserError, match="has 2 actions but 'MountainCar-v0' has 3"):
         load_agent(dqn(make_vec_env(Count, 1)), "MountainCar-v0")
-    with pytest.raises(UserError, match="VecNormalize normalises"):
-        load_agent(dqn(VecNormalize(make_vec_env("CartPole-v1", 1))), "CartPole-v1")
     with pytest.raises(UserError, match="a model of Stable-Baselines3, got a Linear"):
         load_agent(nn.Linear(4, 2), "CartPole-v1")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the model has continuous actions"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
 
 from snn_rl.core.errors import UserError
 from snn_rl.engine import agents as integer
@@ -19,7 +20,8 @@ from snn_rl.sb3.described import Description
 from snn_rl.sb3.fits import Place, Reading, as_agent
 from snn_rl.sb3.guessed import guess
 from snn_rl.sb3.hints import NO_HINTS, Hints
-from snn_rl.sb3.live import read_model, sees_normalized
+from snn_rl.sb3.live import read_model
+from snn_rl.sb3.normalized import folded, statistics
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent, check_finite
 from snn_rl.store.card import Made
@@ -36,6 +38,9 @@ def load_agent(
     extractor: str | None = None,
     activation: str | None = None,
     engine: str | None = None,
+    *,
+    vecnormalize: VecNormalize | str | Path | None = None,
+    trust_pickle: bool = False,
 ) -> Agent:
     """Loads an agent.
 
@@ -47,6 +52,9 @@ def load_agent(
             None. In another environment than its own an agent has no scores, and no folder to store them in.
         extractor: ``module:Class`` of a stock zip's custom feature extractor, imported from the user's own code.
         activation: ``ReLU`` or ``Tanh``, between the dense layers of a stock zip that does not say it.
+        vecnormalize: under which the agent of a zip learnt, or the file that ``VecNormalize.save`` wrote: its mean and scale
+            go into the first layer. A live model brings its own.
+        trust_pickle: that file is a pickle, which runs whatever its author put there; only with this it is read.
         engine: what computes an agent of integers, one of :data:`snn_rl.engine.agents.ENGINES`; None for the reference.
 
     Raises:
@@ -64,7 +72,10 @@ def load_agent(
             raise UserError(f"no file '{path}'")
         if env is None:
             raise UserError(f"an SB3 zip does not say its environment: give --env ID; in Python load_agent('{path}', ID)")
-        return load_zip(path, env, extractor, activation)
+        normalize = None if vecnormalize is None else statistics(vecnormalize, trust_pickle)
+        return load_zip(path, env, extractor, activation, normalize)
+    if vecnormalize is not None:
+        raise UserError(f"--vecnormalize is for an SB3 zip; '{where}' is none")
     for option in (option for option, given in (("extractor", extractor), ("activation", activation)) if given is not None):
         raise UserError(f"--{option} is for an SB3 zip; '{where}' is none")
     game_id = path.parent.as_posix()
@@ -81,15 +92,19 @@ def _load_live(model: object, env: str | None) -> Agent:
         raise UserError(f"load_agent() takes a path, a name, or a model of Stable-Baselines3, got a {type(model).__name__}")
     if env is None:
         raise UserError("a live model does not say its environment: load_agent(model, ID)")
-    if sees_normalized(model):
-        raise UserError(
-            "the model sees observations that VecNormalize normalises, and an agent does not hold its statistics: train with "
-            "norm_obs=False, or with the normalisation inside the environment"
-        )
-    return as_agent(load_recipe(env), read_model(model), "the model")
+    reading, normalize = read_model(model), model.get_vec_normalize_env()
+    if normalize is not None:
+        reading = folded(reading, normalize, "the model")
+    return as_agent(load_recipe(env), reading, "the model")
 
 
-def load_zip(path: Path, env_id: str, extractor: str | None = None, activation: str | None = None) -> Agent:
+def load_zip(
+    path: Path,
+    env_id: str,
+    extractor: str | None = None,
+    activation: str | None = None,
+    normalize: VecNormalize | None = None,
+) -> Agent:
     """The agent in a Stable-Baselines3 ``.zip``, see :func:`read_zip`.
 
     Args:
@@ -97,15 +112,17 @@ def load_zip(path: Path, env_id: str, extractor: str | None = None, activation: 
         env_id: Gymnasium id of the environment it plays.
         extractor: ``module:Class`` of a custom feature extractor, imported from the user's own code.
         activation: ``ReLU`` or ``Tanh``, where the zip does not say it.
+        normalize: under which it learnt.
 
     Raises:
         UserError: as :func:`read_zip`.
     """
     recipe = load_recipe(env_id)
-    return as_agent(recipe, read_zip(path, Place.of_recipe(recipe), Hints(extractor, activation)), f"'{path}'", path)
+    reading = read_zip(path, Place.of_recipe(recipe), Hints(extractor, activation), normalize)
+    return as_agent(recipe, reading, f"'{path}'", path)
 
 
-def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS) -> Reading:
+def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS, normalize: VecNormalize | None = None) -> Reading:
     """What is in a Stable-Baselines3 ``.zip``: the ANN of a DQN, QR-DQN, PPO or A2C, or the spiking network of a
     :class:`~snn_rl.sb3.dqn.SpikingDQN` or of a DQN with a :class:`~snn_rl.sb3.policy.SpikingPolicy`.
 
@@ -117,15 +134,18 @@ def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS) -> Reading:
         path: the zip.
         place: the environment it plays.
         hints: what the user says of it.
+        normalize: under which it learnt.
 
     Raises:
         UserError: for a file that is missing, truncated, hostile or of another algorithm, that does not fit the
-            environment, or of a SpikingDQN that learnt under VecNormalize. (Of other algorithms nothing in the zip tells.)
+            environment, or of a SpikingDQN that learnt under VecNormalize, if that is not given. (Of other algorithms nothing
+            in the zip tells.)
     """
     source = _read(path)
     check_finite(source.tensors, str(path))
     check_algorithm(source)
-    _check_normalisation(source)
+    if normalize is None:
+        _check_normalisation(source)
     description = _description(source)
     if description is None:
         network, shape = guess(source, place, hints)
@@ -134,7 +154,8 @@ def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS) -> Reading:
     layout = None if source.spiking else source.layout
     known = {key: source.data[key] for key in ("num_timesteps", "seed") if type(source.data.get(key)) is int}
     how = f"read from the Stable-Baselines3 file {path.name}{layout.note if layout else ''}"
-    return Reading(network, shape, Made(how=how, logits=True if layout and layout.logits else None, **known))
+    reading = Reading(network, shape, Made(how=how, logits=True if layout and layout.logits else None, **known))
+    return reading if normalize is None else folded(reading, normalize, f"'{path}'")
 
 
 def _read(path: Path) -> Zip:
@@ -166,7 +187,8 @@ def _check_normalisation(source: Zip) -> None:
     if source.data.get("normalizes_observations") is True:
         raise UserError(
             f"'{source.path}' was trained under VecNormalize, whose statistics are not in the zip: without them the agent "
-            "does not see what it learnt from; train it with norm_obs=False, or with the normalisation inside the environment"
+            "does not see what it learnt from; give the file that VecNormalize.save wrote (evaluate --vecnormalize FILE "
+            "--trust-pickle; in Python load_agent(..., vecnormalize=FILE, trust_pickle=True)), or train it with norm_obs=False"
         )
 
 

@@ -1,0 +1,103 @@
+"""The statistics of ``VecNormalize`` in the first layer of a network.
+
+``VecNormalize`` shows a network ``clip((x - mean) / sqrt(var + epsilon), -clip_obs, clip_obs)``. But for the clipping that is
+affine in ``x``, so a first layer ``W y + b`` takes it in exactly: ``W' = W / deviation``, ``b' = b - W' mean``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
+
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.sb3.fits import Reading
+
+
+def statistics(given: VecNormalize | str | Path, trust_pickle: bool = False) -> VecNormalize:
+    """The live object, or the one in a file that ``VecNormalize.save`` wrote.
+
+    Args:
+        given: the object, or the file. The file is a pickle: reading it runs whatever its author put there.
+        trust_pickle: the user trusts the file's author.
+
+    Raises:
+        UserError: for a file without that trust, and for one that is none.
+    """
+    if isinstance(given, VecNormalize):
+        return given
+    if not trust_pickle:
+        raise UserError(
+            f"'{given}' is a pickle, and reading it runs whatever its author put there: if it is your own, say so with "
+            "--trust-pickle (in Python trust_pickle=True), or give the live VecNormalize in Python"
+        )
+    try:
+        with Path(given).open("rb") as file:
+            found = pickle.load(file)
+    except FileNotFoundError as error:
+        raise UserError(f"no file '{given}'") from error
+    except Exception as error:  # whatever a pickle can raise
+        raise UserError(f"'{given}' is damaged: {type(error).__name__}: {error}; save it anew") from error
+    if not isinstance(found, VecNormalize):
+        raise UserError(f"'{given}' holds a {type(found).__name__}, no VecNormalize: give what VecNormalize.save wrote")
+    return found
+
+
+def folded(reading: Reading, normalize: VecNormalize, who: str) -> Reading:
+    """A network that sees observations as they are, from one that saw them normalised.
+
+    Args:
+        reading: the network that saw them normalised, and how it was made. It stays as it is where nothing is normalised;
+            else its first layer changes.
+        normalize: with the statistics.
+        who: the model or its file, for messages.
+
+    Raises:
+        UserError: if the statistics are not those of such observations, or the first layer is not dense.
+    """
+    if not normalize.norm_obs:
+        return reading
+    rms: object = normalize.obs_rms  # of each part, where there are several
+    shape = reading.shape
+    if not isinstance(rms, RunningMeanStd) or rms.mean.shape != shape or len(shape) != 1:
+        seen = f"shape {rms.mean.shape}" if isinstance(rms, RunningMeanStd) else "several parts"
+        raise UserError(
+            f"{who} sees observations of shape {shape}, the statistics of VecNormalize are of {seen}: give those of the same "
+            "training (of vectors; images are not normalised), or train with norm_obs=False"
+        )
+    deviation = np.sqrt(rms.var + normalize.epsilon)
+    _fold(reading.network, rms.mean, deviation, who)
+    note = "; its first layer holds the statistics of VecNormalize"
+    if _clips(normalize, rms.mean, deviation):
+        note += f", without the clipping at {normalize.clip_obs:g} deviations, which only matters to observations beyond them"
+    return Reading(reading.network, shape, dataclasses.replace(reading.made, how=f"{reading.made.how}{note}"))
+
+
+def _fold(network: QNetwork, mean: np.ndarray, deviation: np.ndarray, who: str) -> None:
+    synapses = cast(nn.Sequential, network.synapses[0])
+    first = next((layer for layer in synapses if not isinstance(layer, nn.Flatten)), None)
+    if not isinstance(first, nn.Linear) or first.bias is None:
+        raise UserError(f"{who} has no dense first layer with a bias to hold the statistics of VecNormalize")
+    with th.no_grad():
+        weight = first.weight.double() / th.as_tensor(deviation, dtype=th.float64)
+        bias = first.bias.double() - network.input_scale * (weight @ th.as_tensor(mean, dtype=th.float64))
+        first.weight.copy_(weight)
+        first.bias.copy_(bias)
+
+
+def _clips(normalize: VecNormalize, mean: np.ndarray, deviation: np.ndarray) -> bool:
+    """Whether the space has observations that are clipped."""
+    space = normalize.observation_space
+    if not isinstance(space, spaces.Box):
+        return True
+    ends = [np.abs((bound - mean) / deviation).max() for bound in (space.low, space.high)]
+    return bool(max(ends) > normalize.clip_obs)
