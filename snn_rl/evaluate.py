@@ -35,10 +35,12 @@ def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
                 "--out"
             )
         check_writable(agent.path / CARD)
-    if (args.save or args.out) and (args.episodes is not None or args.seed or args.technology != "fp32"):
+    if (args.save or args.out) and (args.episodes is not None or args.seed or args.technology not in (None, "fp32")):
         raise UserError(
             "--save and --out store scores by the recipe's protocol and in fp32: leave out --episodes, --seed and --technology"
         )
+    if (args.save or args.out) and args.engine == "event":
+        raise UserError("--save and --out store what the reference counts: leave out --engine; the returns are the same")
     if args.no_carry and not agent.network.T:
         raise UserError(f"'{args.agent}' is an ANN and has no membranes to zero; leave out --no-carry")
     if args.out is not None:
@@ -68,8 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sticky", type=float, help="probability that an action is repeated (default: the environment's own)")
     parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")
     parser.add_argument("--seed", type=seed, default=0, help="of the first episode")
-    prices = f"prices of the energy figures: {', '.join(names())}, or a TOML file of your own (default: fp32)"
-    parser.add_argument("--technology", metavar="NAME|FILE", default="fp32", help=prices)
+    parser.add_argument("--engine", metavar="torch|event", help="what computes an agent of integers (default: torch)")
+    prices = (
+        f"prices of the energy figures: {', '.join(names())}, or a TOML file of your own (default: fp32; of integers int8)"
+    )
+    parser.add_argument("--technology", metavar="NAME|FILE", help=prices)
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--save", action="store_true", help="store the result in the agent's own folder, for reports")
     parser.add_argument("--out", type=Path, help="make the agent a folder here, with this score: for reports")
@@ -83,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.evaluate``."""
     args = _parser().parse_args(argv)
-    technology = price_list(args.technology)
+    technology = price_list(args.technology or "fp32")
     processes = use_threads(args.threads)
     from snn_rl.measure.scores import Protocol, add_score, describe, evaluate
     from snn_rl.sb3.zips import load_agent
@@ -93,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.tasks.recipes import ATARI_STARTS
 
     statistics = {"vecnormalize": args.vecnormalize, "trust_pickle": args.trust_pickle}
-    agent = load_agent(args.agent, args.env, args.extractor, args.activation, **statistics)
+    agent = load_agent(args.agent, args.env, args.extractor, args.activation, engine=args.engine, **statistics)
+    if args.technology is None and agent.integer is not None and not (args.save or args.out):
+        technology = price_list("int8")
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     agent.network.to(args.device)
     _check(agent, recipe, args)

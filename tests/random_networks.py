@@ -33,13 +33,14 @@ def images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], tuple[int, .
     shape = (int(rng.integers(1, 4)), int(rng.integers(9, 14)), int(rng.integers(9, 14)))
     spec, (channels, high, wide) = [], shape
     for n in range(int(rng.integers(1, 3))):
-        for _ in range(int(rng.random() < 0.4)):
+        for _ in range(int(rng.random() < 0.4 and min(high, wide) > 4)):
             stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, 2))
             spec.append({"type": "AvgPool2d", "kernel_size": 2, "stride": stride, "padding": padding})
             high, wide = ((size + 2 * padding - 2) // stride + 1 for size in (high, wide))
         groups = channels if n and rng.random() < 0.3 else 1
         out = groups * int(rng.integers(1, 4))
         kernel, stride, padding = ([int(rng.integers(1, 4)) for _ in "hw"] for _ in range(3))
+        kernel = [min(size, k) for size, k in zip((high, wide), kernel, strict=True)]
         dilation = 1 if min(high, wide) < 6 else int(rng.integers(1, 3))
         padding = [size % 3 for size in padding]
         spec.append(

@@ -19,7 +19,8 @@ class Counts:
         acs_by_layer: of a spiking network: accumulates, one for each (spike, synapse) pair, by layer; those of recurrent
             synapses under a name of their own.
         neuron_updates: of a spiking network: each neuron's, at each of the T timesteps.
-        membrane_accesses: of a spiking network: membranes read or written.
+        membrane_accesses: of a spiking network: membranes read or written, and what else is kept between decisions.
+        changes: the first layer multiplies only what changed since the last decision.
     """
 
     T: int
@@ -30,6 +31,7 @@ class Counts:
     acs_by_layer: Mapping[str, float] = field(default_factory=dict)
     neuron_updates: float = 0
     membrane_accesses: float = 0
+    changes: bool = False
 
     @property
     def spiking(self) -> bool:
@@ -40,6 +42,21 @@ class Counts:
     def acs(self) -> float:
         """Accumulates of all layers."""
         return sum(self.acs_by_layer.values())
+
+
+@dataclass
+class Changes:
+    """Of a network that computes only what changes since the last decision.
+
+    Attributes:
+        accesses: to 32 bits of what it keeps for that, per decision.
+        inputs: of the observations that it was last given, how many numbers had changed.
+        macs: multiply-accumulates for them.
+    """
+
+    accesses: int
+    inputs: int = 0
+    macs: int = 0
 
 
 def membrane_accesses(neurons: float, T: int, carry: bool) -> float:

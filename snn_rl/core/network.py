@@ -14,6 +14,7 @@ import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.activations import Activation, ReLU, Tanh
+from snn_rl.core.counts import Changes
 from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
 from snn_rl.core.spec import Spec, analog, build, decay_shape, spiking, split_at_neurons
@@ -41,11 +42,14 @@ class QNetwork(nn.Module):
     Attributes:
         spec: what it is given as, in the words of what it is now: its neurons are called LIF, those of an ANN ReLU or
             Tanh.
+        changes: of a network that computes only what changes.
 
     Raises:
         ValueError: if ``T`` is negative.
         UnconvertibleError: if the spec is not a network.
     """
+
+    changes: Changes | None = None
 
     def __init__(self, spec: Spec, T: int, input_scale: float = 1.0, carry: bool = True) -> None:
         super().__init__()

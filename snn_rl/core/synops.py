@@ -99,6 +99,7 @@ class Sums:
         reached: synapses that what was sent to a layer reached, by layer.
         active: outputs that were not 0, by layer of neurons.
         recurrent: recurrent synapses that spikes reached, by index of the layer.
+        changes: the first layer's multiply-accumulates, of a network that computes only what changes.
     """
 
     decisions: int
@@ -106,11 +107,13 @@ class Sums:
     reached: list[float]
     active: list[float]
     recurrent: dict[int, float]
+    changes: float = 0
 
     def add(self, other: Sums) -> None:
         """Adds what was counted of the same network elsewhere."""
         self.decisions += other.decisions
         self.outputs += other.outputs
+        self.changes += other.changes
         self.reached = [mine + theirs for mine, theirs in zip(self.reached, other.reached, strict=True)]
         self.active = [mine + theirs for mine, theirs in zip(self.active, other.active, strict=True)]
         self.recurrent = {n: mine + other.recurrent[n] for n, mine in self.recurrent.items()}
@@ -154,6 +157,7 @@ class OperationCounter:
         """
         sums = self.sums
         sums.decisions += len(observations)
+        sums.changes += 0 if self.network.changes is None else self.network.changes.macs
         sums.outputs += len(observations) * len(layers[0]) if layers else 0
         sent = [th.as_tensor(observations).cpu(), *(out.flatten(0, 1).cpu() for out in layers)]
         for n, (reach, values) in enumerate(zip(self._reaches, sent, strict=True)):
@@ -171,7 +175,7 @@ class OperationCounter:
             ValueError: if nothing was counted yet.
         """
         self._check()
-        T, names = self.network.T, self.network.layer_names
+        T, names, changes = self.network.T, self.network.layer_names, self.network.changes
         if not self.network.spiking:
             return Counts(T, sum(self.macs), sum(self.sums.reached) / self.decisions)
         by_layer = dict(zip(names[1:], self.sums.reached[1:], strict=True))
@@ -179,11 +183,12 @@ class OperationCounter:
         return Counts(
             T,
             sum(self.macs),
-            first_layer_macs=self.macs[0],
+            first_layer_macs=self.macs[0] if changes is None else self.sums.changes / self.decisions,
             analog_macs=self.analog_macs,
             acs_by_layer={name: count / self.decisions for name, count in by_layer.items()},
             neuron_updates=sum(self.neurons) * T,
-            membrane_accesses=membrane_accesses(sum(self.neurons), T, self.carry),
+            membrane_accesses=membrane_accesses(sum(self.neurons), T, self.carry) + (changes.accesses if changes else 0),
+            changes=changes is not None,
         )
 
     def rates(self) -> dict[str, float]:

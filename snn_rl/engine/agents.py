@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,13 +11,14 @@ from safetensors.numpy import load as load_arrays
 from snn_rl.core.errors import UserError
 from snn_rl.core.outline import outline
 from snn_rl.engine.reference import IntegerNetwork
-from snn_rl.engine.semantics import from_arrays
+from snn_rl.engine.semantics import Integers, from_arrays
 from snn_rl.store import weights
 from snn_rl.store.agents import Agent, find
 from snn_rl.store.card import damaged, read
 
-ENGINES = ("torch",)
-"""What computes an agent of integers; the spikes, the membranes and the actions are the same."""
+ENGINES = ("torch", "event")
+"""What computes an agent of integers: the reference, or the engine that is fast on one core. Spikes, membranes and actions are
+the same."""
 
 
 def is_integer(where: str | Path) -> bool:
@@ -50,12 +52,20 @@ def load(where: str | Path, engine: str = "torch") -> Agent:
         outline(card.network, card.T, card.input_scale, card.carry, card.observation_shape)
         arrays = load_arrays(tensors)
         integers = from_arrays(card.network, card.T, card.carry, card.input_scale, card.integer, arrays)
-        network = IntegerNetwork(integers)
-        network.shapes(card.observation_shape)
+        IntegerNetwork(integers).shapes(card.observation_shape)
     except UserError as error:
         raise UserError(f"'{folder}': {error}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(folder, error) from error
+    network, kind = _event(integers, card.observation_shape) if engine == "event" else (IntegerNetwork(integers), Agent)
     shape, module = tuple(card.observation_shape), card.module or ""
     made, scores, more = card.made, card.scores, card.more
-    return Agent(card.env, card.name, network, shape, card.frames, made, scores, played, folder, module, more, card.integer)
+    return kind(card.env, card.name, network, shape, card.frames, made, scores, played, folder, module, more, card.integer)
+
+
+def _event(integers: Integers, observation_shape: Sequence[int]) -> tuple[IntegerNetwork, type[Agent]]:
+    try:
+        from snn_rl.engine.event import EventAgent, EventNetwork
+    except ImportError as error:
+        raise UserError("the event engine needs numba: pip install 'snn-rl[event]', or choose the engine torch") from error
+    return EventNetwork(integers, observation_shape), EventAgent

@@ -15,6 +15,10 @@ CONVENTION = (
     "before the first nor after the last); weight and activation memory not counted; "
     "ANN dense"
 )
+CHANGES = CONVENTION.replace(
+    "first layer (analog input) dense MACs charged once per decision",
+    "first layer (analog input) one MAC per (changed input, synapse) pair, and its last input and current read and written",
+)
 UJ = 1e-6  # of a picojoule
 
 
@@ -47,7 +51,7 @@ def energy(counts: Counts, technology: Technology) -> Energy:
     return Energy(
         ann_uj=ann_uj,
         technology=technology.name,
-        convention=CONVENTION,
+        convention=CHANGES if counts.changes else CONVENTION,
         macs=counts.first_layer_macs + counts.analog_macs,
         acs=counts.acs,
         acs_by_layer=dict(counts.acs_by_layer),

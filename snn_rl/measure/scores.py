@@ -141,6 +141,7 @@ def evaluate(
         sticky=recipe.sticky if protocol.sticky is None else protocol.sticky,
         returns=Returns.from_json(summary(played.returns)),
         spike_rate=played.counter.rates() if T else None,
+        engine=None if agent.integer is None else "torch" if agent.network.changes is None else "event",
         energy=energy(played.counter.counts(), technology),
         versions=versions(),
     )

@@ -162,7 +162,7 @@ class Score(Record):
     """What an evaluation found: the object that ``evaluate --json`` writes, without its episodes.
 
     ``agent``: its label. ``weights``: the network's fingerprint. ``carry``: whether membranes were carried in that play.
-    ``spike_rate``: spikes per neuron and timestep, by layer; of spiking networks.
+    ``spike_rate``: spikes per neuron and timestep, by layer; of spiking networks. ``engine``: what computed, of integers.
     """
 
     agent: str
@@ -175,6 +175,7 @@ class Score(Record):
     sticky: Share
     returns: Returns = field(metadata={"key": "return"})
     spike_rate: dict[str, Share] | None = None
+    engine: str | None = None
     energy: Energy | None = None
     versions: dict[str, str]
 

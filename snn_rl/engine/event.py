@@ -1,0 +1,166 @@
+"""The event-driven engine: an integer network that multiplies only what changed, and adds only what spiked.
+
+The first layer is linear, so the weights times the change of an observation, added to its last current, give the new current:
+in integers exactly, without drift. Needs numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+from typing import Any, cast
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from torch import Tensor
+
+from snn_rl.core.counts import Changes
+from snn_rl.core.deciding import check_observation
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import State, check_observed
+from snn_rl.engine.kernels import decide
+from snn_rl.engine.program import Program
+from snn_rl.engine.reference import IntegerNetwork
+from snn_rl.engine.semantics import Array, Integers
+from snn_rl.store.agents import Agent
+
+
+class EventNetwork(IntegerNetwork):
+    """A Q-network as :class:`IntegerNetwork`, fast on one core. Not for several threads at once.
+
+    Its state has the form of the engine, as arrays with one row per environment: membranes, last spikes of recurrent layers,
+    the last observation, its current. :meth:`membranes` gives it the form of the reference.
+
+    Args:
+        integers: its numbers.
+        observation_shape: of one observation.
+    """
+
+    def __init__(self, integers: Integers, observation_shape: Sequence[int]) -> None:
+        super().__init__(integers)
+        self.shapes(observation_shape)
+        self.program = Program(integers, observation_shape)
+        self._net, self._scratch = self.program.net(), self.program.scratch()
+        self._actions = len(integers.synapses[-1].bias)
+        self.changes: Changes = Changes(self._kept())
+
+    def initial_state(self, batch: int, observation_shape: Any) -> State:
+        """Rest, for ``batch`` environments. Of an observation of zeros the current is zero."""
+        first = int(np.prod(self.program.shapes[0]))
+        arrays = (
+            np.zeros((batch, self.program.neurons), np.int32),
+            np.zeros((batch, sum(self.program.recurrent)), np.uint8),
+            np.zeros((batch, self.program.words), np.uint64),
+            np.zeros((batch, first), np.int32),
+        )
+        return cast(State, arrays)
+
+    def sums(
+        self, observations: Array, state: State | None, fresh: NDArray[np.bool_] | None, record: Array | None = None
+    ) -> tuple[NDArray[np.int32], State]:
+        """One decision per environment.
+
+        Args:
+            observations: ``(rows, *observation)``.
+            state: what the previous call returned, which stays as it is; None for rest.
+            fresh: ``(rows,)``, true where an episode begins; None for nowhere.
+            record: uint8 ``(T, rows, neurons)``, where the spikes go.
+
+        Returns:
+            The sums of the readout ``(rows, actions)``, and the state after the decision.
+        """
+        rows = len(observations)
+        before = cast(tuple[Array, ...], self.initial_state(rows, ()) if state is None else state)
+        words = self.program.packed(observations)
+        after = (np.empty_like(before[0]), before[1].copy(), words, np.empty_like(before[3]))
+        if fresh is None or not self.carry:
+            fresh = np.full(rows, not self.carry)
+        sums, counted = np.empty((rows, self._actions), np.int32), np.zeros(2, np.int64)
+        record = np.empty((0, 0, 0), np.uint8) if record is None else record
+        decide(self._net, before, after, fresh, self._scratch, sums, record, counted)
+        self.changes.inputs, self.changes.macs = int(counted[0]), int(counted[1])
+        return sums, cast(State, after)
+
+    def _kept(self) -> int:
+        """32-bit accesses per decision to what is kept beside the membranes: the last observation is read and written, the
+        first layer's current written once and read at every timestep."""
+        return 2 * 2 * self.program.words + (self.T + 1) * int(np.prod(self.program.shapes[0]))
+
+    def forward(
+        self, observation: Tensor, state: State | None = None, episode_start: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """As :meth:`QNetwork.forward`."""
+        check_observed(observation)
+        _check_rows(len(observation), state, episode_start)
+        q, state = self.unroll(observation[None], state, None if episode_start is None else episode_start[None])
+        return q[0], state
+
+    def unroll(
+        self,
+        observations: Tensor,
+        state: State | None = None,
+        episode_starts: Tensor | None = None,
+        record: list[Tensor] | None = None,
+    ) -> tuple[Tensor, State]:
+        """As :meth:`QNetwork.unroll`, with the state of the engine and Q-values as float64."""
+        S, batch = observations.shape[:2]
+        seen = observations.cpu().numpy()
+        starts = None if episode_starts is None else episode_starts.cpu().numpy().astype(bool)
+        spikes = np.empty((S, self.T, batch, self.program.neurons), np.uint8)
+        state = self.initial_state(batch, ()) if state is None else state
+        sums, inputs, macs = [], 0, 0
+        for s in range(S):
+            own, state = self.sums(
+                seen[s], state, None if starts is None else starts[s], spikes[s] if record is not None else None
+            )
+            sums.append(own)
+            inputs, macs = inputs + self.changes.inputs, macs + self.changes.macs
+        self.changes.inputs, self.changes.macs = inputs, macs
+        if record is not None:
+            record += [one.float() for one in self._by_layer_of(th.from_numpy(spikes))]
+        return th.from_numpy(np.stack(sums)).double() * self.integers.form.q_scale, state
+
+    def membranes(self, state: State) -> State:
+        """A state in the form of the reference: membranes and last spikes, int32, channels first."""
+        membranes, spikes = (th.from_numpy(np.asarray(one)).int() for one in state[:2])
+        return (*self._by_layer_of(membranes), *spikes.split(self.program.recurrent, 1))
+
+    def _by_layer_of(self, flat: Tensor) -> list[Tensor]:
+        """Numbers of all neurons ``(..., neurons)``, by layer and with channels first."""
+        parts = flat.split([int(np.prod(shape)) for shape in self.program.shapes], -1)
+        layers = []
+        for part, (channels, high, wide), own in zip(parts, self.program.shapes, self.integers.synapses, strict=False):
+            image = part.unflatten(-1, (high, wide, channels)).movedim(-1, -3)
+            layers.append(image.flatten(-3) if own.layer["type"] == "Linear" else image)
+        return layers
+
+
+class EventAgent(Agent):
+    """An agent that the event-driven engine plays."""
+
+    def predict(
+        self,
+        observation: NDArray[Any] | tuple[Any, Any],
+        state: State | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], State]:
+        """As :meth:`Agent.predict`; without tensors on the way, which would take longer than the decision."""
+        check_observation(observation)
+        seen = np.asarray(observation)
+        batch = seen.ndim != len(self.observation_shape)
+        seen = seen if batch else seen[None]
+        if seen.shape[1:] != tuple(self.observation_shape) or (seen.dtype.kind == "f" and not np.isfinite(seen).all()):
+            return super().predict(observation, state, episode_start)  # which says what is wrong
+        starts = None if episode_start is None else np.atleast_1d(episode_start).astype(np.bool_)
+        _check_rows(len(seen), state, starts)
+        sums, state = cast(EventNetwork, self.network).sums(seen, state, starts)
+        action = sums.argmax(1)
+        return (action if batch else action[0]), state
+
+
+def _check_rows(rows: int, state: State | None, starts: Sized | None) -> None:
+    """Raises UserError where the state or the starts are for another number of environments."""
+    for name, given in (("the state", state[0] if state else None), ("episode_start", starts)):
+        if given is not None and len(given) != rows:
+            raise UserError(f"{name} is for {len(given)} environments but {rows} observations were given")

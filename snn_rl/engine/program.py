@@ -1,0 +1,142 @@
+"""An integer network as flat tables and arrays, which the event-driven engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from snn_rl.core.errors import UserError
+from snn_rl.engine.semantics import Array, Integers, Synapses, pair
+from snn_rl.store.integer import Integer
+
+SHARE = 0.5  # of inputs that are not 0, or changed: beyond it the dense path is faster
+
+Shape = tuple[int, int, int]
+"""Channels, height, width; of dense layers ``(neurons, 1, 1)``."""
+
+
+class Program:
+    """The tables of a network for observations of one shape.
+
+    Attributes:
+        integers: the network.
+        shapes: of each spiking layer.
+        words: 64-bit words of an observation.
+        recurrent: sizes of the recurrent layers.
+    """
+
+    def __init__(self, integers: Integers, observation_shape: Sequence[int]) -> None:
+        self.integers = integers
+        self.numbers = int(np.prod(observation_shape))
+        self.wide = is_wide(integers.form)
+        self.words = -(-self.numbers * (2 if self.wide else 1) // 8)
+        self._stages: list[list[int]] = []
+        self._layers: list[list[int]] = []
+        self._weights = {np.dtype(np.int8): list[Array](), np.dtype(np.int16): list[Array]()}
+        self.shapes: list[Shape] = []
+        shape = _shape(observation_shape)
+        for n, synapses in enumerate(integers.synapses):
+            begin = len(self._stages)
+            shape = self._add(synapses, shape, first=n == 0)
+            if n < len(integers.neurons):
+                self._add_neurons(n, begin, shape)
+            else:
+                self._readout = begin
+        self.neurons = sum(int(np.prod(one)) for one in self.shapes)
+        self.recurrent = [len(own.threshold) for own in integers.neurons if own.recurrent is not None]
+        self._largest = max(
+            [self.numbers, *(s[0] * s[1] * s[2] for s in self._stages), *(s[3] * s[4] * s[5] for s in self._stages)]
+        )
+        self._largest = max(self._largest, *(int(np.prod(s[6:8])) * s[2] for s in self._stages))  # taps of one output
+
+    def _add(self, synapses: Synapses, shape: Shape, first: bool) -> Shape:
+        """Adds the stages of synapses; returns the shape of what they give."""
+        for pool in synapses.pools:
+            shape = self._stage(shape, shape[0], pool, groups=shape[0], weights=-1, first=first)
+            first = False
+        layer, held = synapses.layer, self._weights[synapses.weight.dtype]
+        begin = sum(len(part) for part in held)
+        if layer["type"] == "Linear":
+            weight = synapses.weight.reshape(len(synapses.weight), *shape)
+            weight = weight if first else weight.transpose(0, 2, 3, 1)  # the order of what arrives
+            held.append(weight.reshape(len(weight), -1).T.ravel())
+            one = {"kernel_size": 1, "stride": 1, "padding": 0}
+            return self._stage((weight[0].size, 1, 1), len(weight), one, groups=1, weights=begin, first=False)
+        groups = layer["groups"]
+        weight = synapses.weight.reshape(groups, -1, *synapses.weight.shape[1:])  # (groups, out, in, kh, kw)
+        held.append(weight.transpose(0, 2, 3, 4, 1).ravel())
+        return self._stage(shape, layer["out_channels"], layer, groups, begin, first)
+
+    def _stage(self, shape: Shape, channels: int, layer: dict[str, Any], groups: int, weights: int, first: bool) -> Shape:
+        kernel, stride = pair(layer["kernel_size"]), pair(layer["stride"])
+        padding, dilation = pair(layer["padding"]), pair(layer.get("dilation", 1))
+        high, wide = (
+            (size + 2 * pad - gap * (k - 1) - 1) // step + 1
+            for size, k, step, pad, gap in zip(shape[1:], kernel, stride, padding, dilation, strict=True)
+        )
+        own = [shape[1], shape[2], shape[0], high, wide, channels, *kernel, *stride, *padding, *dilation]
+        self._stages.append([*own, groups, weights, int(first)])
+        return channels, high, wide
+
+    def _add_neurons(self, n: int, begin: int, shape: Shape) -> None:
+        own, before = self.integers.neurons[n], self._layers
+        size = int(np.prod(shape))
+        of_recurrent = [len(one.threshold) for one in self.integers.neurons[:n] if one.recurrent is not None]
+        recurrent = -1 if own.recurrent is None else sum(one**2 for one in of_recurrent)
+        at = sum(row[3] for row in before)
+        parameters = sum(row[4] for row in before)
+        fraction = self.integers.form.fraction_bits[n]
+        before.append([begin, len(self._stages), at, size, shape[0], parameters, fraction, recurrent, sum(of_recurrent)])
+        self.shapes.append(shape)
+
+    def net(self) -> tuple[Array | float, ...]:
+        """What :func:`snn_rl.engine.kernels.decide` takes as ``net``."""
+        own = self.integers
+        recurrent = [one.recurrent.T.ravel() for one in own.neurons if one.recurrent is not None]
+        shifts = [one.shift for one in own.neurons if one.shift is not None]
+        sizes = [own.T, int(self.wide), own.limit, self.numbers, self._readout]
+        return (
+            np.array(self._stages),
+            np.array(self._layers),
+            np.concatenate(self._weights[np.dtype(np.int8)]),
+            np.concatenate(self._weights[np.dtype(np.int16)]),
+            np.concatenate([np.empty(0, np.int8), *recurrent]),
+            np.concatenate([np.empty(0, np.int32), *shifts]),
+            np.concatenate([one.bias for one in own.synapses[:-1]]),
+            np.concatenate([one.threshold for one in own.neurons]),
+            np.concatenate([one.decay for one in own.neurons]),
+            own.synapses[-1].bias,
+            np.array(sizes),
+            SHARE,
+        )
+
+    def scratch(self) -> tuple[Array, ...]:
+        """Buffers of one thread: which inputs, their values, pooled values, currents, recurrent currents, spikes as words, an
+        observation of zeros."""
+        size = self._largest
+        which, numbers = np.zeros(size, np.int64), [np.zeros(size, np.int32) for _ in range(4)]
+        return (which, *numbers, np.zeros(size // 8 + 1, np.uint64), np.zeros(self.words, np.uint64))
+
+    def packed(self, observations: Array) -> Array:
+        """Observations ``(rows, *observation)`` as words ``(rows, words)``."""
+        rows = len(observations)
+        own = self.integers.seen(observations).astype(np.int16 if self.wide else np.uint8, copy=False).reshape(rows, -1)
+        packed = np.zeros((rows, self.words), np.uint64)
+        packed.view(own.dtype)[:, : self.numbers] = own
+        return packed
+
+
+def is_wide(form: Integer) -> bool:
+    """Whether an input takes 16 bits; otherwise it is a byte."""
+    return form.input_range[0] < 0 or form.input_range[1] > 255
+
+
+def _shape(observation_shape: Sequence[int]) -> Shape:
+    if len(observation_shape) == 1:
+        return observation_shape[0], 1, 1
+    if len(observation_shape) != 3:
+        raise UserError(f"the event engine takes vectors and images, not observations of shape {tuple(observation_shape)}")
+    channels, high, wide = observation_shape
+    return channels, high, wide

@@ -1,0 +1,129 @@
+"""The event-driven engine beside the reference: the same spikes, membranes and sums, whatever the network."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+from conftest import conv_spec, lively
+from random_networks import random_network, random_play
+
+from snn_rl import evaluate, load_agent
+from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
+from snn_rl.engine.event import EventNetwork
+from snn_rl.engine.reference import IntegerNetwork
+from snn_rl.engine.rounding import quantise
+from snn_rl.store import agents
+from snn_rl.store.agents import Agent
+from snn_rl.tasks.recipes import Recipe
+from snn_rl.training.integers import to_integers
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_spike_and_every_membrane_is_that_of_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network, shape, observed = random_network(rng)
+    integers = quantise(network, bits=int(rng.integers(3, 9)), observed=observed)
+    reference, event = IntegerNetwork(integers), EventNetwork(integers, shape)
+    play = th.from_numpy(random_play(rng, shape, observed is None, steps=8, batch=3))
+    starts = th.from_numpy(rng.random((8, 3)) < 0.2)
+    wanted, found = list[th.Tensor](), list[th.Tensor]()
+    q, state = reference.unroll(play, None, starts, wanted)
+    fast, own = event.unroll(play, None, starts, found)
+    assert th.equal(q, fast)
+    assert len(wanted) == len(found)
+    for pair in (*zip(wanted, found, strict=True), *zip(state, event.membranes(own), strict=True)):
+        assert th.equal(*pair)
+
+
+def agent(folder: Path, seed: int = 3) -> tuple[Agent, Agent, np.ndarray]:
+    """An agent of integers by both engines, and observations ``(steps, environments, ...)`` for it."""
+    rng = np.random.default_rng(seed)
+    network, shape, observed = random_network(rng)
+    network.carry = True
+    integers = quantise(network, observed=observed)
+    agents.save(Agent("CartPole-v1", "T-int8", IntegerNetwork(integers), shape, integer=integers.form), folder)
+    play = random_play(rng, shape, observed is None, steps=12, batch=4)
+    return load_agent(folder), load_agent(folder, engine="event"), play
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_predict_is_that_of_the_reference(tmp_path: Path, seed: int) -> None:
+    slow, fast, play = agent(tmp_path / "agent", seed)
+    state = own = None
+    starts = np.array([True, False, False, False])
+    for seen in play:
+        wanted, state = slow.predict(seen, state, starts)
+        found, own = fast.predict(seen, own, starts)
+        assert found.tolist() == wanted.tolist()
+    one, _ = fast.predict(play[0, 0], None, True)
+    assert np.ndim(one) == 0
+
+
+def test_a_state_that_is_kept_stays_as_it_is(tmp_path: Path) -> None:
+    _, fast, play = agent(tmp_path / "agent")
+    _, kept = fast.predict(play[0])
+    copies = [np.copy(own) for own in kept]
+    first = [fast.predict(seen, kept)[1] for seen in play[1:]]
+    assert all(np.array_equal(*pair) for pair in zip(kept, copies, strict=True))
+    again = [fast.predict(seen, kept)[1] for seen in play[1:]]
+    for one, other in zip(first, again, strict=True):
+        assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
+
+
+def test_bad_input_is_the_same_sentence_as_elsewhere(tmp_path: Path) -> None:
+    slow, fast, play = agent(tmp_path / "agent")
+    _, state = fast.predict(play[0])
+    _, tensors = slow.predict(play[0])
+    for one, own in ((slow, tensors), (fast, state)):
+        with pytest.raises(UserError, match="takes observations of shape"):
+            one.predict(np.zeros((4, 2, 2, 2, 2)))
+        with pytest.raises(UserError, match="NaN or infinity"):
+            one.predict(np.full(play[0].shape, np.nan))
+        with pytest.raises(UserError, match="the state is for 4 environments but 2"):
+            one.predict(play[0][:2], own)
+        with pytest.raises(UserError, match="episode_start is for 3 environments but 4"):
+            one.predict(play[0], own, np.ones(3, dtype=bool))
+
+
+def test_what_did_not_change_is_not_multiplied() -> None:
+    network = lively(QNetwork(conv_spec(), T=2, input_scale=1 / 255))
+    event = EventNetwork(quantise(network), (1, 8, 8))
+    image = th.randint(1, 256, (1, 1, 1, 1, 8, 8), dtype=th.uint8)[0]
+    _, state = event.unroll(image)
+    assert event.changes.macs == 4 * 9 * 16  # dense: 4 channels, 3x3 weights, 4x4 outputs
+    _, state = event.unroll(image, state)
+    assert (event.changes.inputs, event.changes.macs) == (0, 0)
+    image[..., 3, 3] += 1
+    event.unroll(image, state)
+    assert (event.changes.inputs, event.changes.macs) == (1, 4 * 4)  # an odd pixel is under four kernels of stride 2
+
+
+def test_a_command_plays_by_events(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agents.save(to_integers(load_agent("CartPole-v1/T1"), recipe), tmp_path / "T1-int8")
+    found = {}
+    for engine in ("torch", "event"):
+        out = tmp_path / f"{engine}.json"
+        options = ["--episodes", "2", "--engine", engine, "--json", str(out)]
+        assert evaluate.main([str(tmp_path / "T1-int8"), *options]) == 0
+        found[engine] = json.loads(out.read_text())
+    assert "45 nm INT8" in capsys.readouterr().out
+    assert found["event"]["episodes"] == found["torch"]["episodes"]
+    assert found["event"]["spike_rate"] == found["torch"]["spike_rate"]
+    assert found["event"]["energy"]["acs"] == found["torch"]["energy"]["acs"]
+    assert [found[name]["engine"] for name in found] == ["torch", "event"]
+    assert "changed input" in found["event"]["energy"]["convention"]
+    with pytest.raises(UserError, match="leave out --engine"):
+        evaluate.main([str(tmp_path / "T1-int8"), "--save", "--engine", "event"])
+
+
+def test_without_numba_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent(tmp_path / "agent")
+    monkeypatch.setitem(sys.modules, "snn_rl.engine.event", None)
+    with pytest.raises(UserError, match="pip install 'snn-rl"):
+        load_agent(tmp_path / "agent", engine="event")
