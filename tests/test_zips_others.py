@@ -144,6 +144,17 @@ def test_quantiles_of_images_are_read(tmp_path: Path) -> None:
     assert fingerprint(load_agent(model, PIXELS).network) == fingerprint(agent.network)
 
 
+@pytest.mark.parametrize("kind", [PPO, QRDQN])
+def test_numbers_are_seen_one_hot(tmp_path: Path, kind: type[BaseAlgorithm]) -> None:
+    model = teacher(kind, "FrozenLake-v1", net_arch=[6])
+    agent = load_agent(zipped(model, tmp_path), "FrozenLake-v1")
+    assert agent.observation_shape == (16,)
+    assert fingerprint(load_agent(model, "FrozenLake-v1").network) == fingerprint(agent.network)
+    with th.no_grad():
+        ours, theirs = agent.network(th.eye(16))[0], values(model, th.arange(16))
+    assert th.allclose(ours.log_softmax(-1), theirs.log_softmax(-1), atol=1e-5)
+
+
 def test_a_dqn_may_have_tanhs(tmp_path: Path) -> None:
     model = teacher(DQN, activation_fn=nn.Tanh)
     agent = load_agent(zipped(model, tmp_path), CARTPOLE)
