@@ -107,9 +107,3 @@ def read_model(model: BaseAlgorithm) -> Reading:
     space = model.observation_space
     shape = (spaces.flatdim(space),) if isinstance(space, NUMBERS) else space.shape or ()
     return Reading(network, shape, made)
-
-
-def sees_normalized(model: BaseAlgorithm) -> bool:
-    """Whether the model sees observations that VecNormalize normalises."""
-    normalize = model.get_vec_normalize_env()
-    return normalize is not None and normalize.norm_obs

@@ -21,7 +21,8 @@ from snn_rl.sb3.conversion import spiking_twin
 from snn_rl.sb3.fits import Place, Reading
 from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.layouts import check_spaces
-from snn_rl.sb3.live import read_model, sees_normalized
+from snn_rl.sb3.live import read_model
+from snn_rl.sb3.normalized import folded
 from snn_rl.sb3.zips import read_zip
 from snn_rl.tasks.catalogue import register
 from snn_rl.tasks.recipes import ConvertRecipe
@@ -95,8 +96,9 @@ def read_ann(model: BaseAlgorithm | str | Path, venv: VecEnv, hints: Hints) -> R
     check_spaces("the environment", type(venv.observation_space).__name__, type(venv.action_space).__name__)
     if isinstance(model, BaseAlgorithm):
         who, reading = "the model", read_model(model)
-        if sees_normalized(model) and unwrap_vec_wrapper(venv, VecNormalize) is None:
-            raise UserError("the model sees observations that VecNormalize normalises: give its environment, model.get_env()")
+        normalize = model.get_vec_normalize_env()
+        if normalize is not None and unwrap_vec_wrapper(venv, VecNormalize) is None:
+            reading = folded(reading, normalize, who)
     else:
         who, reading = f"'{model}'", read_zip(Path(model), Place.of_venv(venv), hints)
     if reading.network.spiking:
