@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import Recall, counts, dqn, same
 from stable_baselines3 import DQN
+from stable_baselines3.common.save_util import save_to_pkl
 
 from snn_rl import SpikingDQN, SpikingMlpPolicy
 from snn_rl.core.errors import UserError
@@ -93,14 +94,16 @@ def test_files_from_before_the_modules_moved_are_loaded(tmp_path: Path, monkeypa
         monkeypatch.setattr(kind, "__module__", place)
     del model.network_description
     model.save(tmp_path / "model")
-    model.save_replay_buffer(tmp_path / "buffer")
+    save_to_pkl(tmp_path / "buffer", model.replay_buffer)
     model.policy.save(str(tmp_path / "policy"))
     monkeypatch.undo()
     assert b"snn_rl.policy" in zipfile.ZipFile(tmp_path / "model.zip").read("data")
     again = SpikingDQN.load(tmp_path / "model", env=counts(5, 7, 9), device="cpu")
     assert type(again.policy) is SpikingMlpPolicy
     assert same(again.policy.state_dict().values(), model.policy.state_dict().values())
-    again.load_replay_buffer(tmp_path / "buffer")
+    with pytest.raises(UserError, match=r"is a pickle: it was not executed; .*trust=True"):
+        again.load_replay_buffer(tmp_path / "buffer")
+    again.load_replay_buffer(tmp_path / "buffer", trust=True)
     assert again.replay_buffer.size() == model.replay_buffer.size()
     again.learn(60)
     assert same(SpikingMlpPolicy.load(str(tmp_path / "policy")).state_dict().values(), model.policy.state_dict().values())

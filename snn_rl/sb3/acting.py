@@ -111,11 +111,6 @@ class ActingDQN(DQN):
         if force_reset:
             self._last_states = None
 
-    def load_replay_buffer(self, *args: Any, **kwargs: Any) -> None:
-        """As the parent's. Learning then begins new episodes: what the buffer held does not lead to what is played now."""
-        super().load_replay_buffer(*args, **kwargs)
-        self._last_obs = None
-
     def begin_episodes(self) -> None:
         """Makes the next ``learn`` begin new episodes: no membrane and no sequence reaches across from what was before."""
         self._last_obs, self._last_states = None, None

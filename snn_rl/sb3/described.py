@@ -85,3 +85,43 @@ class Description(Record):
 def _damaged(where: str, reason: object) -> UserError:
     first = str(reason).partition("\n")[0][:200]
     return UserError(f"the description of the network in '{where}' is damaged ({first}); copy or save the file anew")
+
+
+def spec_of(tensors: dict[str, Tensor], where: str) -> list[Table]:
+    """The layers of a network that an older version did not describe, from its tensors: dense ones, and NatureCNN's.
+
+    Args:
+        tensors: the network's state dict.
+        where: the file, for messages.
+
+    Raises:
+        UserError: for convolutions of other sizes, whose strides the tensors do not tell.
+    """
+    spec: list[Table] = []
+    weights = {key: value for key, value in tensors.items() if key.startswith("synapses.") and key.endswith(".weight")}
+    strides = [4, 2, 1] if [value.shape[-1] for value in weights.values() if value.dim() == 4] == [8, 4, 3] else []
+    for n, (key, weight) in enumerate(weights.items()):
+        layer: Table = {"bias": key.replace(".weight", ".bias") in tensors}
+        if weight.dim() == 2:
+            spec += [{"type": "Flatten"}] * key.endswith(".1.weight")
+            layer |= {"type": "Linear", "in_features": weight.shape[1], "out_features": weight.shape[0]}
+        elif n < len(strides):
+            wide, narrow, kernel = weight.shape[0], weight.shape[1], weight.shape[2]
+            layer |= {
+                "type": "Conv2d",
+                "in_channels": narrow,
+                "out_channels": wide,
+                "kernel_size": kernel,
+                "stride": strides[n],
+            }
+        else:
+            raise UserError(
+                f"'{where}' is of an older version and does not say its strides: give trust=True, which executes it"
+            )
+        spec.append(layer)
+        if n < len(weights) - 1:
+            decay, recurrent = tensors.get(f"neurons.{n}.raw_decay"), tensors.get(f"recurrent.{n}.weight")
+            neurons: Table = {"type": "ReLU" if decay is None else "LIF"}
+            neurons |= {} if decay is None or not decay.dim() else {"decays": decay.numel()}
+            spec.append(neurons if recurrent is None else {**neurons, "recurrent": len(recurrent)})
+    return spec

@@ -22,9 +22,9 @@ from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.one_hot import as_vectors
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer
+from snn_rl.sb3.saving import STOCK, SavedDQN
 from snn_rl.sb3.sequences import Sequences, n_step_returns, normalized
 from snn_rl.sb3.starting import check_returns, converted, learner, made_env, read_ann
-from snn_rl.sb3.state import StatefulDQN
 from snn_rl.sb3.td_loss import td_loss
 from snn_rl.tasks.environments import JOINED
 
@@ -32,7 +32,7 @@ SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike
 INIT_WINDOWS = 1_000  # of the first play, to which ``data_init`` fits the network
 
 
-class SpikingDQN(StatefulDQN):
+class SpikingDQN(SavedDQN):
     """DQN whose network is spiking and whose membranes are carried from one environment step to the next.
 
     Acting keeps one membrane per environment, advances it at every step (random actions included) and zeroes it where that
@@ -125,16 +125,12 @@ class SpikingDQN(StatefulDQN):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        return as_vectors(StatefulDQN._wrap_env(env, verbose, monitor_wrapper))
+        return as_vectors(SavedDQN._wrap_env(env, verbose, monitor_wrapper))
 
     def _setup_model(self) -> None:
         buffer_class = self.replay_buffer_class or SequenceReplayBuffer
         if not issubclass(buffer_class, SequenceReplayBuffer):  # that of a stock DQN, where load() comes here
-            raise UserError(
-                f"{buffer_class.__name__} holds no sequences: leave replay_buffer_class out; what a stock DQN saved is an "
-                "agent: to_sb3(load_agent('model.zip', ID), env), or, if it is an ANN, first python -m snn_rl.convert "
-                "--ann model.zip --env ID --out DIR"
-            )
+            raise UserError(f"{buffer_class.__name__} holds no sequences: leave replay_buffer_class out; {STOCK}")
         n_steps, self.n_steps = self.n_steps, 1  # the parent would look for its own n-step buffer
         kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
         stacked = None if self.env is None else unwrap_vec_wrapper(self.env, VecFrameStack)
@@ -159,20 +155,6 @@ class SpikingDQN(StatefulDQN):
     def _window(self) -> int:
         """Slots of a sequence with all that its last return needs."""
         return self.burn_in + self.sequence_length + self.n_steps
-
-    @classmethod
-    def load(cls, path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As Stable-Baselines3's.
-
-        Raises:
-            UserError: for T or carry, which belong to the saved network, and for the zip of a stock DQN.
-        """
-        if {"T", "carry"} & kwargs.keys():
-            raise UserError(
-                "T and carry belong to the saved network and cannot be changed by load(): for fewer timesteps use "
-                "python -m snn_rl.prune, to zero the membranes in play python -m snn_rl.evaluate --no-carry"
-            )
-        return super().load(path, *args, **kwargs)
 
     @classmethod
     def from_sb3(

@@ -51,7 +51,7 @@ def _guess_ann(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple
     _check_actions(source, place, dense[-1].out_features, actions)
     kind = extractor_of(source, body, hints.extractor)
     try:
-        extractor = kind(space, **plain(kwargs.get("features_extractor_kwargs")))
+        extractor = kind(space, **_extractor_kwargs(source))
         extractor.load_state_dict(body)
         if extractor.features_dim != dense[0].in_features:
             raise ValueError(f"its features are {extractor.features_dim}, its dense layers take {dense[0].in_features}")
@@ -76,17 +76,27 @@ def _guess_spiking(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, t
     frames, space, actions = _spaces(source, place, weights[0])
     _check_actions(source, place, len(weights[-1]), actions)
     body = {key: value for key, value in source.tensors.items() if key.startswith("q_net.")}
-    kind, given = extractor_of(source, body, hints.extractor), plain(kwargs.get("features_extractor_kwargs"))
+    kind, given = extractor_of(source, body, hints.extractor), _extractor_kwargs(source)
     named = {"features_extractor_class": kind, "features_extractor_kwargs": given, **_neurons(source)}
     try:
         extracting = len(_matrices(kind(space, **given).parameters()))
         named["net_arch"] = [len(weight) for weight in weights[extracting:-1]]
         normalize = kwargs.get("normalize_images", True) not in (False, "False")
-        policy = SpikingPolicy(space, actions, lambda _: 0.0, normalize_images=normalize, **named)
+        policy = SpikingPolicy(space, actions, lambda _: 0.0, normalize_images=normalize, balance=False, **named)
         policy.load_state_dict(source.tensors)
     except _UNFIT as error:
         raise _unfit(source, place, frames, error) from error
     return import_policy(policy), space.shape
+
+
+def _extractor_kwargs(source: Zip) -> dict[str, Any]:
+    """What the extractor was told: nothing is built that is wider than the tensors."""
+    given = plain(source.policy_kwargs.get("features_extractor_kwargs"))
+    widest = max((size for tensor in source.tensors.values() for size in tensor.shape), default=0)
+    for key, value in given.items():
+        if any(type(number) in (int, float) and number > widest for number in (value if isinstance(value, list) else [value])):
+            raise UserError(f"'{source.path}' says {key[:40]} = {str(value)[:40]}, and its widest tensor has {widest:,}")
+    return given
 
 
 def _unfit(source: Zip, place: Place, frames: int, error: Exception) -> UserError:

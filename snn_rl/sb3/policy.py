@@ -75,6 +75,7 @@ class SpikingPolicy(DQNPolicy):
         spec: the whole network as plain JSON, as under ``network`` in an agent's card: see
             :data:`~snn_rl.core.spec.Spec`. It takes the place of ``net_arch``, the feature extractor and ``recurrent``.
         input_scale: with ``spec``, the factor on the observation; None is 1/255 for images and 1 for vectors.
+        balance: balance the thresholds; false where those of a file follow.
         kwargs: DQNPolicy's: ``normalize_images``, ``optimizer_class``, ``optimizer_kwargs``.
 
     Raises:
@@ -103,6 +104,7 @@ class SpikingPolicy(DQNPolicy):
         recurrent: bool = False,
         spec: Spec | None = None,
         input_scale: float | None = None,
+        balance: bool = True,
         **kwargs: Any,
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
@@ -124,7 +126,7 @@ class SpikingPolicy(DQNPolicy):
             raise UserError(f"spec says which layers a policy has: leave out {extra}, or leave out spec")
         if spec is None and input_scale is not None:
             raise UserError("input_scale goes with spec: without one, normalize_images says whether pixels are scaled")
-        self.spec = spec
+        self.spec, self.balance = spec, balance
         self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": checked_decay(decay)}
         self.spiking |= {"recurrent": recurrent} if spec is None else {"spec": spec, "input_scale": input_scale}
         super().__init__(
@@ -141,7 +143,7 @@ class SpikingPolicy(DQNPolicy):
     def make_q_net(self) -> SpikingQNetwork:
         space, actions = cast(spaces.Box, self.observation_space), cast(spaces.Discrete, self.action_space)
         network = self._read() if self.spec is None else self._build_spec(self.spec, space, actions)
-        if network.T:
+        if network.T and self.balance:
             balance_on_noise(network, space, self.spiking["decay"])
         return SpikingQNetwork(space, actions, network).to(self.device)
 

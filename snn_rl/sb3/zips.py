@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from snn_rl.core.errors import UserError
 from snn_rl.engine import agents as integer
+from snn_rl.sb3.archives import load_tensors, members
 from snn_rl.sb3.contents import SPIKING, Zip, check_algorithm, plain
 from snn_rl.sb3.described import Description
 from snn_rl.sb3.fits import Place, Reading, as_agent
@@ -24,12 +22,11 @@ from snn_rl.sb3.live import read_model
 from snn_rl.sb3.normalized import folded, statistics
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent, check_finite
+from snn_rl.store.bounded import parse_json
 from snn_rl.store.card import Made
 from snn_rl.store.files import folder_name
 from snn_rl.tasks.catalogue import base_id, imported
 from snn_rl.tasks.environments import load_recipe
-
-MAX_MEMBER = 2 << 30  # a zip member that unpacks to more than this is refused
 
 
 def load_agent(
@@ -146,7 +143,7 @@ def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS, normalize: VecNo
     check_algorithm(source)
     if normalize is None:
         _check_normalisation(source)
-    description = _description(source)
+    description = description_of(source)
     if description is None:
         network, shape = guess(source, place, hints)
     else:
@@ -159,28 +156,41 @@ def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS, normalize: VecNo
 
 
 def _read(path: Path) -> Zip:
+    data, parts = read_parts(path, ("policy.pth",))
+    tensors = parts["policy.pth"]
+    if not isinstance(tensors, dict):
+        raise UserError(f"'{path}' is not a Stable-Baselines3 agent: its contents have the wrong form")
+    if not all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in tensors.items()):
+        raise UserError(f"'{path}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors")
+    if odd := [key for key, value in tensors.items() if not value.is_floating_point()]:
+        raise UserError(f"'{path}' is damaged: '{odd[0][:80]}' in policy.pth holds {tensors[odd[0]].dtype}, no weights")
+    return Zip(path, data, tensors)
+
+
+def read_parts(path: Path, wanted: tuple[str, ...], optional: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON of a Stable-Baselines3 zip, and what those parts hold that are tensors.
+
+    Raises:
+        UserError: for a file that is missing, truncated, hostile, or no zip of Stable-Baselines3.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if "policy.pth" not in names or "data" not in names:
-                raise UserError(f"'{path}' is truncated or no Stable-Baselines3 agent: it lacks 'data' or 'policy.pth'")
-            if max(archive.getinfo(name).file_size for name in ("data", "policy.pth")) > MAX_MEMBER:
-                raise UserError(f"'{path}' unpacks to more than {MAX_MEMBER >> 30} GiB; refused")
-            data = json.loads(archive.read("data"))
-            tensors = th.load(io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True)
+        parts = members(path, ("data", *wanted), optional)
+        data = parse_json(parts.pop("data"))
+        found = {name: load_tensors(content) for name, content in parts.items()}
     except UserError:
         raise
     except FileNotFoundError as error:
         raise UserError(f"no file '{path}'") from error
     except pickle.UnpicklingError as error:
-        raise UserError(f"'{path}' holds a pickle that is more than tensors; refused, nothing was executed") from error
+        raise UserError(
+            f"'{path}' holds tensors as PyTorch stored them before 1.6, or a pickle that is more than tensors; refused, "
+            "nothing was executed"
+        ) from error
     except Exception as error:  # a damaged file can fail anywhere in zipfile, zlib, json and torch
         raise UserError(f"'{path}' is damaged or truncated; copy or save it anew ({type(error).__name__})") from error
-    if not isinstance(data, dict) or not isinstance(tensors, dict):
+    if not isinstance(data, dict):
         raise UserError(f"'{path}' is not a Stable-Baselines3 agent: its contents have the wrong form")
-    if not all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in tensors.items()):
-        raise UserError(f"'{path}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors")
-    return Zip(path, data, tensors)
+    return data, found
 
 
 def _check_normalisation(source: Zip) -> None:
@@ -192,7 +202,7 @@ def _check_normalisation(source: Zip) -> None:
         )
 
 
-def _description(source: Zip) -> Description | None:
+def description_of(source: Zip) -> Description | None:
     """What the zip says of its network: a SpikingDQN's own words, or those of a stock DQN whose policy was built from a spec;
     None where it says nothing."""
     data, kwargs = source.data, source.policy_kwargs

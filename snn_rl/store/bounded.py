@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from snn_rl.core.errors import UserError
 
@@ -34,6 +36,16 @@ def content(path: Path, most: int) -> bytes:
         UserError: if it is no regular file or too large.
         OSError: if it cannot be read.
     """
+    with opened(path, most) as file:
+        read = file.read(most + 1)  # it may have grown meanwhile
+    if len(read) > most:
+        raise UserError(f"'{path}' has more than {most:,} bytes, which are refused there")
+    return read
+
+
+@contextmanager
+def opened(path: Path, most: int) -> Iterator[BinaryIO]:
+    """A regular file of at most so many bytes, to read from; see :func:`content`."""
     _check_regular(path, path.stat().st_mode)  # a socket cannot even be opened
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))  # a FIFO must not block
     with open(handle, "rb") as file:
@@ -41,10 +53,7 @@ def content(path: Path, most: int) -> bytes:
         _check_regular(path, found.st_mode)  # it may be another one meanwhile
         if found.st_size > most:
             raise UserError(f"'{path}' has {found.st_size:,} bytes; more than {most:,} are refused there")
-        read = file.read(most + 1)  # it may have grown meanwhile
-    if len(read) > most:
-        raise UserError(f"'{path}' has more than {most:,} bytes, which are refused there")
-    return read
+        yield file
 
 
 def _check_regular(path: Path, mode: int) -> None:

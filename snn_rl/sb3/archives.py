@@ -1,0 +1,171 @@
+"""The parts of a Stable-Baselines3 zip, read within bounds: what each says of its size is checked before it is unpacked.
+
+A part that holds tensors is a zip again, with a pickle that says how they lie in its other parts. The pickle's instructions
+are looked at one by one, without following any of them: only those by which PyTorch stores tensors in plain containers may be
+there. PyTorch then reads it with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch as th
+from torch import Tensor
+
+from snn_rl.core.errors import UserError
+from snn_rl.store.bounded import MAX_JSON, MAX_TENSORS, opened
+
+MAX_FILE = 2 * MAX_TENSORS
+MAX_DIRECTORY, MAX_MEMBERS = 1 << 20, 10_000
+MAX_PICKLE = 2 << 20  # of the instructions; the numbers lie elsewhere
+_END, _END_64, _DIRECTORY_SIZE, _DIRECTORY_SIZE_64 = 22, 20 + 56, slice(12, 16), slice(40, 48)
+_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_GLOBALS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    *(f"torch {kind}Storage" for kind in _STORAGES),
+}
+_INSTRUCTIONS = {
+    *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BINPERSID", "BUILD", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"),
+    *("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("SETITEM", "SETITEMS", "APPEND", "APPENDS", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+}
+
+
+def members(path: Path, wanted: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Parts of a zip.
+
+    Args:
+        path: of the zip.
+        wanted: names of parts that it must have.
+        optional: names of parts that it may have.
+
+    Raises:
+        UserError: if one is missing, or is larger than what is read.
+        Exception: of zipfile and zlib, of many kinds, if it is damaged.
+    """
+    with opened(path, MAX_FILE) as file, _directory(file) as archive:
+        found = {info.filename: info for info in archive.infolist() if info.filename in wanted + optional}
+        if missing := [name for name in wanted if name not in found]:
+            raise UserError(f"'{path}' is truncated or no Stable-Baselines3 agent: it lacks {' or '.join(map(repr, missing))}")
+        sizes = {name: info.file_size for name, info in found.items()}
+        if sizes.get("data", 0) > MAX_JSON or sum(sizes.values()) > MAX_TENSORS:
+            raise UserError(
+                f"'{path}' unpacks to {sum(sizes.values()):,} bytes; more than {MAX_TENSORS:,}, and {MAX_JSON:,} of JSON, "
+                "are refused"
+            )
+        return {name: _unpacked(archive, info) for name, info in found.items()}
+
+
+def _directory(file: BinaryIO) -> zipfile.ZipFile:
+    """A zip, if the list of its parts is not too long to be read."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(size - (1 << 16) - _END - _END_64, 0))
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if len(tail) >= _END and tail[-_END:][:4] == b"PK\5\6" and tail[-2:] == b"\0\0":
+        end = len(tail) - _END
+    if end < 0:
+        raise zipfile.BadZipFile("no zip")
+    sizes = [int.from_bytes(tail[end:][_DIRECTORY_SIZE], "little")]
+    if end >= _END_64 and tail[end - 20 :][:4] == b"PK\6\7":
+        sizes = [int.from_bytes(tail[end - _END_64 :][_DIRECTORY_SIZE_64], "little")]
+    if max(sizes) > MAX_DIRECTORY:
+        raise zipfile.BadZipFile("its directory is too long")
+    archive = zipfile.ZipFile(file)
+    if len(archive.infolist()) > MAX_MEMBERS:
+        raise zipfile.BadZipFile("it has too many parts")
+    return archive
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile("it is packed in an unusual way")
+    with archive.open(info) as member:
+        found = member.read(info.file_size)  # read() without a number would unpack all that there is, whatever the size said
+        if len(found) != info.file_size or member.read(1):
+            raise zipfile.BadZipFile("a part has another size than it says")
+    return found
+
+
+def load_tensors(content: bytes) -> Any:
+    """What a part holds: tensors, numbers and text in dictionaries, lists and tuples.
+
+    Raises:
+        pickle.UnpicklingError: if it holds anything else.
+        Exception: of zipfile and torch, of many kinds, if it is damaged.
+    """
+    check_zip(io.BytesIO(content), len(content))
+    found = th.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    check_sizes(found, min(4 * len(content), MAX_TENSORS))  # actor and critic may share some
+    return found
+
+
+def check_zip(file: BinaryIO, size: int) -> None:
+    """Checks a zip of tensors, of so many bytes, before PyTorch reads it.
+
+    Raises:
+        pickle.UnpicklingError: if it holds anything else.
+        Exception: of zipfile, of many kinds, if it is damaged.
+    """
+    if file.read(4) != b"PK\3\4":
+        raise pickle.UnpicklingError("no zip of tensors")
+    with _directory(file) as archive:
+        parts = archive.infolist()
+        packed = [info for info in parts if info.compress_type != zipfile.ZIP_STORED]
+        if packed or sum(info.file_size for info in parts) > size:
+            raise zipfile.BadZipFile("its tensors are larger than it is")
+        pickles = [info for info in parts if info.filename.endswith("data.pkl")]
+        if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE:
+            raise zipfile.BadZipFile("it has no list of tensors, or one that is too long")
+        check_instructions(_unpacked(archive, pickles[0]))
+
+
+def check_sizes(found: object, most: int) -> None:
+    """Refuses tensors that ask for more than their numbers: some views of a few numbers have a million rows.
+
+    Args:
+        found: what was read.
+        most: bytes of all tensors together.
+    """
+    asked = 0
+    for tensor in _tensors(found, 0):
+        asked += (size := tensor.numel() * tensor.element_size())
+        if size > tensor.untyped_storage().nbytes():
+            raise zipfile.BadZipFile("a tensor is larger than its numbers")
+    if asked > most:
+        raise zipfile.BadZipFile("its tensors are larger than it is")
+
+
+def check_instructions(content: bytes) -> None:
+    """Looks at a pickle without executing it.
+
+    Raises:
+        pickle.UnpicklingError: for an instruction by which tensors in plain containers are not stored.
+    """
+    try:
+        for code, argument, _ in pickletools.genops(content):
+            if code.name not in _INSTRUCTIONS or (code.name == "GLOBAL" and argument not in _GLOBALS):
+                raise pickle.UnpicklingError(f"{code.name} {argument}"[:80])
+    except (ValueError, struct.error) as error:
+        raise zipfile.BadZipFile(f"a damaged pickle ({error})") from error
+
+
+def _tensors(value: object, depth: int) -> Iterator[Tensor]:
+    """Those within a value."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        if depth > 8:
+            raise zipfile.BadZipFile("its contents are nested too deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(inner, depth + 1)

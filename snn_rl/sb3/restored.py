@@ -1,0 +1,133 @@
+"""A saved ``SpikingDQN`` from JSON and tensors: what its zip says, and whether it can be."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import torch as th
+
+from snn_rl.core.errors import UserError
+from snn_rl.sb3 import settings
+from snn_rl.sb3.contents import SPIKING, Zip, plain
+from snn_rl.sb3.described import Description, spec_of
+from snn_rl.sb3.zips import description_of
+from snn_rl.store.agents import check_finite
+from snn_rl.store.schema import Table
+
+
+class Restored:
+    """What a zip says of a model, read without its pickles.
+
+    Attributes:
+        policy: the class.
+        policy_kwargs: as the model had them; where only a pickle holds them, those by which the same network is built.
+        build: those by which it is built now.
+        attributes: of the model.
+        exact: whether the bounds of the observations are known.
+
+    Args:
+        source: the zip.
+        given: attributes that the user gives in place of what it holds.
+
+    Raises:
+        UserError: if it is damaged, or only a pickle holds what is needed.
+    """
+
+    def __init__(self, source: Zip, given: Table) -> None:
+        where, data = str(source.path), source.data
+        told = plain(data.get("plain_settings"))
+        numbers = settings.Numbers.known(data, where)
+        own = given.get("policy_class")
+        self.policy = own or settings.policy_of(told.get("policy_class"), data.get("policy_class"), where)
+        kwargs = source.policy_kwargs
+        space = plain(told.get("observation_space")) or plain(data.get("observation_space"))
+        self.exact = "shape" in space
+        description = description_of(source) or _older(source, space)
+        empty = {"spec": description.network, "input_scale": description.input_scale}
+        network = {**empty, "T": description.T, "carry": description.carry}
+        others = {key: kwargs[key] for key in ("normalize_images",) if type(kwargs.get(key)) is bool}
+        others |= settings.optimizer_of(kwargs, where)
+        self.build: Table = {**network, **others, "balance": False}
+        self.policy_kwargs: Table = {**network, **others} if settings.pickled(kwargs) else kwargs
+        rate = told.get("learning_rate", data.get("learning_rate"))
+        rate = given["learning_rate"] if "learning_rate" in given else settings.learning_rate_of(rate, where)
+        window = numbers.get("_stats_window_size", 100)
+        self.attributes: Table = {
+            **numbers,
+            "observation_space": settings.box_of(space, description.observation_shape, where),
+            "action_space": settings.discrete_of(plain(told.get("action_space")) or plain(data.get("action_space")), where),
+            "learning_rate": rate,
+            "train_freq": settings.train_freq_of(told.get("train_freq", data.get("train_freq")), where),
+            "tensorboard_log": settings.log_folder_of(data.get("tensorboard_log"), where),
+            "replay_buffer_kwargs": _buffer_kwargs(data.get("replay_buffer_kwargs"), where),
+            "ep_info_buffer": deque(_episodes(told.get("finished")), maxlen=window),
+            "ep_success_buffer": deque(_floats(told.get("successes")), maxlen=window),
+            "T": description.T,
+            "carry": description.carry,
+        }
+        buffer = plain(data.get("replay_buffer_class")).get("__module__", "snn_rl")
+        if not str(buffer).startswith("snn_rl"):
+            raise UserError(
+                f"the replay buffer in '{where}' is of a class of its own, which only its pickle holds: {settings.TRUST}"
+            )
+
+
+def _older(source: Zip, space: Table) -> Description:
+    """The network in a zip that does not describe it: of a version before it did."""
+    data, kwargs, where = source.data, source.policy_kwargs, str(source.path)
+    shape = space.get("shape", space.get("_shape"))
+    image = str(space.get("dtype")) == "uint8" and isinstance(shape, list) and len(shape) == 3
+    written = {
+        "network": spec_of(source.under(SPIKING), where),
+        "T": data.get("T"),
+        "carry": data.get("carry"),
+        "input_scale": 1 / 255 if image and kwargs.get("normalize_images", True) is True else 1.0,
+        "observation_shape": shape,
+    }
+    return Description.read(written, where)
+
+
+def check_weights(tensors: Table, where: str) -> None:
+    if not all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in tensors.items()):
+        raise UserError(f"'{where}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors")
+    check_finite(tensors, where)
+
+
+def check_optimizer(state: object, optimizer: th.optim.Optimizer, where: str) -> None:
+    """Refuses a state that is not of these weights: PyTorch takes tensors of any size and learning rates of any kind."""
+    own = [weight for group in optimizer.param_groups for weight in group["params"]]
+    groups = plain(state).get("param_groups")
+    listed: list[Table] = [plain(group) for group in groups] if isinstance(groups, list) else []
+    fits = len(listed) == len(optimizer.param_groups)
+    for group, known in zip(listed, optimizer.param_groups, strict=False):
+        plainly = all(value is None or isinstance(value, bool | int | float | tuple | list) for value in group.values())
+        fits = fits and plainly and group.keys() <= known.keys() and group.get("params") == [*range(len(known["params"]))]
+    moments: dict[Any, Any] = plain(plain(state).get("state"))
+    for index, values in moments.items():
+        fits = fits and type(index) is int and 0 <= index < len(own)
+        for value in plain(values).values() if fits else ():
+            sizes = value.shape if isinstance(value, th.Tensor) else ()
+            fits = fits and sizes in ((), own[index].shape) and bool(th.isfinite(th.as_tensor(value)).all())
+    if not fits:
+        raise UserError(f"the optimizer's state in '{where}' is not that of its weights; copy or save it anew")
+
+
+def _buffer_kwargs(written: object, where: str) -> Table:
+    kwargs = plain(written)
+    for key, value in kwargs.items():
+        if key not in ("seed", "verbose", "frame_stack", "n_labels") or not (value is None or type(value) is int):
+            raise UserError(
+                f"the replay buffer in '{where}' was built with {key[:40]}, which only its pickle holds: {settings.TRUST}"
+            )
+    return dict(kwargs)
+
+
+def _episodes(written: object) -> list[dict[str, float]]:
+    rows = written if isinstance(written, list) else []
+    return [dict(zip(("r", "l", "t"), _floats(row), strict=True)) for row in rows if len(_floats(row)) == 3]
+
+
+def _floats(written: object) -> list[float]:
+    values = written if isinstance(written, list) else []
+    return [float(value) for value in values if type(value) in (int, float)]
