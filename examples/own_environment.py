@@ -17,7 +17,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from snn_rl import evaluate, train
+from snn_rl import train
+from snn_rl.evaluate import main as evaluate
 
 ENV = "Corridor-v0"
 LENGTH = 9
@@ -59,7 +60,7 @@ def main() -> None:
     env = f"{Path(__file__).stem}:{ENV}"
     by_reward = ["--objective", "td", "--ann", "none", "--total-timesteps", str(args.steps)]
     train.main(["--env", env, "--T", "1", *by_reward, "--device", "cpu", "--out", str(out)])  # played zeroed too
-    evaluate.main([str(out / "T1-td"), "--env", env, "--epsilon", "0.1"])  # and with 10 % random actions
+    evaluate([str(out / "T1-td"), "--env", env, "--epsilon", "0.1"])  # and with 10 % random actions
 
 
 if __name__ == "__main__":

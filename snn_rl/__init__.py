@@ -21,6 +21,15 @@ and those of a DQN, QR-DQN, PPO or A2C with discrete actions::
     model = to_sb3(agent, "CartPole-v1")  # goes on learning
     model = SpikingDQN.from_sb3("dqn.zip", "CartPole-v1", T=1)  # both in one: the conversion goes on learning
 
+What an agent does, and how well::
+
+    from snn_rl import evaluate, list_agents, raster, record
+
+    list_agents("Pong")  # those that come with the package
+    print(evaluate("CartPole-v1/T1", episodes=10))  # return, spikes, energy
+    agent.play(video="play.mp4")  # a notebook shows it
+    raster(record(agent), "spikes.png")  # spikes and membranes of every layer and timestep
+
 ``python -m snn_rl`` lists the commands.
 """
 
@@ -31,19 +40,51 @@ if TYPE_CHECKING:
     __version__: str
 
     from snn_rl.convert import convert
+    from snn_rl.core.errors import UserError
+    from snn_rl.evaluate import evaluate
+    from snn_rl.measure.film import play
+    from snn_rl.measure.listing import list_agents
+    from snn_rl.measure.raster import raster, traces
+    from snn_rl.measure.recording import record
     from snn_rl.sb3.dqn import SpikingDQN
     from snn_rl.sb3.learner import to_sb3
     from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
     from snn_rl.sb3.zips import load_agent
+    from snn_rl.tasks.environments import load_recipe, make_env
 
-__all__ = ["SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "__version__", "convert", "load_agent", "to_sb3"]
+__all__ = [
+    "SpikingCnnPolicy",
+    "SpikingDQN",
+    "SpikingMlpPolicy",
+    "UserError",
+    "__version__",
+    "convert",
+    "evaluate",
+    "list_agents",
+    "load_agent",
+    "load_recipe",
+    "make_env",
+    "play",
+    "raster",
+    "record",
+    "to_sb3",
+    "traces",
+]
 
 _HOMES = {
     "SpikingDQN": "snn_rl.sb3.dqn",
     "SpikingCnnPolicy": "snn_rl.sb3.policy",
     "SpikingMlpPolicy": "snn_rl.sb3.policy",
+    "UserError": "snn_rl.core.errors",
+    "list_agents": "snn_rl.measure.listing",
     "load_agent": "snn_rl.sb3.zips",
+    "load_recipe": "snn_rl.tasks.environments",
+    "make_env": "snn_rl.tasks.environments",
+    "play": "snn_rl.measure.film",
+    "raster": "snn_rl.measure.raster",
+    "record": "snn_rl.measure.recording",
     "to_sb3": "snn_rl.sb3.learner",
+    "traces": "snn_rl.measure.raster",
 }
 
 
@@ -53,8 +94,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # takes longer than all else that a command imports first
 
         return version("snn_rl")
-    if name == "convert":
-        return import_module("snn_rl.convert")  # the command's module, which can be called
+    if name in ("convert", "evaluate"):
+        return import_module(f"snn_rl.{name}")  # the command's module, which can be called
     if name not in _HOMES:
         raise AttributeError(f"module 'snn_rl' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

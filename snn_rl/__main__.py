@@ -15,6 +15,7 @@ STAGES = {
     "prune": "a spiking agent to fewer timesteps",
     "quantize": "a spiking agent as integers",
     "evaluate": "an agent: reward, spikes, energy, video",
+    "list": "the agents that come with the package",
     "report": "tables and plots of runs and agents",
     "probe": "what an agent's membranes remember",
     "memory": "the older name of probe",

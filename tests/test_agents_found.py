@@ -10,7 +10,7 @@ from conftest import conv_spec, score
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.zips import load_agent
-from snn_rl.store import agents
+from snn_rl.store import agents, shipped
 from snn_rl.store.agents import CARD, Agent
 
 
@@ -38,7 +38,7 @@ def test_an_unknown_agent_suggests_the_nearest_shipped_one(monkeypatch: pytest.M
 def test_shipped_agents_are_found_by_name_ann_first_then_by_falling_timesteps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agents, "data_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(shipped, "data_folder", lambda name: tmp_path / name)
     for name in ("T1", "ann", "T5", "T10", "converted-T5", "T3"):
         agents.save(make(), tmp_path / "agents" / "CartPole-v1" / name)
     (tmp_path / "agents" / "README.md").touch()

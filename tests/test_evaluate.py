@@ -89,7 +89,7 @@ def test_it_is_said_where_an_agent_plays_better_without_its_memory(
         return Evaluation(protocol, made_up(returns=returns), [])
 
     monkeypatch.setattr(scores, "evaluate", measured)
-    monkeypatch.setattr(scores, "describe", str)
+    monkeypatch.setattr(scores, "describe", repr)
     monkeypatch.setattr(agents, "save_scores", lambda _: None)
     score(spiking, recipe, ablate=True)
     assert "better" not in capsys.readouterr().out  # a conversion does not play yet

@@ -26,11 +26,13 @@ IMAGE = spaces.Box(0, 255, (2, 36, 36), np.uint8)
 
 
 def mlp(**kwargs: Any) -> SpikingMlpPolicy:
-    return SpikingMlpPolicy(VECTOR, spaces.Discrete(4), lambda _: 1e-3, **{"net_arch": [32, 16], "T": 2, **kwargs})
+    return SpikingMlpPolicy(
+        VECTOR, spaces.Discrete(4), lambda _: 1e-3, **{"net_arch": [32, 16], "T": 2, "carry": True, **kwargs}
+    )
 
 
 def cnn(**kwargs: Any) -> SpikingCnnPolicy:
-    return SpikingCnnPolicy(IMAGE, spaces.Discrete(3), lambda _: 1e-3, **{"T": 2, **kwargs})
+    return SpikingCnnPolicy(IMAGE, spaces.Discrete(3), lambda _: 1e-3, **{"T": 2, "carry": True, **kwargs})
 
 
 def seen(policy: SpikingPolicy, *batch: int) -> np.ndarray:
@@ -237,6 +239,14 @@ def test_the_q_network_alone_is_saved_and_loaded(policy: SpikingPolicy, tmp_path
 
 
 # Stock DQN
+
+
+def test_in_stock_dqn_a_policy_plays_without_memory_as_it_learns(tmp_path: Path) -> None:
+    model = DQN(SpikingMlpPolicy, make_vec_env(Count, 1), policy_kwargs={"T": 1}, buffer_size=100)
+    assert not model.policy.q_net.network.carry
+    first, second = np.ones((2, 1, 2), np.float32) * [[[1.0]], [[3.0]]]
+    _, state = model.policy.predict(first)
+    assert same(model.policy.predict(second, state)[1], model.policy.predict(second)[1])
 
 
 @pytest.mark.parametrize("T", [1, 3])

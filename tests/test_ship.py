@@ -10,7 +10,7 @@ from conftest import score
 from snn_rl import ship
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.store import agents
+from snn_rl.store import agents, shipped
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made
 from snn_rl.store.episodes import Episode
@@ -35,7 +35,7 @@ def _run(folder: Path, seed: int, returns: dict[str, float], env: str = "CartPol
 @pytest.fixture
 def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(shipping, "data_folder", lambda name: tmp_path / name)
-    monkeypatch.setattr(agents, "data_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(shipped, "data_folder", lambda name: tmp_path / name)
     return tmp_path / "agents"
 
 

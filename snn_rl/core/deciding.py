@@ -14,6 +14,13 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork, State
 
 
+class Membranes(tuple[Tensor, ...]):
+    """A :data:`~snn_rl.core.network.State` that is short to print."""
+
+    def __repr__(self) -> str:
+        return f"Membranes({', '.join('x'.join(map(str, v.shape)) for v in self)})"
+
+
 def check_observation(observation: object) -> None:
     """Raises UserError for the tuple that a Gymnasium ``reset()`` returns, where an observation is wanted."""
     if isinstance(observation, tuple):
@@ -27,7 +34,7 @@ def decide(
     state: State | None = None,
     episode_start: NDArray[Any] | bool | None = None,
     who: str = "the network",
-) -> tuple[Tensor, State, bool]:
+) -> tuple[Tensor, Membranes, bool]:
     """One decision per environment, without a gradient.
 
     Args:
@@ -62,4 +69,4 @@ def decide(
     starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool, device=device)
     with th.no_grad():
         q, state = network(seen, state, starts)
-    return q, state, batch
+    return q, Membranes(state), batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snn_rl.core.network import QNetwork
@@ -75,7 +75,10 @@ class Evaluation:
 
     protocol: Protocol
     score: Score
-    episodes: list[Episode]
+    episodes: list[Episode] = field(repr=False)
+
+    def __str__(self) -> str:
+        return describe(self)
 
     def to_json(self) -> dict[str, Any]:
         """What ``evaluate --json`` writes."""

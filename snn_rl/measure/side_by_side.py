@@ -26,16 +26,17 @@ def side_by_side(
     return [evaluate(agent, recipe, protocol, progress=progress, processes=processes).score for agent in agents]
 
 
-def table(scores: Sequence[Score], title: str) -> Table:
-    """The scores, one line each; the last column says how many times less energy than the first agent each one uses."""
+def table(scores: Sequence[Score], title: str, names: Sequence[str] = ()) -> Table:
+    """The scores, one line each, called ``names`` or else what they are; the last column says how many times less energy than
+    the first agent each one uses."""
     out = Table(title=title)
     for heading in HEADINGS:
         out.add_column(heading, justify="right")
-    for score in scores:
+    for n, score in enumerate(scores):
         rates = list((score.spike_rate or {}).values())
         used = [one.uj for one in (scores[0], score) if one.uj is not None]
         out.add_row(
-            f"SNN, T={score.T}" if score.T else "ANN",
+            names[n] if names else f"SNN, T={score.T}" if score.T else "ANN",
             str(score.frames),
             f"{score.returns.mean:.2f}",
             f"{score.returns.min:g} .. {score.returns.max:g}",

@@ -20,6 +20,7 @@ from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.rollout import Start, play
 
+SUFFIXES = (".mp4", ".gif")
 ATARI_FPS = 15  # decisions per second of real time: 60 emulator frames, 4 per decision
 
 
@@ -41,7 +42,7 @@ def record(
     Args:
         agents: one or two, of the same environment.
         start: of the episode.
-        path: the ``.mp4`` (H.264, yuv420p: every browser plays it); it appears when it is whole, or not at all.
+        path: the ``.mp4`` (H.264, yuv420p: every browser plays it) or ``.gif``; it appears when it is whole, or not at all.
         epsilon: probability of a random action.
         sticky: probability that the environment repeats the previous action; its own if None.
         max_steps: stop after so many decisions.
@@ -82,8 +83,8 @@ def record(
 
 def _check(agents: Sequence[Agent], path: Path, max_steps: int | None) -> None:
     """Raises UserError for what can be known before the first step."""
-    if path.suffix.lower() != ".mp4" or path.is_dir():
-        raise UserError(f"cannot write the video '{path}': give the name of a file that ends in .mp4")
+    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        raise UserError(f"cannot write the video '{path}': give the name of a file that ends in {' or '.join(SUFFIXES)}")
     if len(agents) not in (1, 2):
         raise UserError(f"a video shows one agent, or two side by side; got {len(agents)}")
     if len({agent.env for agent in agents}) > 1:
@@ -94,7 +95,15 @@ def _check(agents: Sequence[Agent], path: Path, max_steps: int | None) -> None:
 
 @contextmanager
 def _film(path: Path, width: int, rate: int) -> Iterator[Callable[[Picture], None]]:
-    """An H.264 video of so many pictures per second: what takes them one after the other, ``(HEIGHT, width, 3)``."""
+    """A video of so many pictures per second: what takes them one after the other, ``(HEIGHT, width, 3)``. H.264 in an
+    ``.mp4``, or a ``.gif`` of 256 colours."""
+    if path.suffix.lower() == ".gif":
+        with av.open(str(path), "w", format="gif") as container:
+            stream = container.add_stream("gif", rate=Fraction(rate))
+            stream.width, stream.height, stream.pix_fmt = width, HEIGHT, "rgb8"
+            yield lambda picture: container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+        return
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:  # plays while it loads
         stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "29", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, HEIGHT, "yuv420p"

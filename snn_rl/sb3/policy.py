@@ -69,7 +69,8 @@ class SpikingPolicy(DQNPolicy):
         features_extractor_class: Conv2d, Linear, AvgPool2d, Flatten and ReLU in a row.
         features_extractor_kwargs: for its constructor.
         T: timesteps per decision, at least 1. (0 builds the ANN, for comparison through the same code.)
-        carry: keep the membranes from one environment step to the next.
+        carry: keep the membranes from one environment step to the next. SpikingDQN says whether; in a stock DQN, which learns
+            without memory, leave it out.
         decay: initial decay of every layer, in (0, 1]; a pair gives each channel its own, spread between the two.
         recurrent: synapses within each dense layer, from its spikes to its current at the next timestep.
         spec: the whole network as plain JSON, as under ``network`` in an agent's card: see
@@ -99,7 +100,7 @@ class SpikingPolicy(DQNPolicy):
         features_extractor_kwargs: dict[str, Any] | None = None,
         *,
         T: int = 1,
-        carry: bool = True,
+        carry: bool = False,
         decay: Decay | list[float] = 0.5,
         recurrent: bool = False,
         spec: Spec | None = None,

@@ -215,7 +215,7 @@ def description_of(source: Zip) -> Description | None:
         written = {
             "network": kwargs["spec"],
             "T": kwargs.get("T", 1),
-            "carry": kwargs.get("carry", True),
+            "carry": kwargs.get("carry", False),
             "input_scale": usual if given is None else given,
             "observation_shape": space.get("_shape"),
         }

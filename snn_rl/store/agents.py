@@ -6,12 +6,10 @@ not at all.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
-import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +29,11 @@ from snn_rl.store.card import Card, Made, Score, Source, damaged, read
 from snn_rl.store.episodes import Episode, to_text
 from snn_rl.store.files import CARD as CARD
 from snn_rl.store.files import EPISODES as EPISODES
-from snn_rl.store.files import data_folder, whole
+from snn_rl.store.files import whole
 from snn_rl.store.integer import Integer
 from snn_rl.store.schema import Table
+from snn_rl.store.shipped import find as find
+from snn_rl.store.shipped import shipped as shipped
 from snn_rl.store.weights import WEIGHTS as WEIGHTS
 
 
@@ -58,6 +58,14 @@ class Agent:
     module: str = ""
     more: Table = field(default_factory=dict, repr=False)
     integer: Integer | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """One line, for a notebook."""
+        network = self.network
+        how = f"T={network.T}, membranes {'carried' if network.carry else 'zeroed'}" if network.spiking else "ANN"
+        layers = ", ".join(network.layer_names)
+        seen = f"{self.frames} frame{'s' * (self.frames > 1)} as {'x'.join(map(str, self.observation_shape))}"
+        return f"Agent({self.label}: {how}, sees {seen}, layers {layers})"
 
     @property
     def label(self) -> str:
@@ -119,6 +127,12 @@ class Agent:
         q, state, batch = decide(self.network, observation, shape, state, episode_start, self.label)
         action = q.argmax(1).cpu().numpy()
         return (action if batch else action[0]), state
+
+    def play(self, env: str | None = None, *, video: str | Path = "play.mp4", **kwargs: Any) -> Any:
+        """One episode as a film that a notebook shows; see :func:`snn_rl.play`, which takes the other arguments."""
+        import snn_rl  # the front door: the rooms above this one make the film
+
+        return snn_rl.play(self, env, video=video, **kwargs)
 
 
 def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = False) -> Path:
@@ -220,19 +234,6 @@ def load(where: str | Path) -> Agent:
     return Agent(card.env, card.name, network, shape, card.frames, card.made, card.scores, played, folder, module, card.more)
 
 
-def find(where: str | Path) -> Path:
-    """The folder of an agent, given as such or as the name of a shipped one.
-
-    Raises:
-        UserError: if it is not there.
-    """
-    path = Path(where)
-    folder = path if path.is_dir() else data_folder("agents") / path
-    if not (folder / CARD).is_file():
-        raise UserError(_not_found(str(where), path))
-    return folder
-
-
 def _check_neurons(card: Card, network: QNetwork) -> None:
     """Raises ValueError where a card's thresholds and decays are not those of the weights."""
     for name, said in (("v_th", card.v_th), ("decay", card.decay)):
@@ -266,32 +267,6 @@ def check_finite(tensors: Mapping[str, th.Tensor], where: str) -> None:
     for name, value in tensors.items():
         if not bool(th.isfinite(value).all()):
             raise NotFiniteError(f"the weights of '{where}' are not finite (first in '{name}'); train it anew or restore it")
-
-
-def shipped() -> list[str]:
-    """Names of the agents that come with the package, ANN first, then by falling T."""
-    root = data_folder("agents")
-    names = [str(card.parent.relative_to(root)) for card in root.glob(f"*/*/{CARD}")]
-    return sorted(names, key=_place)
-
-
-def _place(name: str) -> tuple[str, int, str, int]:
-    env, _, agent = name.rpartition("/")
-    found = re.fullmatch(r"(.*)T(\d+)(.*)", agent)
-    kind, T = (found[1] + found[3], int(found[2])) if found else (agent, 0)
-    return env, 0 if agent.startswith("ann") else 1 if kind.startswith("converted") else 2, kind, -T
-
-
-def _not_found(where: str, path: Path) -> str:
-    if path.exists():
-        inside = ", ".join(f"'{card.parent}'" for card in sorted(path.glob(f"*/{CARD}")))
-        return f"'{where}' is not an agent: it has no {CARD}" + (f"; those in it are {inside}" if inside else "")
-    names = shipped()
-    if of_env := [name for name in names if name.startswith(f"{where.rstrip('/')}/")]:
-        return f"'{where}' is an environment; its shipped agents are {', '.join(of_env)}"
-    nearest: Iterable[str] = difflib.get_close_matches(where, names, 1, cutoff=0.3)
-    hint = next((f"; did you mean the shipped agent '{name}'?" for name in nearest), "")
-    return f"no agent '{where}': neither a folder, nor a shipped agent, nor an SB3 zip{hint}"
 
 
 def source(agent: Agent) -> Source:

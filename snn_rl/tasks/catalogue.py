@@ -90,12 +90,16 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in data_folder("envs").glob("*.toml") if ".frames" not in path.stem)
 
 
-def imported(env: str) -> str:
+def imported(env: object) -> str:
     """The id in ``MODULE:ID``, after importing the module, as ``gymnasium.make`` does; a plain id as it is.
 
     Raises:
-        UserError: if the module cannot be imported.
+        UserError: if the module cannot be imported, and for an environment in the place of its id.
     """
+    if not isinstance(env, str):
+        own = getattr(getattr(env, "spec", None), "id", None)
+        hint = f"'{own}'" if own else "such as 'CartPole-v1', or 'MODULE:ID' where a module of yours registers it"
+        raise UserError(f"give the id of the environment, {hint}, not a {type(env).__name__}: it is built as its recipe says")
     module, _, env_id = env.rpartition(":")
     if module:
         try:
