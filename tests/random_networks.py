@@ -39,9 +39,9 @@ def images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], tuple[int, .
             high, wide = ((size + 2 * padding - 2) // stride + 1 for size in (high, wide))
         groups = channels if n and rng.random() < 0.3 else 1
         out = groups * int(rng.integers(1, 4))
-        kernel, stride, padding = ([int(rng.integers(1, 4)) for _ in "hw"] for _ in range(3))
+        kernel, stride, padding = ([int(rng.integers(1, most)) for _ in "hw"] for most in (6, 4, 4))
         kernel = [min(size, k) for size, k in zip((high, wide), kernel, strict=True)]
-        dilation = 1 if min(high, wide) < 6 else int(rng.integers(1, 3))
+        dilation = 1 if min(high, wide) < 9 else int(rng.integers(1, 3))
         padding = [size % 3 for size in padding]
         spec.append(
             {"type": "Conv2d", "in_channels": channels, "out_channels": out, "kernel_size": kernel, "stride": stride,

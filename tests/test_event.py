@@ -96,12 +96,32 @@ def test_what_did_not_change_is_not_multiplied() -> None:
     event = EventNetwork(quantise(network), (1, 8, 8))
     image = th.randint(1, 256, (1, 1, 1, 1, 8, 8), dtype=th.uint8)[0]
     _, state = event.unroll(image)
-    assert event.changes.macs == 4 * 9 * 16  # dense: 4 channels, 3x3 weights, 4x4 outputs
+    assert event.changes.macs == 4 * 11 * 11  # 4 channels; of 12x12 weights of a channel some lie on the padding
     _, state = event.unroll(image, state)
     assert (event.changes.inputs, event.changes.macs) == (0, 0)
     image[..., 3, 3] += 1
     event.unroll(image, state)
     assert (event.changes.inputs, event.changes.macs) == (1, 4 * 4)  # an odd pixel is under four kernels of stride 2
+
+
+@pytest.mark.parametrize(("groups", "dilation", "padding"), [(1, 1, 0), (2, 1, 3), (1, 2, 2)])
+@pytest.mark.parametrize("observed", [None, 9])
+def test_where_most_changed_all_is_computed(groups: int, dilation: int, padding: int, observed: int | None) -> None:
+    conv = {"type": "Conv2d", "in_channels": 2, "out_channels": 6, "kernel_size": [4, 7], "stride": [3, 2], "bias": True,
+            "padding": [padding, padding], "dilation": [dilation, dilation], "groups": groups}  # fmt: skip
+    high, wide = ((20 + 2 * padding - dilation * (k - 1) - 1) // step + 1 for k, step in ((4, 3), (7, 2)))
+    readout = {"type": "Linear", "in_features": 6 * high * wide, "out_features": 3, "bias": True}
+    network = QNetwork([conv, {"type": "ReLU"}, {"type": "Flatten"}, readout], T=2, input_scale=1 / 255)
+    integers = quantise(lively(network), observed=observed)
+    reference, event = IntegerNetwork(integers), EventNetwork(integers, (2, 20, 20))
+    state = own = None
+    for noise in th.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 2, 2, 20, 20)).astype(np.uint8)):
+        seen = noise if observed is None else noise / 16 - 8
+        q, state = reference(seen, state)
+        fast, own = event(seen, own)
+        assert th.equal(q, fast)
+        assert all(th.equal(*pair) for pair in zip(state, event.membranes(own), strict=True))
+        assert event.changes.macs == len(noise) * 6 * high * wide * (2 // groups) * 4 * 7
 
 
 def test_a_command_plays_by_events(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,15 +10,16 @@ import numpy as np
 from numba import njit
 
 # Columns of a stage: input, output, kernel, stride, padding, dilation; then groups, where its weights begin (-1: a pool, whose
-# weights are all 1), and whether its input lies with channels first, as observations do.
-H, W, C, OH, OW, OC, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, WEIGHTS, FIRST = range(17)
+# weights are all 1), whether its input lies with channels first, as observations do, and where its positions begin in the
+# table of what each position of the input reaches.
+H, W, C, OH, OW, OC, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, WEIGHTS, FIRST, POSITIONS = range(18)
 # Columns of a layer of neurons: its first stage and the one behind its last; where its neurons begin, how many they are, and
 # their channels; where their channels' parameters begin; fraction bits; where its recurrent weights begin (-1: none), and
 # where its last spikes.
 BEGIN, END, V, N, CHANNELS, PARAMETERS, FRACTION, RECURRENT, SPIKES = range(9)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def changes(new, old, wide, numbers, index, value):  # type: ignore[no-untyped-def]
     """Lists which inputs changed and by how much; returns how many.
 
@@ -41,7 +42,7 @@ def changes(new, old, wide, numbers, index, value):  # type: ignore[no-untyped-d
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def fired(words, index, value):  # type: ignore[no-untyped-def]
     """Lists which neurons spiked, from one byte each in words of 64 bits; returns how many."""
     found = 0
@@ -57,7 +58,7 @@ def fired(words, index, value):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def nonzero(values, index, value):  # type: ignore[no-untyped-def]
     """Lists the numbers that are not 0; returns how many."""
     found = 0
@@ -68,97 +69,106 @@ def nonzero(values, index, value):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True)
-def scatter(s, weight, index, value, count, out):  # type: ignore[no-untyped-def]
-    """Adds weights times values to ``out``, for the listed inputs of a stage; returns the number of products."""
-    high, wide, channels, groups = s[H], s[W], s[C], s[GROUPS]
-    per_in, per_out = channels // groups, s[OC] // groups
+@njit(cache=True, error_model="numpy")
+def scatter(s, reach, weight, index, value, count, out):  # type: ignore[no-untyped-def]
+    """Adds weights times values to ``out``, for the listed inputs of a stage; returns the number of products.
+
+    ``reach``: for each position of the input where its list begins, then of each listed output the place in ``out`` and that
+    of its weights behind those of the input's channel.
+    """
+    starts, places, taps = reach
+    groups, weights, positions = s[GROUPS], s[WEIGHTS], s[POSITIONS]
+    per_out, of_channel = s[OC] // groups, s[KH] * s[KW] * (s[OC] // groups)
+    image, channels, per_in = np.uint32(s[H] * s[W]), np.uint32(s[C]), np.uint32(s[C] // groups)
     products = 0
     for e in range(count):
-        i, x = index[e], value[e]
+        i, x = np.uint32(index[e]), value[e]
         if s[FIRST]:
-            c, rest = i // (high * wide), i % (high * wide)
-            row, column = rest // wide, rest % wide
+            c = i // image
+            position = i - c * image
         else:
-            c, rest = i % channels, i // channels
-            row, column = rest // wide, rest % wide
-        top, left = row + s[PH], column + s[PW]
-        to = (c // per_in) * per_out
-        for oy in range(max(0, -((s[KH] - 1) * s[DH] - top) // s[SH]), min(s[OH] - 1, top // s[SH]) + 1):
-            ky = top - oy * s[SH]
-            if ky > (s[KH] - 1) * s[DH] or ky % s[DH]:
+            position = i // channels
+            c = i - position * channels
+        to, begin = np.int64(c // per_in) * per_out, weights + np.int64(c) * of_channel
+        row = positions + np.int64(position)
+        for n in range(starts[row], starts[row + 1]):
+            at, tap = places[n] + to, begin + taps[n]
+            products += per_out
+            if weights < 0:
+                out[at] += x
                 continue
-            for ox in range(max(0, -((s[KW] - 1) * s[DW] - left) // s[SW]), min(s[OW] - 1, left // s[SW]) + 1):
-                kx = left - ox * s[SW]
-                if kx > (s[KW] - 1) * s[DW] or kx % s[DW]:
-                    continue
-                at = (oy * s[OW] + ox) * s[OC] + to
-                products += per_out
-                if s[WEIGHTS] < 0:
-                    out[at] += x
-                    continue
-                begin = s[WEIGHTS] + ((c * s[KH] + ky // s[DH]) * s[KW] + kx // s[DW]) * per_out
-                sums, row_of = out[at : at + per_out], weight[begin : begin + per_out]
-                if x == 1:
-                    for k in range(per_out):
-                        sums[k] += row_of[k]
-                else:
-                    for k in range(per_out):
-                        sums[k] += x * row_of[k]
+            sums, row_of = out[at : at + per_out], weight[tap : tap + per_out]
+            if x == 1:
+                for k in range(per_out):
+                    sums[k] += row_of[k]
+            else:
+                for k in range(per_out):
+                    sums[k] += x * row_of[k]
     return products
 
 
-@njit(cache=True)
-def gather(s, weight, x, out, taps, values):  # type: ignore[no-untyped-def]
-    """Writes all outputs of a stage from all of its inputs ``x``: what is faster than :func:`scatter` where most are not 0."""
-    channels, groups, per_out = s[C], s[GROUPS], s[OC] // s[GROUPS]
-    per_in = channels // groups
+@njit(cache=True, error_model="numpy")
+def unpack(words, wide, x):  # type: ignore[no-untyped-def]
+    """Writes an observation, given as words, to ``x``."""
+    if wide:
+        numbers = words.view(np.int16)
+        for n in range(len(x)):
+            x[n] = numbers[n]
+    else:
+        pixels = words.view(np.uint8)
+        for n in range(len(x)):
+            x[n] = pixels[n]
+
+
+@njit(cache=True, error_model="numpy")
+def gather(s, weight, x, out):  # type: ignore[no-untyped-def]
+    """Writes all outputs of the first stage from an observation: faster than :func:`scatter` where most of it changed.
+
+    Four weights at a time, so that a sum goes to memory a quarter as often.
+    """
+    groups, per_out, per_in = s[GROUPS], s[OC] // s[GROUPS], s[C] // s[GROUPS]
+    step = s[DW]
     for oy in range(s[OH]):
         for ox in range(s[OW]):
+            left = ox * s[SW] - s[PW]
+            low = (max(0, -left) + step - 1) // step
+            high = min(s[KW], (s[W] - 1 - left) // step + 1)
             for g in range(groups):
-                count = 0
-                for ky in range(s[KH]):
+                to = (oy * s[OW] + ox) * s[OC] + g * per_out
+                sums = out[to : to + per_out]
+                sums[:] = 0
+                for tap in range(g * per_in * s[KH], (g + 1) * per_in * s[KH]):
+                    c, ky = tap // s[KH], tap % s[KH]
                     row = oy * s[SH] - s[PH] + ky * s[DH]
                     if row < 0 or row >= s[H]:
                         continue
-                    for kx in range(s[KW]):
-                        column = ox * s[SW] - s[PW] + kx * s[DW]
-                        if column < 0 or column >= s[W]:
-                            continue
-                        for c in range(g * per_in, (g + 1) * per_in):
-                            at = (c * s[H] + row) * s[W] + column if s[FIRST] else (row * s[W] + column) * channels + c
-                            if x[at] != 0:
-                                values[count] = x[at]
-                                taps[count] = s[WEIGHTS] + ((c * s[KH] + ky) * s[KW] + kx) * per_out
-                                count += 1
-                begin = (oy * s[OW] + ox) * s[OC] + g * per_out
-                add_rows(weight, taps, values, count, out[begin : begin + per_out])
+                    own = x[(c * s[H] + row) * s[W] : (c * s[H] + row + 1) * s[W]]
+                    begin = s[WEIGHTS] + tap * s[KW] * per_out
+                    many = low + (high - low) // 4 * 4
+                    for kx in range(low, many, 4):
+                        at, w = left + kx * step, begin + kx * per_out
+                        p, q, r, t = own[at], own[at + step], own[at + 2 * step], own[at + 3 * step]
+                        first, second = weight[w : w + per_out], weight[w + per_out : w + 2 * per_out]
+                        third, fourth = weight[w + 2 * per_out : w + 3 * per_out], weight[w + 3 * per_out : w + 4 * per_out]
+                        for k in range(per_out):
+                            sums[k] += np.int32(p * first[k] + q * second[k] + r * third[k] + t * fourth[k])
+                    for kx in range(many, high):
+                        w = begin + kx * per_out
+                        p, first = own[left + kx * step], weight[w : w + per_out]
+                        for k in range(per_out):
+                            sums[k] += p * first[k]
 
 
-@njit(cache=True)
-def add_rows(weight, taps, values, count, out):  # type: ignore[no-untyped-def]
-    """``out`` = the sum of rows of weights times values, four at a time: the sums then go to memory a quarter as often."""
-    width = len(out)
-    out[:] = 0
-    for n in range(0, count - 3, 4):
-        a, b = weight[taps[n] : taps[n] + width], weight[taps[n + 1] : taps[n + 1] + width]
-        c, d = weight[taps[n + 2] : taps[n + 2] + width], weight[taps[n + 3] : taps[n + 3] + width]
-        p, q, r, t = values[n], values[n + 1], values[n + 2], values[n + 3]
-        for k in range(width):
-            out[k] += p * a[k] + q * b[k] + r * c[k] + t * d[k]
-    for n in range(count - count % 4, count):
-        a, p = weight[taps[n] : taps[n] + width], values[n]
-        for k in range(width):
-            out[k] += p * a[k]
-
-
-@njit(cache=True)
-def fire(i, bias, threshold, decay, before, after, spikes, fraction, limit):  # type: ignore[no-untyped-def]
+@njit(cache=True, error_model="numpy")
+def fire(i, parameters, before, after, spikes, fraction, limit):  # type: ignore[no-untyped-def]
     """One timestep of a layer of neurons ``(positions, channels)``: leak, charge, spike, reset.
+
+    ``parameters`` are the bias, the threshold and the decay of each channel.
 
     Every intermediate number is cast to 32 bits: numba would take 64, and half as many at a time.
     """
     fraction, limit, low = np.int32(fraction), np.int32(limit), np.int32(-limit)
+    bias, threshold, decay = parameters
     twelve, rest = np.int32(12), np.int32(4095)
     for p in range(i.shape[0]):
         for k in range(len(bias)):
@@ -174,29 +184,21 @@ def fire(i, bias, threshold, decay, before, after, spikes, fraction, limit):  # 
             spikes[p, k] = spike
 
 
-@njit(cache=True)
-def arrive(s_begin, s_end, stages, weight, index, value, count, pooled, out, dense, share):  # type: ignore[no-untyped-def]
-    """Sends a list of inputs through the stages of a layer; adds to ``out``, or, where most inputs are listed and they are
-    values and not changes (``dense``), writes it. Returns the number of products of the last stage."""
-    for n in range(s_begin, s_end - 1):
+@njit(cache=True, error_model="numpy")
+def arrive(begin, end, synapses, weight, listed, count, out):  # type: ignore[no-untyped-def]
+    """Sends a list of inputs through the stages of a layer, and adds to ``out``; returns the products of the last stage."""
+    stages, reach = synapses
+    index, value, pooled = listed
+    for n in range(begin, end - 1):
         s = stages[n]
         size = s[OH] * s[OW] * s[OC]
         pooled[:size] = 0
-        scatter(s, weight, index, value, count, pooled)
+        scatter(s, reach, weight, index, value, count, pooled)
         count = nonzero(pooled[:size], index, value)
-    s = stages[s_end - 1]
-    size = s[H] * s[W] * s[C]
-    if not dense or count <= share * size:
-        return scatter(s, weight, index, value, count, out)
-    x = pooled
-    x[:size] = 0
-    for e in range(count):
-        x[index[e]] = value[e]
-    gather(s, weight, x, out, index, value)
-    return s[OH] * s[OW] * s[OC] * s[KH] * s[KW] * (s[C] // s[GROUPS])
+    return scatter(stages[end - 1], reach, weight, index, value, count, out)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def decide(net, state, following, fresh, scratch, sums, record, counted):  # type: ignore[no-untyped-def]
     """One decision of each environment (rows).
 
@@ -210,10 +212,11 @@ def decide(net, state, following, fresh, scratch, sums, record, counted):  # typ
         record: ``(T, rows, neurons)`` for the spikes; with no rows for none.
         counted: what was counted is added to it: inputs that changed, products of the first layer.
     """
-    stages, layers, w8, w16, recurrent, shift, bias, threshold, decay, readout, sizes, share = net
-    index, value, pooled, total, r, words, last = scratch
-    T, wide, limit = sizes[0], sizes[1], sizes[2]
-    numbers, depth = sizes[3], len(layers)
+    synapses, layers, w8, w16, recurrent, shift, parameters, readout, sizes, share = net
+    listed, total, r, words = scratch
+    index, value, pooled = listed
+    T, wide, limit, numbers, readout_begin, dense = sizes
+    stages = synapses[0]
     spikes = words.view(np.uint8)
     for b in range(len(fresh)):
         v, z = following[0][b], following[1][b]
@@ -226,27 +229,22 @@ def decide(net, state, following, fresh, scratch, sums, record, counted):  # typ
         count = changes(following[2][b], state[2][b], wide, numbers, index, value)
         counted[0] += count
         if count > share * numbers:
-            last[:] = 0
-            count = changes(following[2][b], last, wide, numbers, index, value)
-            current[:] = 0
-            counted[1] += arrive(
-                layers[0][BEGIN], layers[0][END], stages, w8, index, value, count, pooled, current, True, share
-            )
+            unpack(following[2][b], wide, pooled[:numbers])
+            gather(stages[0], w8, pooled, current)
+            counted[1] += dense
         else:
             current[:] = state[3][b]
-            counted[1] += arrive(
-                layers[0][BEGIN], layers[0][END], stages, w8, index, value, count, pooled, current, False, share
-            )
+            counted[1] += arrive(0, layers[0][END], synapses, w8, listed, count, current)
         sums[b] = 0
         for t in range(T):
-            for n in range(depth):
+            for n in range(len(layers)):
                 own = layers[n]
                 size, channels = own[N], own[CHANNELS]
                 i, fraction = current, own[FRACTION]
                 if n > 0:
                     i = total[:size]
                     i[:] = 0
-                    arrive(own[BEGIN], own[END], stages, w8, index, value, count, pooled, i, True, share)
+                    arrive(own[BEGIN], own[END], synapses, w8, listed, count, i)
                 if own[RECURRENT] >= 0:
                     i = join(own, i, z_before, recurrent, shift, r)
                     fraction = 0
@@ -255,7 +253,7 @@ def decide(net, state, following, fresh, scratch, sums, record, counted):  # typ
                 eight = (size + 7) // 8
                 words[eight - 1] = 0
                 fire(
-                    i.reshape(-1, channels), bias[p : p + channels], threshold[p : p + channels], decay[p : p + channels],
+                    i.reshape(-1, channels), parameters[:, p : p + channels],
                     v_before[at : at + size].reshape(-1, channels), v[at : at + size].reshape(-1, channels),
                     spikes[:size].reshape(-1, channels), fraction, limit,
                 )  # fmt: skip
@@ -265,12 +263,12 @@ def decide(net, state, following, fresh, scratch, sums, record, counted):  # typ
                 if len(record) > 0:
                     record[t, b, at : at + size] = spikes[:size]
             v_before, z_before = v, z
-            arrive(sizes[4], len(stages), stages, w16, index, value, count, pooled, sums[b], False, share)
+            arrive(readout_begin, len(stages), synapses, w16, listed, count, sums[b])
             for a in range(len(readout)):
                 sums[b, a] += readout[a]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def join(own, i, z, recurrent, shift, r):  # type: ignore[no-untyped-def]
     """The current of a recurrent layer in units of its membrane: what arrives from outside, and from its own last spikes."""
     size, at = own[N], own[SPIKES]

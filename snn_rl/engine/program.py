@@ -11,10 +11,11 @@ from snn_rl.core.errors import UserError
 from snn_rl.engine.semantics import Array, Integers, Synapses, pair
 from snn_rl.store.integer import Integer
 
-SHARE = 0.5  # of inputs that are not 0, or changed: beyond it the dense path is faster
+SHARE = 0.5  # of an observation that changed: beyond it computing all is faster
 
 Shape = tuple[int, int, int]
 """Channels, height, width; of dense layers ``(neurons, 1, 1)``."""
+Pair = tuple[int, int]
 
 
 class Program:
@@ -33,6 +34,7 @@ class Program:
         self.wide = is_wide(integers.form)
         self.words = -(-self.numbers * (2 if self.wide else 1) // 8)
         self._stages: list[list[int]] = []
+        self._reach: list[tuple[Array, Array, Array]] = []
         self._layers: list[list[int]] = []
         self._weights = {np.dtype(np.int8): list[Array](), np.dtype(np.int16): list[Array]()}
         self.shapes: list[Shape] = []
@@ -49,7 +51,6 @@ class Program:
         self._largest = max(
             [self.numbers, *(s[0] * s[1] * s[2] for s in self._stages), *(s[3] * s[4] * s[5] for s in self._stages)]
         )
-        self._largest = max(self._largest, *(int(np.prod(s[6:8])) * s[2] for s in self._stages))  # taps of one output
 
     def _add(self, synapses: Synapses, shape: Shape, first: bool) -> Shape:
         """Adds the stages of synapses; returns the shape of what they give."""
@@ -77,7 +78,9 @@ class Program:
             for size, k, step, pad, gap in zip(shape[1:], kernel, stride, padding, dilation, strict=True)
         )
         own = [shape[1], shape[2], shape[0], high, wide, channels, *kernel, *stride, *padding, *dilation]
-        self._stages.append([*own, groups, weights, int(first)])
+        positions = sum(len(starts) for starts, _, _ in self._reach)
+        self._reach.append(_reach(shape, (channels, high, wide), kernel, stride, padding, dilation, groups))
+        self._stages.append([*own, groups, weights, int(first), positions])
         return channels, high, wide
 
     def _add_neurons(self, n: int, begin: int, shape: Shape) -> None:
@@ -91,41 +94,71 @@ class Program:
         before.append([begin, len(self._stages), at, size, shape[0], parameters, fraction, recurrent, sum(of_recurrent)])
         self.shapes.append(shape)
 
-    def net(self) -> tuple[Array | float, ...]:
+    def net(self) -> tuple[Any, ...]:
         """What :func:`snn_rl.engine.kernels.decide` takes as ``net``."""
         own = self.integers
         recurrent = [one.recurrent.T.ravel() for one in own.neurons if one.recurrent is not None]
         shifts = [one.shift for one in own.neurons if one.shift is not None]
-        sizes = [own.T, int(self.wide), own.limit, self.numbers, self._readout]
+        first = self._stages[0]
+        dense = int(np.prod(first[3:8])) * first[2] // first[14]
+        sizes = [own.T, int(self.wide), own.limit, self.numbers, self._readout, dense]
         return (
-            np.array(self._stages),
+            (np.array(self._stages), self._joined()),
             np.array(self._layers),
             np.concatenate(self._weights[np.dtype(np.int8)]),
             np.concatenate(self._weights[np.dtype(np.int16)]),
             np.concatenate([np.empty(0, np.int8), *recurrent]),
             np.concatenate([np.empty(0, np.int32), *shifts]),
-            np.concatenate([one.bias for one in own.synapses[:-1]]),
-            np.concatenate([one.threshold for one in own.neurons]),
-            np.concatenate([one.decay for one in own.neurons]),
+            np.stack(
+                [
+                    np.concatenate([one.bias for one in own.synapses[:-1]]),
+                    np.concatenate([one.threshold for one in own.neurons]),
+                    np.concatenate([one.decay for one in own.neurons]),
+                ]
+            ),
             own.synapses[-1].bias,
-            np.array(sizes),
-            SHARE,
+            tuple(sizes),
+            SHARE if first[7] >= 4 and self._layers[0][1] == 1 else 1.0,  # narrow kernels and pools gain nothing
         )
 
-    def scratch(self) -> tuple[Array, ...]:
-        """Buffers of one thread: which inputs, their values, pooled values, currents, recurrent currents, spikes as words, an
-        observation of zeros."""
+    def _joined(self) -> tuple[Array, ...]:
+        """What the positions of all stages reach."""
+        before = np.cumsum([0, *(len(places) for _, places, _ in self._reach)])
+        starts = [own + offset for (own, _, _), offset in zip(self._reach, before, strict=False)]
+        return (np.concatenate(starts), *(np.concatenate([one[n] for one in self._reach]) for n in (1, 2)))
+
+    def scratch(self) -> tuple[Any, ...]:
+        """Buffers of one thread: which inputs with their values, and pooled values; currents, recurrent currents, spikes as
+        words."""
         size = self._largest
-        which, numbers = np.zeros(size, np.int64), [np.zeros(size, np.int32) for _ in range(4)]
-        return (which, *numbers, np.zeros(size // 8 + 1, np.uint64), np.zeros(self.words, np.uint64))
+        pooled, total, recurrent, value = (np.zeros(size, np.int32) for _ in range(4))
+        return (np.zeros(size, np.int64), value, pooled), total, recurrent, np.zeros(size // 8 + 1, np.uint64)
 
     def packed(self, observations: Array) -> Array:
         """Observations ``(rows, *observation)`` as words ``(rows, words)``."""
         rows = len(observations)
-        own = self.integers.seen(observations).astype(np.int16 if self.wide else np.uint8, copy=False).reshape(rows, -1)
+        kind = np.int16 if self.wide else np.uint8
+        as_it_is = observations.dtype == np.uint8 and self.integers.form.input_range == (0, 255)
+        own = observations if as_it_is else self.integers.seen(observations).astype(kind, copy=False)
         packed = np.zeros((rows, self.words), np.uint64)
-        packed.view(own.dtype)[:, : self.numbers] = own
+        packed.view(kind)[:, : self.numbers] = own.reshape(rows, -1)
         return packed
+
+
+def _reach(
+    shape: Shape, out: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> tuple[Array, Array, Array]:
+    """What each position of an input reaches: where its list begins (and, last, ends); of what is listed the place of its
+    first output channel and that of its weights."""
+    oy, ox, ky, kx = (axis.ravel() for axis in np.indices((*out[1:], *kernel)))
+    y, x = oy * stride[0] - padding[0] + ky * dilation[0], ox * stride[1] - padding[1] + kx * dilation[1]
+    inside = (y >= 0) & (y < shape[1]) & (x >= 0) & (x < shape[2])
+    position = (y * shape[2] + x)[inside]
+    order = np.argsort(position, kind="stable")
+    places = ((oy * out[2] + ox) * out[0])[inside][order]
+    taps = ((ky * kernel[1] + kx) * (out[0] // groups))[inside][order]
+    starts = np.searchsorted(position[order], np.arange(shape[1] * shape[2] + 1))
+    return starts, places, taps
 
 
 def is_wide(form: Integer) -> bool:
