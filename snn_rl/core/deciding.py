@@ -51,7 +51,7 @@ def decide(
 
     Raises:
         UserError: if the observations have another shape, are not finite, or come with the state or the starts of another
-            number of environments.
+            number of environments, or with a state that is not finite or of another network.
     """
     check_observation(observation)
     seen = th.as_tensor(observation)
@@ -66,6 +66,9 @@ def decide(
         raise UserError(f"{who} takes observations of shape {tuple(shape)}, got {tuple(seen.shape[1:])}{hint}")
     device = next(network.parameters()).device
     seen = (seen.float() if seen.is_floating_point() else seen).to(device)  # not every device has 64 bits
+    for v in state or ():
+        if not bool(th.isfinite(th.as_tensor(v).sum())):  # NaN never spikes: nothing else would tell
+            raise UserError("the state holds NaN or infinity; begin from rest (state=None)")
     starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool, device=device)
     with th.no_grad():
         q, state = network(seen, state, starts)

@@ -11,6 +11,8 @@ from typing import Any
 import torch as th
 from torch import Tensor, nn
 
+from snn_rl.core.errors import UserError
+
 SURROGATE_SLOPE = 0.3  # gamma of the piecewise-linear surrogate in the paper's code; first in Bellec et al. 2018
 MIN_DECAY = 1e-3
 
@@ -49,6 +51,9 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
 
     This is the definition, in plain operations: to read, to export (without gradients it is the three lines above alone), and
     to test :func:`fast_lif_step` against, which computes the same in fewer passes over memory.
+
+    A membrane without leak does not grow for ever, nor to infinity: in float32 it stays below 2**25 times the largest current,
+    where adding the current changes it no more. A clamp would cost a pass over memory at every timestep, and there is none.
 
     Args:
         i: input current ``(batch, *neurons)``.
@@ -193,6 +198,10 @@ class LIF(nn.Module):
         v_th, decay, step = self.v_th, self.decay, lif_step if self.plain else fast_lif_step
         v, *rest = state or (i.new_zeros(i.shape[2:]),)
         z = rest[0] if rest else th.zeros_like(v)
+        if v.shape != i.shape[2:] or z.shape != v.shape:  # PyTorch would stretch one that is narrower
+            raise UserError(
+                f"the state is {tuple(v.shape)} where the layer is {tuple(i.shape[2:])}; pass on what the previous call gave"
+            )
         keep = keep.reshape(*keep.shape, *[1] * (v.dim() - 1))
         spikes = []
         # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index

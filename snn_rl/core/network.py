@@ -17,6 +17,7 @@ from snn_rl.core.activations import Activation, ReLU, Tanh
 from snn_rl.core.counts import Changes
 from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
+from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.core.spec import Spec, analog, build, decay_shape, spiking, split_at_neurons
 
 State = tuple[Tensor, ...]
@@ -226,6 +227,10 @@ def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextMa
 
 
 def check_observed(observations: Tensor) -> None:
-    """Raises UserError where an observation holds NaN or infinity: membranes would keep it for ever."""
-    if observations.is_floating_point() and not bool(th.isfinite(observations.float()).all()):
-        raise UserError("an observation holds NaN or infinity; mend the environment, or leave such observations out")
+    """Raises UserError where an observation holds NaN, infinity, or a number whose products would be infinite: membranes would
+    keep it for ever."""
+    if observations.is_floating_point() and not bool((observations.float().abs() <= MAX_OBSERVED).all()):
+        raise UserError(
+            f"an observation holds NaN or infinity, or a number beyond {MAX_OBSERVED:g}; mend the environment, or leave such "
+            "observations out"
+        )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from snn_rl.core.errors import UserError
+from snn_rl.store.bounded import MAX_TOML, text
 
 FOLDER = Path(__file__).with_name("technologies")
 
@@ -58,8 +59,8 @@ def load(path: Path) -> Technology:
             multiply-accumulate costs more than 0: energies are divided by each other).
     """
     try:
-        found = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = tomllib.loads(text(path, MAX_TOML))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"cannot read the price list '{path}': {error}") from error
     known = [field.name for field in fields(Technology)]
     for key in found.keys() - set(known):

@@ -16,6 +16,7 @@ from torch import Tensor
 from snn_rl.core.network import State
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer
+from snn_rl.tasks import rewards
 
 
 class ActingDQN(DQN):
@@ -76,6 +77,8 @@ class ActingDQN(DQN):
         dones: NDArray[Any],
         infos: list[dict[str, Any]],
     ) -> None:
+        if self.env is not None:
+            rewards.check(reward, self.env)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
         self._last_episode_starts = dones  # off-policy algorithms never update it
 

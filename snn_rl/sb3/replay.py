@@ -26,6 +26,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.sb3.sequences import Sequences
 
 RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "labels")
@@ -131,6 +132,8 @@ class SequenceReplayBuffer(ReplayBuffer):
     ) -> None:
         """Adds one step of every environment. ``next_obs`` is read only where a time limit cut the episode off."""
         action = np.asarray(action).reshape(self.n_envs)
+        if not np.isfinite(reward).all():
+            raise UserError("a reward is NaN or infinite, and what learns from it is lost; mend the environment")
         for e in range(self.n_envs):
             cut = bool(done[e]) and bool(infos[e].get("TimeLimit.truncated", False))
             slot = self._write(e, obs[e])
@@ -158,8 +161,11 @@ class SequenceReplayBuffer(ReplayBuffer):
                 "the first observation of an episode is a stack whose older frames are not zero; build the environment "
                 "with zero padding (as VecFrameStack does) or pass replay_buffer_kwargs={'frame_stack': 1}"
             )
-        if self.frames.dtype.kind == "f" and not np.isfinite(stack[-1].astype(np.float32)).all():
-            raise UserError("an observation holds NaN or infinity, and what learns from it is lost; mend the environment")
+        if self.frames.dtype.kind == "f" and not (np.abs(stack[-1]) <= MAX_OBSERVED).all():
+            raise UserError(
+                f"an observation holds NaN or infinity, or a number beyond {MAX_OBSERVED:g}, and what learns from it is lost; "
+                "mend the environment"
+            )
         slot = int(self.head[e] % self.buffer_size)
         self.frames[e, slot] = stack[-1]
         self.age[e, slot] = self.next_age[e]

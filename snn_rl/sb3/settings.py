@@ -113,8 +113,8 @@ def box_of(written: Table, shape: list[int], where: str) -> spaces.Box:
     try:
         if "shape" in written:
             low, high = written["low"], written["high"]
-        bounds = (np.broadcast_to(np.asarray(bound, dtype), shape).copy() for bound in (low, high))
-        return spaces.Box(*bounds, tuple(shape), dtype.type)
+        least, most = (np.broadcast_to(np.asarray(bound, dtype), shape).copy() for bound in (low, high))
+        return spaces.Box(least, most, tuple(shape), dtype.type)
     except (ValueError, TypeError, KeyError, OverflowError, AssertionError) as error:
         raise UserError(f"'{where}' is damaged: its observation_space ({str(error)[:80]}); copy or save it anew") from error
 

@@ -24,6 +24,7 @@ from snn_rl.store.work import ENVIRONMENT_STEPS as ENVIRONMENT_STEPS
 from snn_rl.store.work import GRADIENT_STEPS as GRADIENT_STEPS
 from snn_rl.store.work import Work as Work
 
+MAX_NAME = 200
 FORMAT = 2  # of new cards; the networks in cards of format 1 call every layer of neurons ReLU
 FORMATS = (1, 2)  # that this version reads
 Points = list[tuple[Count, float]]
@@ -219,6 +220,10 @@ class Card(Record):
     sha256: str | None = None
 
     def __post_init__(self) -> None:
+        for key in ("env", "name"):
+            value = getattr(self, key)
+            if not value.isprintable() or not 0 < len(value) <= MAX_NAME:
+                raise ValueError(f"{key} must be printable text of 1 to {MAX_NAME} characters")
         if self.input_scale <= 0:
             raise ValueError(f"input_scale must be above 0, got {self.input_scale}")
         if len(self.network) > MAX_LAYERS:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_rl.core.errors import UserError
+from snn_rl.store.bounded import MAX_JSON, content, parse_json
 
 SETTINGS = "settings.json"
 CARD, EPISODES = "card.json", "episodes.csv"  # of an agent's folder
@@ -22,8 +23,9 @@ def data_folder(name: str) -> Path:
 
 
 def folder_name(env_id: str) -> str:
-    """The id of an environment as the name of a folder or a file: ``ALE-Pong-v5``."""
-    return env_id.replace("/", "-")
+    """The id of an environment as the name of a folder or a file: ``ALE-Pong-v5``. No id leads to another folder."""
+    name = env_id.replace("/", "-").replace("\\", "-")
+    return name if name.strip(".") else "-" * (len(name) + 1)
 
 
 @contextmanager
@@ -97,7 +99,7 @@ def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:
         out.mkdir(parents=True)
     elif written.is_file():
         try:
-            before = json.loads(written.read_text())
+            before = parse_json(content(written, MAX_JSON))
             if not isinstance(before, dict):
                 raise ValueError("no object")
         except ValueError as error:

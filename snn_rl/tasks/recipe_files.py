@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from snn_rl.core.errors import UserError
+from snn_rl.store.bounded import MAX_TOML, text
 from snn_rl.store.files import data_folder, folder_name
 from snn_rl.tasks.catalogue import recipe_names
 from snn_rl.tasks.recipes import (
@@ -56,7 +57,9 @@ def read_recipe(path: Path, *changes: Path) -> Recipe:
     merged: dict[str, Any] = {}
     for file in (path, *changes):
         try:
-            table = tomllib.loads(file.read_text())
+            table = tomllib.loads(text(file, MAX_TOML))
+        except RecursionError:
+            raise UserError(f"{file.name} is not valid TOML: it is nested too deep") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{file.name} is not valid TOML: {error}") from error
         recipe = _fill(Recipe, table, file.name)  # so that what is wrong is said of the right file

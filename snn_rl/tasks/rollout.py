@@ -15,6 +15,7 @@ from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork, State, check_observed
+from snn_rl.tasks import rewards
 from snn_rl.tasks.environments import begin, make_env
 from snn_rl.tasks.partial import FULL
 from snn_rl.tasks.recipes import ATARI_STARTS, Recipe
@@ -123,7 +124,7 @@ class _Game:
     def step(self, action: int) -> tuple[float, bool]:
         """The reward, and whether the episode is over."""
         self.observation, reward, terminated, truncated, self.info = self.env.step(action)
-        return float(reward), terminated or truncated
+        return rewards.checked(float(reward), self.env), terminated or truncated
 
 
 def _decide(
@@ -223,6 +224,7 @@ class Stream:
         random = self.rng.random(self.venv.num_envs) < self.epsilon
         action[random] = self.rng.integers(q.shape[1], size=int(random.sum()))
         following, reward, done, infos = self.venv.step(action)
+        rewards.check(reward, self.venv)
         self._observation, self._episode_start = cast(NDArray[Any], following), done.astype(np.bool_)
         latest = [self.venv.reset_infos[e] if done[e] else infos[e] for e in range(self.venv.num_envs)]
         self._full = _full(latest, self._observation)
