@@ -82,7 +82,7 @@ def test_recurrent_layers_with_decays_of_their_own_learn_and_are_saved(tmp_path:
 
 def test_a_stock_dqn_is_not_loaded_but_converted(tmp_path: Path) -> None:
     DQN("MlpPolicy", "CartPole-v1", buffer_size=10, device="cpu").save(tmp_path / "stock.zip")
-    with pytest.raises(UserError, match=r"what a stock DQN saved is an agent.*snn_rl\.convert"):
+    with pytest.raises(UserError, match=r"own algorithms save is an agent: of an ANN SpikingDQN\.from_sb3"):
         SpikingDQN.load(tmp_path / "stock.zip")
 
 

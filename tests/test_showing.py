@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3 import PPO
 
-from snn_rl import evaluate, list_agents, load_agent
+from snn_rl import SpikingDQN, evaluate, list_agents, load_agent, load_recipe, make_env
 from snn_rl import list as list_command
 from snn_rl.core.errors import UserError
 from snn_rl.evaluate import main as evaluate_command
@@ -81,8 +83,19 @@ def test_what_cannot_be_shown_is_said_before_anything_is_played(options: list[st
         evaluate_command(["CartPole-v1/T1", *options])
 
 
-def test_an_environment_in_the_place_of_its_id_is_answered() -> None:
-    import gymnasium as gym
+def test_what_no_spiking_dqn_saved_names_the_way(tmp_path: Path) -> None:
+    PPO("MlpPolicy", "CartPole-v1", n_steps=64, device="cpu").save(tmp_path / "ppo.zip")
+    with pytest.raises(UserError, match=r"holds no SpikingDQN.*SpikingDQN.from_sb3\('model.zip', env, T=1\) makes a learner"):
+        SpikingDQN.load(tmp_path / "ppo.zip")
 
+
+def test_an_environment_is_made_from_its_id() -> None:
+    assert make_env("CartPole-v1", frames=2).observation_space.shape == (8,)
+    assert make_env("ALE/Pong-v5", frames=1).observation_space.shape == (1, 84, 84)
+    with pytest.raises(UserError, match="give the id of the environment, 'CartPole-v1', not a TimeLimit"):
+        load_recipe(gym.make("CartPole-v1"))  # type: ignore[arg-type]
+
+
+def test_an_environment_in_the_place_of_its_id_is_answered() -> None:
     with pytest.raises(UserError, match="give the id of the environment, 'CartPole-v1', not a TimeLimit"):
         load_agent("CartPole-v1/T1", gym.make("CartPole-v1"))  # type: ignore[arg-type]

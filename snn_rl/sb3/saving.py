@@ -23,8 +23,8 @@ from snn_rl.store.bounded import opened
 from snn_rl.store.schema import Table
 
 STOCK = (
-    "what a stock DQN saved is an agent: to_sb3(load_agent('model.zip', ID), env), or, if it is an ANN, first "
-    "python -m snn_rl.convert --ann model.zip --env ID --out DIR"
+    "what Stable-Baselines3's own algorithms save is an agent: of an ANN SpikingDQN.from_sb3('model.zip', env, T=1) makes a "
+    "learner, of a spiking one to_sb3(load_agent('model.zip', ID), env)"
 )
 MAX_BUFFER = 1 << 40  # bytes of a saved replay buffer, which is not read at once
 _OPTIMIZER = "policy.optimizer.pth"

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from snn_rl.core.errors import UserError
 from snn_rl.store.files import data_folder
-from snn_rl.tasks.catalogue import base_id, game, module_of, register, spec
+from snn_rl.tasks.catalogue import base_id, game, imported, module_of, register, spec
 from snn_rl.tasks.partial import PartialFrames
 from snn_rl.tasks.recipe_files import read_recipe, recipe_files
 from snn_rl.tasks.recipes import IMAGE_DEFAULTS, Recipe
@@ -44,6 +44,7 @@ def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Rec
         UserError: if Gymnasium does not know the id (the nearest is suggested), or a recipe holds an unknown key or the id
             of another environment.
     """
+    env_id = imported(env_id)
     spec(env_id, module)
     found = game(env_id)
     sticky = 0.0 if found is None else found.sticky
@@ -105,7 +106,7 @@ class _ChannelFirst(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
 
 
 def make_env(
-    recipe: Recipe,
+    recipe: Recipe | str,
     *,
     frames: int | None = None,
     teacher_frames: int = 0,
@@ -116,7 +117,7 @@ def make_env(
     """One environment, ready for a Q-network: discrete actions, channel-first stacked observations, whole games.
 
     Args:
-        recipe: the environment's recipe.
+        recipe: the environment's recipe, or its id.
         frames: frames per observation; the recipe's number if None.
         teacher_frames: frames that a teacher sees; where they are more, ``info["full_observation"]`` holds them.
         sticky: probability that the previous action is repeated (Machado et al. 2018), per emulator frame on Atari; the
@@ -128,6 +129,7 @@ def make_env(
     Raises:
         UserError: for continuous actions, for observations that are neither vectors nor images, for missing dependencies.
     """
+    recipe = load_recipe(recipe, frames) if isinstance(recipe, str) else recipe
     frames = recipe.frames if frames is None else frames
     sticky = recipe.sticky if sticky is None else sticky
     if frames < 1:
