@@ -1,10 +1,10 @@
 """Your own Stable-Baselines3 DQN becomes a spiking agent that decides in one timestep.
 
-    python examples/own_zip.py --zip my_dqn.zip --env CartPole-v1     # some minutes
-    python examples/own_zip.py --start 1                              # trains a small DQN first, then straight at T=1
+    python examples/own_zip.py --zip my_dqn.zip --env CartPole-v1     # straight at T=1
+    python examples/own_zip.py --start 5                              # trains a small DQN first, then from T=5 down
 
-``snn_rl.train`` does what ``python -m snn_rl.train`` does. It converts the zip, prunes the agent from T=5 down to T=1, plays
-every agent, and writes agents and a report into ``--out``. The recipe ``envs/ENV.toml`` holds the number of gradient steps; a
+``snn_rl.train`` does what ``python -m snn_rl.train`` does. It converts the zip, trains the spiking agent until it is as good as
+its ANN, plays every agent, and writes agents and a report into ``--out``. The recipe ``envs/ENV.toml`` holds the number of gradient steps; a
 recipe of yours, in a folder ``envs`` where you are, comes before the package's.
 """
 
@@ -31,11 +31,12 @@ def main() -> None:
     parser.add_argument("--zip", type=Path, help="what DQN.save wrote (default: a small DQN is trained)")
     parser.add_argument("--env", default="CartPole-v1")
     parser.add_argument("--steps", type=int, default=20_000, help="environment steps of the small DQN")
-    parser.add_argument("--start", type=int, default=5, help="T of the first stage; 1 trains straight at T=1")
+    parser.add_argument("--start", type=int, help="T of the first stage (default: straight at T=1)")
     parser.add_argument("--out", type=Path, default=Path("runs/own_zip"))
     args = parser.parse_args()
     ann = args.zip or small_dqn(args.env, args.steps, Path("my_dqn.zip"))
-    options = ["--env", args.env, "--ann", ann, "--T", 1, "--start", args.start, "--device", "cpu", "--out", args.out]
+    options = ["--env", args.env, "--ann", ann, "--T", 1, "--device", "cpu", "--out", args.out]
+    options += [] if args.start is None else ["--start", args.start]
     train.main([str(option) for option in options])
     agent = load_agent(args.out / "T1")
     thresholds = [round(lif.v_th.item(), 2) for lif in agent.network.lifs]

@@ -279,10 +279,18 @@ def any_zip(path: Path) -> str:
                 f"{ann:.1f}",
                 ", ".join(f"{value:.1f}" for value in at_1),
                 f"{sum(value >= least for value in at_1)} of {len(at_1)}",
-                f"{np.median([one['cpu_seconds'] for one in straight]):.0f}",
+                _median(straight),
                 *(", ".join(f"{value:.1f}" for value in stage) or "-" for stage in stages),
-                f"{np.median([one['cpu_seconds'] for one in chains]):.0f}" if chains else "-",
+                _median(chains),
             ]
         )
-    head = ["zip", "ANN", "T=1, each seed", "at 95 % or more", "seconds"]
-    return markdown([*head, *(f"chain, T={T}" for T in range(5, 0, -1)), "seconds"], lines, 1)
+    head = ["zip", "ANN", "T=1, each seed", "at 95 % or more", "seconds, median"]
+    return markdown([*head, *(f"chain, T={T}" for T in range(5, 0, -1)), "seconds, median"], lines, 1)
+
+
+def _median(runs: list[Row]) -> str:
+    """Seconds of processor time and of wall time."""
+    if not runs:
+        return "-"
+    cpu, wall = (np.median([one[key] for one in runs]) for key in ("cpu_seconds", "wall_seconds"))
+    return f"{cpu:.0f} ({wall:.0f})"
