@@ -3,9 +3,9 @@
     python examples/own_zip.py --zip my_dqn.zip --env CartPole-v1     # straight at T=1
     python examples/own_zip.py --start 5                              # trains a small DQN first, then from T=5 down
 
-``snn_rl.train`` does what ``python -m snn_rl.train`` does. It converts the zip, trains the spiking agent until it is as good as
-its ANN, plays every agent, and writes agents and a report into ``--out``. The recipe ``envs/ENV.toml`` holds the number of gradient steps; a
-recipe of yours, in a folder ``envs`` where you are, comes before the package's.
+``snn_rl.train`` does what ``python -m snn_rl.train`` does. It converts the zip, trains the spiking agent until it is as good
+as its ANN, plays every agent, and writes agents and a report into ``--out``. The recipe ``envs/ENV.toml`` holds the number of
+gradient steps; a recipe of yours, in a folder ``envs`` where you are, comes before the package's.
 """
 
 from __future__ import annotations
