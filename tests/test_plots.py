@@ -60,8 +60,11 @@ def test_plots_say_who_is_shown_and_what_the_intervals_are_over() -> None:
     rows = [row("ann", 0, [5.0, 6.0], [7.0, 8.0]), row("td", 1, [4.0, 5.0], [3.0, 3.0])]
     figures = plots.draw(rows)
     assert legend(figures["reward_vs_T.png"]) == ["intervals over trainings", "ANN", "learnt from reward"]
-    assert figures["energy_vs_T.png"].axes[0].get_ylabel() == "energy per decision (µJ)"
-    assert figures["energy_vs_T.png"].axes[0].get_xticklabels()[0].get_text() == "1\nlearnt from\nreward"
+    energy = figures["energy_vs_T.png"].axes[0]
+    assert energy.get_xlabel() == "energy per decision (µJ)"
+    assert energy.get_yticklabels()[-1].get_text() == "T=1, learnt from reward"
+    assert any(" = ANN / " in words.get_text() for words in energy.texts)
+    assert legend(figures["energy_vs_T.png"])[0] == "ANN / n: the dense ANN of the same shape uses n times as much"
     assert "T=1, learnt from reward" in legend(figures["spike_rate.png"])
 
 

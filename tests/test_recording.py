@@ -79,4 +79,6 @@ def test_pictures_are_written_in_every_form(kind: str, tmp_path: Path) -> None:
     recording = record(agent(), decisions=5)
     raster(recording, tmp_path / f"spikes.{kind}")
     traces(recording, "fc1", [0, 2], tmp_path / f"membranes.{kind}")
+    with pytest.raises(UserError, match="ends in png, svg, pdf"):
+        raster(recording, tmp_path / "spikes.bmp")
     assert all((tmp_path / f"{name}.{kind}").stat().st_size > 1_000 for name in ("spikes", "membranes"))

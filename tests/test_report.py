@@ -197,6 +197,11 @@ def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     printed = {Path(line).name for line in capsys.readouterr().out.splitlines()}
     assert printed == {path.name for path in (tmp_path / "out").iterdir()}
     assert printed == {"report.md", "summary.json", "reward_vs_T.png", "energy_vs_T.png", "spike_rate.png"}
+    vectors = tmp_path / "vectors"
+    report.main([str(tmp_path / "run"), "--out", str(vectors), "--format", "svg", "--format", "pdf"])
+    assert (vectors / "energy_vs_T.svg").read_bytes().startswith(b"<?xml")
+    assert (vectors / "reward_vs_T.pdf").read_bytes().startswith(b"%PDF")
+    assert (vectors / "energy_vs_T.png").read_bytes() == (tmp_path / "out" / "energy_vs_T.png").read_bytes()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [row["agent"] for row in summary] == ["ann", "converted-T5", "T2", "T1"]
     assert [row["episodes"] for row in summary] == [2, 2, 2, 2]  # T1 was named twice and counts once

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,40 +194,33 @@ def _break(upper: Axes, lower: Axes, intervals: Sequence[tuple[float, float]], g
 
 
 def _energy(title: str, snns: list[_Agent], anns: list[_Agent]) -> Figure:
-    """Energy per decision: a bar for each agent, lines for the ANNs."""
-    figure, axes = panel(title, "timesteps per decision T", "energy per decision (µJ)")
-    figure.set_figwidth(max(7, 1.05 * len(snns)))  # the words under and over the bars need room
-    bottom = np.zeros(len(snns))
-    for part, (name, colour) in PARTS.items():
-        height = np.array([agent.energy[part] for agent in snns])
-        axes.bar(range(len(snns)), height, 0.62, bottom, color=colour, label=name)
-        bottom += height
-    for x, agent in enumerate(snns):
-        words = [f"ANN / {agent.energy['ratio']:.1f}"]
-        if "ratio_replaced" in agent.energy:  # two lines of ANNs
-            words = [f"solid / {agent.energy['ratio_replaced']:.1f}", f"dotted / {agent.energy['ratio']:.1f}"]
-        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a line of an ANN may lie behind it
-        axes.annotate(
-            "\n".join(words),
-            (x, bottom[x]),
-            (0, 2),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=8,
-            bbox=paper,
-        )
+    """Energy per decision: a bar for each ANN and for each agent, with its µJ and what part that is of its ANN's."""
     dense = {agent.energy["ann_uj"]: _frames(agent.frames) for agent in snns}
-    for (uj, seen), line in zip(sorted(dense.items(), reverse=True), ("-", ":", "-."), strict=False):
-        label = f"ANN, {seen}, dense" if len(dense) > 1 else "ANN, dense"
-        axes.axhline(uj, color=ANN, linewidth=1.5, linestyle=line, label=label)
+    several = len(dense) > 1
+    rows = [(f"ANN, {seen}, dense" if several else "ANN, dense", uj) for uj, seen in dense.items()]
     sparse = {agent.energy["ann_effective_uj"]: agent.kind for agent in anns if "ann_effective_uj" in agent.energy}
-    for n, (uj, kind) in enumerate(sorted(sparse.items(), reverse=True)):
-        label = f"{kind if len(sparse) > 1 else 'ANN'}, non-zero only"
-        axes.axhline(uj, color=ANN, linestyle=(0, (4 - n % 3, 2 + n)), label=label)
-    below = [[line for part in agent.kind.split(", ") for line in wrap(part, 11)] for agent in snns]
-    axes.set_xticks(range(len(snns)), ["\n".join([str(agent.T), *lines]) for agent, lines in zip(snns, below, strict=True)])
-    _legend(figure, axes, most=2)
+    rows += [(f"{kind if len(sparse) > 1 else 'ANN'}, non-zero only", uj) for uj, kind in sparse.items()]
+    rows.sort(key=lambda row: -row[1])
+    names = [name for name, _ in rows] + [f"T={agent.T}, {agent.kind}" for agent in snns]
+    figure, axes = panel(title, "energy per decision (µJ)", "")
+    figure.set_figheight(0.27 * len(names) + 2.2)
+    axes.barh(range(len(rows)), [uj for _, uj in rows], 0.7, color="#999999", label="ANN")
+    for n, (_, uj) in enumerate(rows):
+        axes.annotate(f"{uj:.3g}", (uj, n), (3, 0), textcoords="offset points", va="center", fontsize=9)
+    y, left = np.arange(len(rows), len(names)), np.zeros(len(snns))
+    for part, (name, colour) in PARTS.items():
+        width = np.array([agent.energy[part] for agent in snns])
+        axes.barh(y, width, 0.7, left, color=colour, label=name)
+        left += width
+    for n, agent in enumerate(snns):
+        words = f"{left[n]:.3g} = ANN / {agent.energy['ratio']:.1f}"
+        axes.annotate(words, (left[n], y[n]), (3, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.margins(x=0.16)  # room for the numbers
+    _legend(figure, axes, most=2, title="ANN / n: the dense ANN of the same shape uses n times as much")
     return figure
 
 

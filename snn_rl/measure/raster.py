@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from snn_rl.core.errors import UserError
+from snn_rl.measure.pictures import picture, suffix
 from snn_rl.measure.plots import ANN, COLOURS
 from snn_rl.measure.recording import Recording
+from snn_rl.store.files import whole
 
-MOST = 100  # neurons of a layer that a raster shows: those that spike in most different ways
+MOST = 50  # neurons of a layer that a raster shows: those that spike in most different ways
 
 
 def raster(recording: Recording, path: str | Path | None = None, *, decisions: int = 60, neurons: int = MOST) -> Figure:
@@ -31,7 +33,7 @@ def raster(recording: Recording, path: str | Path | None = None, *, decisions: i
         spikes = _by_timestep(layer.spikes[:decisions])
         shown = _liveliest(spikes, neurons)
         at, neuron = np.nonzero(spikes[:, shown])
-        axes.plot(at / recording.T, neuron, "|", color=COLOURS[n % len(COLOURS)], markersize=3)
+        axes.plot(at / recording.T, neuron, ".", color=COLOURS[n % len(COLOURS)], markersize=3)
         axes.set_xlim(-0.5, len(spikes) / recording.T - 0.5)
         axes.set_ylim(-1, len(shown))
         axes.set_yticks([])
@@ -107,5 +109,6 @@ def _figure(recording: Recording, what: str, height: float, rows: int | None = N
 
 def _written(figure: Figure, path: str | Path | None) -> Figure:
     if path is not None:
-        figure.savefig(path)
+        with whole(Path(path)) as new:
+            new.write_bytes(picture(figure, suffix(path)))
     return figure

@@ -5,13 +5,13 @@ Nothing is played and torch is not needed: the numbers come from ``card.json`` a
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from snn_rl.core.errors import UserError
+from snn_rl.measure.pictures import picture
 from snn_rl.measure.plots import draw, learning
 from snn_rl.measure.results import RATIOS, Result, summarise
 from snn_rl.store.files import folder_name, whole
@@ -73,8 +73,13 @@ Energy: {"; ".join(sorted(said)) or UNMEASURED}.
     return "\n\n".join([f"# {env}", table(rows), *images, notes]) + "\n"
 
 
-def write(results: Sequence[Result], out: Path) -> list[Path]:
+def write(results: Sequence[Result], out: Path, formats: Sequence[str] = ()) -> list[Path]:
     """Writes ``report.md``, ``summary.json`` and the plots, each environment's into its own folder where there are several.
+
+    Args:
+        results: what is reported.
+        out: the folder.
+        formats: of the plots besides PNG: ``svg``, ``pdf``.
 
     Raises:
         UserError: if the folder cannot be written.
@@ -85,12 +90,11 @@ def write(results: Sequence[Result], out: Path) -> list[Path]:
         folder = out / folder_name(env) if len(environments) > 1 else out
         here = [result for result in results if result.kind.env == env]
         rows = summarise(here)
-        plots, files = draw(rows), {}
+        plots, files = draw(rows), dict[str, bytes]()
         if curves := {result.label: result.curves for result in here if result.curves}:
             plots["learning.png"] = learning(curves, env)
         for name, figure in plots.items():
-            figure.savefig(buffer := io.BytesIO())
-            files[name] = buffer.getvalue()
+            files |= {name.replace(".png", f".{kind}"): picture(figure, kind) for kind in ("png", *formats)}
         files["summary.json"] = (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
         files["report.md"] = text(env, rows, plots).encode()
         if (folder / "report.md").exists() and not (folder / "summary.json").exists():
