@@ -92,13 +92,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from snn_rl.store import agents
     from snn_rl.store.files import check_new
     from snn_rl.tasks.environments import load_recipe
-    from snn_rl.training import conversion
+    from snn_rl.training import conversion, planning
 
     use_threads(args.threads)
     check_new(args.out)
     given = load_recipe(args.env, args.frames) if args.env else None
     ann = conversion.load_ann(args.ann, given, Hints(args.extractor, args.activation))
     recipe = given or load_recipe(ann.env, args.frames)
+    if args.T > planning.CHAIN_START:
+        print(planning.untested(args.T))
     print(f"{ann.label}: conversion to T={args.T}, written to {args.out}")
     agent = conversion.convert(ann, recipe, args.T, seed=args.seed, carry=not args.no_carry, frames=args.frames, show=True)
     print(f"wrote {agents.save(agent, args.out, half=recipe.half)}")

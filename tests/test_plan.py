@@ -76,6 +76,11 @@ def test_an_ablation_converts_straight_to_t_and_trains_from_there() -> None:
     assert [agent.start for agent in made.agents[-2:]] == ["ann", "converted-T1"]
 
 
+def test_more_timesteps_than_any_agent_had_are_said_to_be_untested() -> None:
+    assert any("more than 5 timesteps per decision are untested" in note for note in plan(given=CARTPOLE, T=9).notes)
+    assert not any("untested" in note for note in plan(given=CARTPOLE, T=5).notes)
+
+
 def test_stages_may_begin_at_another_t() -> None:
     assert names(plan(given=CARTPOLE, start=2)) == ["ann", "converted-T2", "T2", "T1"]
     assert names(plan(given=CARTPOLE, T=3, start=5)) == ["ann", "converted-T5", "T5", "T4", "T3"]

@@ -1,6 +1,7 @@
 """The wheel carries recipes and agents and works outside the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -17,10 +18,19 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     assert not [name for name in names if name.startswith(("agents/", "envs/", "tests/"))]
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.whl")) < 25 << 20
+    pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/python.md"))
+    for agent in set(re.findall(r"[A-Za-z]+-v\d/(?:ann|T\d[\w-]*)", pages)):
+        assert f"snn_rl/data/agents/{agent}/card.json" in names, agent
+    anns = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("agents/*/ann/card.json")}
+    assert anns == {path for path in anns if f"snn_rl/data/{path}/card.json" in names}
     script = (
         "import snn_rl, sys; from snn_rl import evaluate; from snn_rl.tasks import catalogue;"
         "assert sys.argv[1] in snn_rl.__file__;"
         "assert 'PongNoFrameskip-v4' in catalogue.recipe_names();"
+        "from snn_rl.store import agents; from snn_rl.core.errors import UserError\n"
+        "try: agents.load('PongNoFrameskip-v4/T5'); raise SystemExit('it is there')\n"
+        "except UserError as error: assert 'does not come with the installed package' in str(error), error\n"
         "sys.exit(evaluate.main(['CartPole-v1/T1', '--episodes', '1']))"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}

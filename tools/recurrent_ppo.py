@@ -20,7 +20,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch as th
-from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
@@ -28,6 +27,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from snn_rl.measure.stats import summary
 from snn_rl.tasks import partial
+
+try:
+    from sb3_contrib import RecurrentPPO
+except ImportError as error:
+    raise SystemExit("RecurrentPPO is sb3-contrib's: python -m pip install -c constraints.txt -e '.[control]'") from error
 
 gym.register_envs(partial)
 

@@ -87,6 +87,11 @@ def relist(folder: Path) -> None:
         new.write_text("".join(f"{value}  {name}\n" for name, value in sorted(sums.items())))
 
 
+def listed_agents() -> set[str]:
+    """Names of all agents of the catalogue; not all of them come with the installed package."""
+    return {name.rpartition("/")[0] for name in _listed() if name.count("/") == 2}
+
+
 def _place(folder: Path) -> str | None:
     """The name of an agent in the catalogue; None elsewhere."""
     folder, root = folder.resolve(), data_folder("agents").resolve()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from snn_rl.core.errors import UserError
+from snn_rl.store import integrity
 from snn_rl.store.files import CARD, data_folder
 
 
@@ -43,6 +44,8 @@ def _not_found(where: str, path: Path) -> str:
         inside = ", ".join(f"'{card.parent}'" for card in sorted(path.glob(f"*/{CARD}")))
         return f"'{where}' is not an agent: it has no {CARD}" + (f"; those in it are {inside}" if inside else "")
     names = shipped()
+    if where in integrity.listed_agents() and where not in names:
+        return f"'{where}' is in the repository but does not come with the installed package, which has {', '.join(names)}"
     if of_env := [name for name in names if name.startswith(f"{where.rstrip('/')}/")]:
         return f"'{where}' is an environment; its shipped agents are {', '.join(of_env)}"
     nearest: Iterable[str] = difflib.get_close_matches(where, names, 1, cutoff=0.3)

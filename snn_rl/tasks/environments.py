@@ -143,7 +143,8 @@ def make_env(
     try:
         env: gym.Env[Any, Any] = gym.make(base_id(recipe.id), **kwargs)
     except (gym.error.DependencyNotInstalled, ImportError) as error:
-        raise UserError(f"'{recipe.id}' needs a package that is not installed: {error}") from error
+        hint = "; python -m pip install 'snn-rl[box2d]'" if "box2d" in str(error).lower() else ""
+        raise UserError(f"'{recipe.id}' needs a package that is not installed: {error}{hint}") from error
     except TypeError as error:
         if render_mode and "render_mode" in str(error):
             raise UserError(f"'{recipe.id}' cannot be filmed: its constructor takes no render_mode") from error

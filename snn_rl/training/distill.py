@@ -12,7 +12,6 @@ import torch as th
 import torch.nn.functional as F
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from snn_rl.core.network import QNetwork, mixed_precision
 from snn_rl.core.synops import fan_out_shares
@@ -24,6 +23,7 @@ from snn_rl.tasks.rollout import Stream, action_count
 from snn_rl.tasks.view import View
 from snn_rl.training.jobs import Goal, Job, early_points, late_points
 from snn_rl.training.lesson import Lesson, action_gap, first_student
+from snn_rl.training.logs import Log
 from snn_rl.training.watch import Watch
 
 ADVANTAGE_WEIGHT = 0.1
@@ -130,7 +130,7 @@ class Distiller:
     def learn(self, watch: Watch, log_folder: Path) -> None:
         """Updates until ``watch`` says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
         losses: deque[float] = deque(maxlen=LOG_INTERVAL)
-        with SummaryWriter(str(log_folder)) as log:
+        with Log(log_folder) as log:
             if going := watch.going:
                 for _ in range(self.first_steps):
                     self._collect()
@@ -138,9 +138,9 @@ class Distiller:
                 losses.append(self.update(watch.done / watch.total))
                 done = watch.done + 1
                 if done % LOG_INTERVAL == 0:
-                    log.add_scalar("train/loss", float(np.mean(losses)), done)
+                    log.add("train/loss", float(np.mean(losses)), done)
                     for name, rate in self.spike_rates().items() if self.student.spiking else ():
-                        log.add_scalar(f"snn/spike_rate/{name}", rate, done)
+                        log.add(f"snn/spike_rate/{name}", rate, done)
                 going = watch.update(done, loss=float(np.mean(losses)))
         self.venv.close()
 

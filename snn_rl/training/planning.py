@@ -19,6 +19,11 @@ Recipes = Callable[[str, int | None], Recipe]
 """The recipe of an environment's id for agents of that many frames, see :func:`~snn_rl.tasks.environments.load_recipe`."""
 
 
+def untested(T: int) -> str:
+    """What is said of more timesteps than any agent here was trained with."""
+    return f"T={T}: agents with more than {CHAIN_START} timesteps per decision are untested"
+
+
 def ann_to_look_at(options: Options, recipe: Recipe, shipped: Collection[str]) -> str | None:
     """The ANN that the plan has to know: a shipped name or a path; None where none that exists is taken.
 
@@ -76,8 +81,8 @@ def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
         agents.append(teacher)
         if options.makes_agents(base) and view.frame_by_frame and max(view.frames, view.teacher_frames) > 1:
             raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
-    notes = (note,) if options.ann is None else ()
-    made = Plan(options, objective, view, recipe, ann, tuple(agents), notes=notes)
+    notes = [note] * (options.ann is None) + [untested(options.T)] * (options.T > CHAIN_START)
+    made = Plan(options, objective, view, recipe, ann, tuple(agents), notes=tuple(notes))
     if not options.makes_agents(base):
         return made
     if not options.spiking:

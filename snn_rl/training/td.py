@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Self, cast
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
@@ -23,6 +21,7 @@ from snn_rl.store.card import ENVIRONMENT_STEPS, Made
 from snn_rl.tasks.environments import make_env, make_vec_env
 from snn_rl.tasks.recipes import Recipe, listed
 from snn_rl.training.jobs import Goal, Job, late_points
+from snn_rl.training.logs import logger
 from snn_rl.training.watch import Watch
 
 NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
@@ -249,7 +248,7 @@ class TDLearner:
     def learn(self, watch: Watch, log_folder: Path) -> None:
         """Learns; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
         model = self.model
-        model.set_logger(configure(os.fspath(log_folder), ["tensorboard"]))
+        model.set_logger(logger(log_folder))
         if watch.going:
             model.num_timesteps = watch.done
             model.learn(watch.total - watch.done, callback=_Report(watch), reset_num_timesteps=False, log_interval=10)
