@@ -221,7 +221,8 @@ def header(**tensors: Any) -> bytes:
         (header(a=1), "'a' has no shape"), (header(a={"dtype": "F32", "shape": [-1]}), "'a' has no shape"),
         (header(a={"dtype": "F32", "shape": [True]}), "'a' has no shape"),
         (header(a={"dtype": "I64", "shape": [1]}), "'a' holds I64"),
-        (header(a={"dtype": "F32", "shape": [10**9]}), "says 4,000,000,000 bytes of tensors and has 0"),
+        (header(a={"dtype": "F32", "shape": [10**7]}), "says 40,000,000 bytes of tensors and has 0"),
+        (header(a={"dtype": "F16", "shape": [10**8]}), "100,000,000 weights; more than 40,000,000 are refused"),
         ((2).to_bytes(8, "little") + b"[]", "no header"),
     ],
 )  # fmt: skip

@@ -7,12 +7,11 @@ to add one is to add a file there. Torch is not needed.
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from snn_rl.core.errors import UserError
-from snn_rl.store.bounded import MAX_TOML, text
+from snn_rl.store.bounded import toml
 
 FOLDER = Path(__file__).with_name("technologies")
 
@@ -59,8 +58,10 @@ def load(path: Path) -> Technology:
             multiply-accumulate costs more than 0: energies are divided by each other).
     """
     try:
-        found = tomllib.loads(text(path, MAX_TOML))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        found = toml(path)
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
         raise UserError(f"cannot read the price list '{path}': {error}") from error
     known = [field.name for field in fields(Technology)]
     for key in found.keys() - set(known):

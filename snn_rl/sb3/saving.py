@@ -164,7 +164,7 @@ class SavedDQN(StatefulDQN):
                 size = os.fstat(file.fileno()).st_size
                 check_zip(file, size)
                 state = th.load(path, map_location="cpu", weights_only=True, mmap=True)
-            check_sizes(state, size)
+            check_sizes(state, 4 * size)
             _check_buffer(state, own)
             buffer = own
             if state["buffer_size"] != own.buffer_size:

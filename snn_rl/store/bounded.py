@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any, BinaryIO
 from snn_rl.core.errors import UserError
 
 MAX_JSON, MAX_DEPTH, MAX_PARTS = 16 << 20, 64, 1_000_000
-MAX_TOML = 64 << 10
-MAX_TENSORS = 200_000_000  # bytes of one file's tensors: with the network built from them it stays below 1 GB
+MAX_TOML, MAX_DOTS = 64 << 10, 200
+MAX_TENSORS = 160_000_000  # bytes of one file's tensors: with the network built from them it stays below 1 GB
 
 _KINDS = {
     stat.S_ISFIFO: "a FIFO",
@@ -62,13 +63,21 @@ def _check_regular(path: Path, mode: int) -> None:
         raise UserError(f"'{path}' is {kind} where a file is expected")
 
 
-def text(path: Path, most: int) -> str:
-    """What a text file holds; see :func:`content`.
+def toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says.
 
     Raises:
-        UnicodeDecodeError: if it is not UTF-8.
+        ValueError: if it is none, or has a line of more than 200 dots: Python takes seconds and gigabytes for such keys.
+        UserError: if it is no file or too large.
+        OSError: if it cannot be read.
     """
-    return content(path, most).decode()
+    written = content(path, MAX_TOML).decode()
+    if any(line.count(".") > MAX_DOTS for line in written.splitlines()):
+        raise ValueError(f"a line has more than {MAX_DOTS} dots")
+    try:
+        return tomllib.loads(written)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def parse_json(found: bytes) -> Any:

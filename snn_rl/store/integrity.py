@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_rl.core.errors import UserError
-from snn_rl.store.bounded import text
+from snn_rl.store.bounded import content
 from snn_rl.store.files import data_folder, whole
 
 OWN = "sha256"
@@ -56,8 +56,8 @@ def check_files(sums: Mapping[str, str], found: Mapping[str, bytes]) -> None:
     Raises:
         ValueError: naming the file.
     """
-    for name, content in found.items():
-        if name in sums and digest(content) not in sums[name].split():
+    for name, written in found.items():
+        if name in sums and digest(written) not in sums[name].split():
             raise ValueError(f"{name} is not as it was written: its sha256 is another than in card.json")
 
 
@@ -71,8 +71,8 @@ def check_listed(folder: Path, found: Mapping[str, bytes]) -> None:
     if place is None:
         return
     sums = _listed()
-    for name, content in found.items():
-        if sums.get(f"{place}/{name}", digest(content)) != digest(content):
+    for name, written in found.items():
+        if sums.get(f"{place}/{name}", digest(written)) != digest(written):
             raise ValueError(f"{name} is not as it was shipped: its sha256 is another than in agents/{LIST}")
 
 
@@ -102,7 +102,7 @@ def _listed() -> dict[str, str]:
     path = data_folder("agents") / LIST
     if not path.is_file():
         return {}
-    lines = [line.partition("  ") for line in text(path, 1 << 20).splitlines()]
+    lines = [line.partition("  ") for line in content(path, 1 << 20).decode().splitlines()]
     if any(len(value) != 64 or not name for value, _, name in lines):
         raise UserError(f"'{path}' is damaged; restore it")
     return {name: value for value, _, name in lines}

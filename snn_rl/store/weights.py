@@ -54,7 +54,7 @@ def shapes(content: bytes, sizes: Mapping[str, int] = FLOATS) -> dict[str, tuple
     if not isinstance(header, dict):
         raise ValueError("weights.safetensors has no header")
     header.pop("__metadata__", None)
-    found, held = {}, 0
+    found, held, numbers = {}, 0, 0
     for key, entry in header.items():
         match entry:
             case {"dtype": str(dtype), "shape": list(shape)} if all(type(n) is int and n >= 0 for n in shape):
@@ -63,7 +63,10 @@ def shapes(content: bytes, sizes: Mapping[str, int] = FLOATS) -> dict[str, tuple
                 raise ValueError(f"weights.safetensors: '{key[:80]}' has no shape")
         if dtype not in sizes:
             raise ValueError(f"weights.safetensors: '{key[:80]}' holds {dtype[:20]}; weights are {', '.join(sizes)}")
+        numbers += math.prod(found[key])
         held += math.prod(found[key]) * sizes[dtype]
+    if 4 * numbers > bounded.MAX_TENSORS:  # they become float32
+        raise ValueError(f"weights.safetensors has {numbers:,} weights; more than {bounded.MAX_TENSORS // 4:,} are refused")
     if held != len(content) - 8 - length:
         raise ValueError(f"weights.safetensors says {held:,} bytes of tensors and has {len(content) - 8 - length:,}")
     return found

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
 from pathlib import Path
 from typing import Any, cast
 
 from snn_rl.core.errors import UserError
-from snn_rl.store.bounded import MAX_TOML, text
+from snn_rl.store.bounded import toml
 from snn_rl.store.files import data_folder, folder_name
 from snn_rl.tasks.catalogue import recipe_names
 from snn_rl.tasks.recipes import (
@@ -57,10 +56,12 @@ def read_recipe(path: Path, *changes: Path) -> Recipe:
     merged: dict[str, Any] = {}
     for file in (path, *changes):
         try:
-            table = tomllib.loads(text(file, MAX_TOML))
-        except RecursionError:
-            raise UserError(f"{file.name} is not valid TOML: it is nested too deep") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            table = toml(file)
+        except UserError:
+            raise
+        except OSError as error:
+            raise UserError(f"cannot read '{file}': {error.strerror}") from error
+        except ValueError as error:
             raise UserError(f"{file.name} is not valid TOML: {error}") from error
         recipe = _fill(Recipe, table, file.name)  # so that what is wrong is said of the right file
         for key, value in table.items():
