@@ -20,7 +20,7 @@ BEGIN, END, V, N, CHANNELS, PARAMETERS, FRACTION, RECURRENT, SPIKES = range(9)
 
 
 @njit(cache=True, error_model="numpy")
-def changes(new, old, wide, numbers, index, value):  # type: ignore[no-untyped-def]
+def changes(new, old, wide, numbers, index, value):
     """Lists which inputs changed and by how much; returns how many.
 
     ``new`` and ``old`` are observations as whole words of 64 bits: eight bytes or, if ``wide``, four signed 16-bit numbers.
@@ -43,7 +43,7 @@ def changes(new, old, wide, numbers, index, value):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, error_model="numpy")
-def fired(words, index, value):  # type: ignore[no-untyped-def]
+def fired(words, index, value):
     """Lists which neurons spiked, from one byte each in words of 64 bits; returns how many."""
     found = 0
     for word in range(len(words)):
@@ -59,7 +59,7 @@ def fired(words, index, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def nonzero(values, index, value):  # type: ignore[no-untyped-def]
+def nonzero(values, index, value):
     """Lists the numbers that are not 0; returns how many."""
     found = 0
     for n in range(len(values)):
@@ -70,7 +70,7 @@ def nonzero(values, index, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def scatter(s, reach, weight, index, value, count, out):  # type: ignore[no-untyped-def]
+def scatter(s, reach, weight, index, value, count, out):
     """Adds weights times values to ``out``, for the listed inputs of a stage; returns the number of products.
 
     ``reach``: for each position of the input where its list begins, then of each listed output the place in ``out`` and that
@@ -108,7 +108,7 @@ def scatter(s, reach, weight, index, value, count, out):  # type: ignore[no-unty
 
 
 @njit(cache=True, error_model="numpy")
-def unpack(words, wide, x):  # type: ignore[no-untyped-def]
+def unpack(words, wide, x):
     """Writes an observation, given as words, to ``x``."""
     if wide:
         numbers = words.view(np.int16)
@@ -121,7 +121,7 @@ def unpack(words, wide, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def gather(s, weight, x, out):  # type: ignore[no-untyped-def]
+def gather(s, weight, x, out):
     """Writes all outputs of the first stage from an observation: faster than :func:`scatter` where most of it changed.
 
     Four weights at a time, so that a sum goes to memory a quarter as often.
@@ -160,7 +160,7 @@ def gather(s, weight, x, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def fire(i, parameters, before, after, spikes, fraction, limit):  # type: ignore[no-untyped-def]
+def fire(i, parameters, before, after, spikes, fraction, limit):
     """One timestep of a layer of neurons ``(positions, channels)``: leak, charge, spike, reset.
 
     ``parameters`` are the bias, the threshold and the decay of each channel.
@@ -185,7 +185,7 @@ def fire(i, parameters, before, after, spikes, fraction, limit):  # type: ignore
 
 
 @njit(cache=True, error_model="numpy")
-def arrive(begin, end, synapses, weight, listed, count, out):  # type: ignore[no-untyped-def]
+def arrive(begin, end, synapses, weight, listed, count, out):
     """Sends a list of inputs through the stages of a layer, and adds to ``out``; returns the products of the last stage."""
     stages, reach = synapses
     index, value, pooled = listed
@@ -199,7 +199,7 @@ def arrive(begin, end, synapses, weight, listed, count, out):  # type: ignore[no
 
 
 @njit(cache=True, error_model="numpy")
-def decide(net, state, following, fresh, scratch, sums, record, counted):  # type: ignore[no-untyped-def]
+def decide(net, state, following, fresh, scratch, sums, record, counted):
     """One decision of each environment (rows).
 
     Args:
@@ -269,7 +269,7 @@ def decide(net, state, following, fresh, scratch, sums, record, counted):  # typ
 
 
 @njit(cache=True, error_model="numpy")
-def join(own, i, z, recurrent, shift, r):  # type: ignore[no-untyped-def]
+def join(own, i, z, recurrent, shift, r):
     """The current of a recurrent layer in units of its membrane: what arrives from outside, and from its own last spikes."""
     size, at = own[N], own[SPIKES]
     r[:size] = 0
