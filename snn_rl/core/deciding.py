@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def decide(
     device = next(network.parameters()).device
     seen = (seen.float() if seen.is_floating_point() else seen).to(device)  # not every device has 64 bits
     for v in state or ():
-        if not bool(th.isfinite(th.as_tensor(v).sum())):  # NaN never spikes: nothing else would tell
+        if not math.isfinite(th.as_tensor(v).sum()):  # NaN never spikes: nothing else would tell
             raise UserError("the state holds NaN or infinity; begin from rest (state=None)")
     starts = None if episode_start is None else th.as_tensor(np.atleast_1d(episode_start), dtype=th.bool, device=device)
     with th.no_grad():
