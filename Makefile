@@ -9,8 +9,8 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	# its wheel asks for torchvision and torchaudio, which our tests do not need
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt spikingjelly
+	# their wheels ask for torchvision and torchaudio, which our tests do not need
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt spikingjelly norse neurobench
 	touch $@
 
 demo: install  ## the shipped Pong agent at T=1 beside its ANN: table, video, plot

@@ -14,6 +14,7 @@ STAGES = {
     "convert": "an ANN into a spiking network",
     "prune": "a spiking agent to fewer timesteps",
     "quantize": "a spiking agent as integers",
+    "export": "an agent as a file for other tools",
     "evaluate": "an agent: reward, spikes, energy, video",
     "list": "the agents that come with the package",
     "report": "tables and plots of runs and agents",
