@@ -54,7 +54,7 @@ class ConvertRecipe:
 
     def decay_at(self, T: int) -> float | tuple[float, float]:
         """The decay of neurons that decide in T timesteps. Where the recipe does not say it, a membrane keeps a twentieth
-        from one decision to the next: with nothing hidden, more would be noise; training may raise it."""
+        from one decision to the next: with nothing hidden, more would be noise."""
         return MEMORY ** (1 / max(T, 1)) if self.decay is None else self.decay
 
 
