@@ -10,6 +10,7 @@ from pathlib import Path
 from snn_rl.console import ENV_HELP, add_hints, environment, run
 
 FORMATS = {
+    "c": "an agent of integers in C99, for microcontrollers: one header, one source",
     "zip": "a zip of SpikingDQN, which goes on learning with Stable-Baselines3",
 }
 

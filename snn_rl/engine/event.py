@@ -117,15 +117,15 @@ class EventNetwork(IntegerNetwork):
             inputs, macs = inputs + self.changes.inputs, macs + self.changes.macs
         self.changes.inputs, self.changes.macs = inputs, macs
         if record is not None:
-            record += [one.float() for one in self._by_layer_of(th.from_numpy(spikes))]
+            record += [one.float() for one in self.by_layer(th.from_numpy(spikes))]
         return th.from_numpy(np.stack(sums)).double() * self.integers.form.q_scale, state
 
     def membranes(self, state: State) -> State:
         """A state in the form of the reference: membranes and last spikes, int32, channels first."""
         membranes, spikes = (th.from_numpy(np.asarray(one)).int() for one in state[:2])
-        return (*self._by_layer_of(membranes), *spikes.split(self.program.recurrent, 1))
+        return (*self.by_layer(membranes), *spikes.split(self.program.recurrent, 1))
 
-    def _by_layer_of(self, flat: Tensor) -> list[Tensor]:
+    def by_layer(self, flat: Tensor) -> list[Tensor]:
         """Numbers of all neurons ``(..., neurons)``, by layer and with channels first."""
         parts = flat.split([int(np.prod(shape)) for shape in self.program.shapes], -1)
         layers = []

@@ -1,7 +1,7 @@
 """The event-driven engine's inner loops, compiled by numba. docs/integers.md has the equations.
 
 Numbers lie flat, output channels last, so that what one input reaches lies side by side. ``stages`` and ``layers`` are tables
-with one row per stage of synapses and per layer of neurons; see :mod:`snn_rl.engine.program` for their columns.
+with one row per stage of synapses and per layer of neurons: :class:`~snn_rl.engine.program.Stage` and ``Layer``.
 """
 
 from __future__ import annotations
@@ -9,14 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# Columns of a stage: input, output, kernel, stride, padding, dilation; then groups, where its weights begin (-1: a pool, whose
-# weights are all 1), whether its input lies with channels first, as observations do, and where its positions begin in the
-# table of what each position of the input reaches.
-H, W, C, OH, OW, OC, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, WEIGHTS, FIRST, POSITIONS = range(18)
-# Columns of a layer of neurons: its first stage and the one behind its last; where its neurons begin, how many they are, and
-# their channels; where their channels' parameters begin; fraction bits; where its recurrent weights begin (-1: none), and
-# where its last spikes.
-BEGIN, END, V, N, CHANNELS, PARAMETERS, FRACTION, RECURRENT, SPIKES = range(9)
+from snn_rl.engine.program import Layer, Stage
+
+H, W, C, OH, OW, OC, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, WEIGHTS, FIRST, POSITIONS = range(len(Stage._fields))
+BEGIN, END, V, N, CHANNELS, PARAMETERS, FRACTION, RECURRENT, SPIKES = range(len(Layer._fields))
 
 
 @njit(cache=True, error_model="numpy")

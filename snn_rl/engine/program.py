@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,78 @@ Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 
 
+class Stage(NamedTuple):
+    """A convolution, dense layer or sum over a pool.
+
+    ``groups``; where its ``weights`` begin among those of its type (-1: a pool, whose weights are all 1), ordered by group,
+    input channel, kernel and output channel; whether its input lies with channels ``first``, as observations do; where its
+    ``positions`` begin in the table of what each position of the input reaches.
+    """
+
+    high: int
+    wide: int
+    channels: int
+    out_high: int
+    out_wide: int
+    out_channels: int
+    kernel_high: int
+    kernel_wide: int
+    stride_high: int
+    stride_wide: int
+    pad_high: int
+    pad_wide: int
+    gap_high: int
+    gap_wide: int
+    groups: int
+    weights: int
+    first: int
+    positions: int
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers arrive."""
+        return self.high * self.wide * self.channels
+
+    @property
+    def outputs(self) -> int:
+        """How many sums it makes."""
+        return self.out_high * self.out_wide * self.out_channels
+
+    @property
+    def weight_count(self) -> int:
+        """How many weights it has."""
+        return (
+            0 if self.weights < 0 else self.kernel_high * self.kernel_wide * self.channels * self.out_channels // self.groups
+        )
+
+
+class Layer(NamedTuple):
+    """A layer of neurons: its first stage and the one behind its last; where its neurons ``at`` begin, how many they are, and
+    their channels; where their channels' ``parameters`` begin; fraction bits; where its ``recurrent`` weights begin (-1:
+    none), and where its last ``spikes``."""
+
+    begin: int
+    end: int
+    at: int
+    neurons: int
+    channels: int
+    parameters: int
+    fraction: int
+    recurrent: int
+    spikes: int
+
+
 class Program:
     """The tables of a network for observations of one shape.
 
     Attributes:
         integers: the network.
+        numbers: of an observation.
+        wide: whether each takes 16 bits; otherwise it is a byte.
+        stages: of synapses, in their order.
+        layers: of neurons.
+        readout: the first stage of the readout.
+        share: of an observation that may change; beyond it computing all is faster.
         shapes: of each spiking layer.
         words: 64-bit words of an observation.
         recurrent: sizes of the recurrent layers.
@@ -33,24 +100,24 @@ class Program:
         self.numbers = int(np.prod(observation_shape))
         self.wide = is_wide(integers.form)
         self.words = -(-self.numbers * (2 if self.wide else 1) // 8)
-        self._stages: list[list[int]] = []
+        self.stages: list[Stage] = []
         self._reach: list[tuple[Array, Array, Array]] = []
-        self._layers: list[list[int]] = []
+        self.layers: list[Layer] = []
         self._weights = {np.dtype(np.int8): list[Array](), np.dtype(np.int16): list[Array]()}
         self.shapes: list[Shape] = []
         shape = _shape(observation_shape)
         for n, synapses in enumerate(integers.synapses):
-            begin = len(self._stages)
+            begin = len(self.stages)
             shape = self._add(synapses, shape, first=n == 0)
             if n < len(integers.neurons):
                 self._add_neurons(n, begin, shape)
             else:
-                self._readout = begin
+                self.readout = begin
         self.neurons = sum(int(np.prod(one)) for one in self.shapes)
         self.recurrent = [len(own.threshold) for own in integers.neurons if own.recurrent is not None]
-        self._largest = max(
-            [self.numbers, *(s[0] * s[1] * s[2] for s in self._stages), *(s[3] * s[4] * s[5] for s in self._stages)]
-        )
+        self._largest = max([self.numbers, *(one.inputs for one in self.stages), *(one.outputs for one in self.stages)])
+        narrow = self.stages[0].kernel_wide < 4 or self.layers[0].end > 1  # narrow kernels and pools gain nothing
+        self.share = 1.0 if narrow else SHARE
 
     def _add(self, synapses: Synapses, shape: Shape, first: bool) -> Shape:
         """Adds the stages of synapses; returns the shape of what they give."""
@@ -77,36 +144,39 @@ class Program:
             (size + 2 * pad - gap * (k - 1) - 1) // step + 1
             for size, k, step, pad, gap in zip(shape[1:], kernel, stride, padding, dilation, strict=True)
         )
-        own = [shape[1], shape[2], shape[0], high, wide, channels, *kernel, *stride, *padding, *dilation]
+        own = (shape[1], shape[2], shape[0], high, wide, channels, *kernel, *stride, *padding, *dilation)
         positions = sum(len(starts) for starts, _, _ in self._reach)
         self._reach.append(_reach(shape, (channels, high, wide), kernel, stride, padding, dilation, groups))
-        self._stages.append([*own, groups, weights, int(first), positions])
+        self.stages.append(Stage(*own, groups, weights, int(first), positions))
         return channels, high, wide
 
     def _add_neurons(self, n: int, begin: int, shape: Shape) -> None:
-        own, before = self.integers.neurons[n], self._layers
+        own, before = self.integers.neurons[n], self.layers
         size = int(np.prod(shape))
         of_recurrent = [len(one.threshold) for one in self.integers.neurons[:n] if one.recurrent is not None]
         recurrent = -1 if own.recurrent is None else sum(one**2 for one in of_recurrent)
-        at = sum(row[3] for row in before)
-        parameters = sum(row[4] for row in before)
+        at, parameters = sum(row.neurons for row in before), sum(row.channels for row in before)
         fraction = self.integers.form.fraction_bits[n]
-        before.append([begin, len(self._stages), at, size, shape[0], parameters, fraction, recurrent, sum(of_recurrent)])
+        before.append(Layer(begin, len(self.stages), at, size, shape[0], parameters, fraction, recurrent, sum(of_recurrent)))
         self.shapes.append(shape)
+
+    def weights(self, readout: bool) -> Array:
+        """All weights of the readout, int16, or of what comes before it, int8."""
+        return np.concatenate(self._weights[np.dtype(np.int16 if readout else np.int8)])
 
     def net(self) -> tuple[Any, ...]:
         """What :func:`snn_rl.engine.kernels.decide` takes as ``net``."""
         own = self.integers
         recurrent = [one.recurrent.T.ravel() for one in own.neurons if one.recurrent is not None]
         shifts = [one.shift for one in own.neurons if one.shift is not None]
-        first = self._stages[0]
-        dense = int(np.prod(first[3:8])) * first[2] // first[14]
-        sizes = [own.T, int(self.wide), own.limit, self.numbers, self._readout, dense]
+        first = self.stages[0]
+        dense = first.outputs * first.kernel_high * first.kernel_wide * first.channels // first.groups
+        sizes = [own.T, int(self.wide), own.limit, self.numbers, self.readout, dense]
         return (
-            (np.array(self._stages), self._joined()),
-            np.array(self._layers),
-            np.concatenate(self._weights[np.dtype(np.int8)]),
-            np.concatenate(self._weights[np.dtype(np.int16)]),
+            (np.array(self.stages), self._joined()),
+            np.array(self.layers),
+            self.weights(readout=False),
+            self.weights(readout=True),
             np.concatenate([np.empty(0, np.int8), *recurrent]),
             np.concatenate([np.empty(0, np.int32), *shifts]),
             np.stack(
@@ -118,7 +188,7 @@ class Program:
             ),
             own.synapses[-1].bias,
             tuple(sizes),
-            SHARE if first[7] >= 4 and self._layers[0][1] == 1 else 1.0,  # narrow kernels and pools gain nothing
+            self.share,
         )
 
     def _joined(self) -> tuple[Array, ...]:
@@ -170,6 +240,8 @@ def _shape(observation_shape: Sequence[int]) -> Shape:
     if len(observation_shape) == 1:
         return observation_shape[0], 1, 1
     if len(observation_shape) != 3:
-        raise UserError(f"the event engine takes vectors and images, not observations of shape {tuple(observation_shape)}")
+        raise UserError(
+            f"the event engine and the C export take vectors and images, not observations of shape {tuple(observation_shape)}"
+        )
     channels, high, wide = observation_shape
     return channels, high, wide

@@ -1,0 +1,103 @@
+"""The C of an agent of integers, compiled on this machine and called from Python: for comparisons and for its speed."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn_rl.core.errors import UserError
+from snn_rl.engine.reference import IntegerNetwork
+from snn_rl.exports.c import texts
+from snn_rl.store.agents import Agent
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared")
+DOOR = """\
+#include <stddef.h>
+#include "agent.h"
+size_t agent_bytes(void) { return sizeof(agent_state); }
+size_t agent_offset(int field)
+{
+    return field == 0 ? offsetof(agent_state, q) : field == 1 ? offsetof(agent_state, membrane) : FIRED;
+}
+"""
+
+
+class Compiled:
+    """An agent in C, for one environment: ``decide(observation)`` as the exported code does it.
+
+    Args:
+        agent: one of integers.
+        record: whether :attr:`fired` is kept, which takes time.
+        flags: of the compiler.
+
+    Raises:
+        UserError: if the agent is not one of integers, or there is no C compiler.
+    """
+
+    def __init__(self, agent: Agent, *, record: bool = False, flags: Sequence[str] = FLAGS) -> None:
+        files, source = texts(agent)
+        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        if compiler is None:
+            raise UserError("there is no C compiler; install gcc or clang")
+        assert isinstance(agent.network, IntegerNetwork)
+        self.integers, program = agent.network.integers, source.program
+        with tempfile.TemporaryDirectory() as folder:
+            door = DOOR.replace("FIRED", "offsetof(agent_state, fired)" if record else "0")
+            for name, text in (files | {"door.c": door}).items():
+                (Path(folder) / name).write_text(text)
+            library = Path(folder) / "agent.so"
+            define = ["-DAGENT_RECORD"] * record
+            command = [
+                compiler,
+                *flags,
+                *define,
+                "-o",
+                str(library),
+                *(str(Path(folder) / one) for one in ("agent.c", "door.c")),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise UserError(f"the C compiler failed: {done.stderr.strip()[-500:]}")
+            self._library = ctypes.CDLL(str(library))
+        self._kind = np.dtype(np.int16 if program.wide else np.uint8)
+        self._library.agent_bytes.restype = self._library.agent_offset.restype = ctypes.c_size_t
+        self._library.agent_decide.restype = ctypes.c_uint32
+        self.bytes = int(self._library.agent_bytes())
+        self._state = np.zeros(-(-self.bytes // 8), np.uint64)  # aligned as the widest field
+        held, at = self._state.view(np.uint8), self._library.agent_offset
+        actions, neurons = len(self.integers.synapses[-1].bias), program.neurons
+        self.q: NDArray[np.int32] = held[at(0) : at(0) + 4 * actions].view(np.int32)
+        self.membrane: NDArray[np.int32] = held[at(1) : at(1) + 4 * neurons].view(np.int32)
+        spikes = self.integers.T * neurons if record else 0
+        self.fired: NDArray[np.uint8] = held[at(2) : at(2) + spikes].reshape(-1, neurons)
+        self._at = ctypes.c_void_p(self._state.ctypes.data)
+        self.reset()
+
+    def reset(self) -> None:
+        """The state in which an episode begins."""
+        self._library.agent_reset(self._at)
+
+    def decide(self, observation: NDArray[Any]) -> int:
+        """The action.
+
+        Args:
+            observation: as the agent takes it, of float numbers too.
+        """
+        return self.decide_integers(np.ascontiguousarray(self.integers.seen(observation).astype(self._kind)))
+
+    def decide_integers(self, observation: NDArray[Any]) -> int:
+        """The action for integers as the C code takes them: contiguous, uint8 for pixels, else int16."""
+        return int(self._library.agent_decide(self._at, ctypes.c_void_p(observation.ctypes.data)))
+
+
+def compile_c(agent: Agent) -> Compiled:
+    """The agent's C, compiled for this machine with ``-O3``."""
+    return Compiled(agent)
