@@ -58,11 +58,19 @@ def test_an_unknown_id_suggests_the_nearest(wrong: str, near: str) -> None:
         load_recipe(wrong)
 
 
+class Words(gym.Env[str, int]):
+    observation_space = spaces.Text(3)
+    action_space = spaces.Discrete(2)
+
+
+gym.register("Words-v0", Words)
+
+
 @pytest.mark.parametrize(
     ("env_id", "message"),
     [
         ("Pendulum-v1", "needs Discrete actions"),
-        ("Blackjack-v1", "they must be a vector or an image.*in an id of your own, gymnasium.wrappers.FlattenObservation"),
+        ("Words-v0", "observations Text.*they must be vectors, images .* of bytes from 0 to 255, whole numbers, or a Dict of"),
     ],
 )
 def test_an_environment_that_no_q_network_can_play_is_an_error(env_id: str, message: str) -> None:

@@ -84,7 +84,7 @@ def test_a_live_model_that_is_no_agent_is_an_error() -> None:
     with pytest.raises(UserError, match="the model has continuous actions"):
         load_agent(SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, device="cpu"), "CartPole-v1")
     several = DQN("MultiInputPolicy", DictEnv(), buffer_size=10, device="cpu")
-    with pytest.raises(UserError, match="an agent sees one vector or image"):
+    with pytest.raises(UserError, match="takes observations of 2 but 'CartPole-v1' gives 4"):
         load_agent(several, "CartPole-v1")
 
 

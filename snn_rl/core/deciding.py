@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from torch import Tensor
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork, State
 
+Observation = NDArray[Any] | tuple[Any, ...] | Mapping[str, Any]
+"""What callers of ``predict`` give. The parts of tuples and mappings are joined where they are known; others are refused."""
+
 
 class Membranes(tuple[Tensor, ...]):
     """A :data:`~snn_rl.core.network.State` that is short to print."""
@@ -23,14 +26,17 @@ class Membranes(tuple[Tensor, ...]):
 
 
 def check_observation(observation: object) -> None:
-    """Raises UserError for the tuple that a Gymnasium ``reset()`` returns, where an observation is wanted."""
+    """Raises UserError for the tuple that a Gymnasium ``reset()`` returns, and for other things that are no array, where an
+    observation is wanted."""
     if isinstance(observation, tuple):
         raise UserError("predict() takes an observation, not the (observation, info) tuple that reset() returns")
+    if isinstance(observation, Mapping | str) or observation is None:
+        raise UserError(f"predict() takes an array here, got a {type(observation).__name__}")
 
 
 def decide(
     network: QNetwork,
-    observation: NDArray[Any] | tuple[Any, Any],
+    observation: Observation,
     shape: Sequence[int],
     state: State | None = None,
     episode_start: NDArray[Any] | bool | None = None,
@@ -60,13 +66,15 @@ def decide(
     seen = seen if batch else seen[None]
     if tuple(seen.shape[1:]) != tuple(shape):
         hint = "; images have their channels first (VecTransposeImage), frames stacked along them (VecFrameStack)"
-        if len(shape) == 1 and not seen.is_floating_point() and np.ndim(observation) < 2:
+        if len(shape) == 1 and not seen.is_floating_point() and seen.dim() - (not batch) < 2:
             hint = "; numbers are seen one-hot, as gymnasium.wrappers.FlattenObservation(env) shows them"
         elif len(shape) == 1:
             hint = ""
         raise UserError(f"{who} takes observations of shape {tuple(shape)}, got {tuple(seen.shape[1:])}{hint}")
     device = next(network.parameters()).device
     seen = (seen.float() if seen.is_floating_point() else seen).to(device)  # not every device has 64 bits
+    if state is not None and not isinstance(state, tuple | list):
+        raise UserError(f"the state is a {type(state).__name__}; pass on what the previous call returned, or None for rest")
     for v in state or ():
         if not math.isfinite(th.as_tensor(v).sum()):  # NaN never spikes: nothing else would tell
             raise UserError("the state holds NaN or infinity; begin from rest (state=None)")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snn_rl.core.counts import Changes
-from snn_rl.core.deciding import check_observation
+from snn_rl.core.deciding import Observation, check_observation
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import State, check_observed
 from snn_rl.engine.kernels import decide
@@ -140,12 +140,13 @@ class EventAgent(Agent):
 
     def predict(
         self,
-        observation: NDArray[Any] | tuple[Any, Any],
+        observation: Observation,
         state: State | None = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], State]:
         """As :meth:`Agent.predict`; without tensors on the way, which would take longer than the decision."""
+        observation = self.seen(observation)
         check_observation(observation)
         seen = np.asarray(observation)
         batch = seen.ndim != len(self.observation_shape)

@@ -13,6 +13,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn
 from torch import Tensor
 
+from snn_rl.core.deciding import Observation
 from snn_rl.core.network import State
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer
@@ -43,7 +44,7 @@ class ActingDQN(DQN):
 
     def predict(  # type: ignore[override]  # the state is tensors, not numpy arrays
         self,
-        observation: NDArray[Any],
+        observation: Observation,
         state: State | None = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,

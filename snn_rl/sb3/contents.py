@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snn_rl.core.errors import UserError
 from snn_rl.core.spec import UnconvertibleError
 from snn_rl.sb3.hints import Hints
-from snn_rl.sb3.layouts import Layout, check_spaces, layout_of
+from snn_rl.sb3.layouts import Layout, check_actions, layout_of
 
 SPIKING = "q_net.network."  # what the tensors of our own policies begin with
 ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
@@ -66,14 +66,14 @@ def plain(value: object) -> dict[str, Any]:
 
 
 def check_algorithm(source: Zip) -> None:
-    """Refuses zips of algorithms, observations and actions that no agent here can have.
+    """Refuses zips of algorithms, and of actions that no agent here can have.
 
     Raises:
         UserError: naming what cannot be read.
     """
     if source.spiking:
         return
-    kinds = [str(plain(source.data.get(f"{what}_space")).get(":type:", "")) for what in ("observation", "action")]
+    actions = str(plain(source.data.get("action_space")).get(":type:", ""))
     who = f"'{source.path}'"
     if ".maskable." in source.policy_module:
         raise UserError(
@@ -81,7 +81,7 @@ def check_algorithm(source: Zip) -> None:
             "not allowed, and train it anew with PPO or DQN"
         )
     layout_of(source.tensors, source.path)
-    check_spaces(who, *(kind.rstrip("'>").rsplit(".", 1)[-1] for kind in kinds))
+    check_actions(who, actions.rstrip("'>").rsplit(".", 1)[-1])
 
 
 def activation_of(source: Zip, layout: Layout, hints: Hints) -> type[nn.Module]:

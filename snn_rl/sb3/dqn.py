@@ -19,14 +19,14 @@ from snn_rl.core.initialise import initialize, standardizable
 from snn_rl.core.network import mixed_precision
 from snn_rl.sb3.described import Description
 from snn_rl.sb3.hints import Hints
-from snn_rl.sb3.one_hot import as_vectors
-from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
+from snn_rl.sb3.joined import as_vectors, joinable
+from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingMultiInputPolicy, SpikingPolicy
 from snn_rl.sb3.replay import SequenceReplayBuffer
 from snn_rl.sb3.saving import STOCK, SavedDQN
 from snn_rl.sb3.sequences import Sequences, n_step_returns, normalized
-from snn_rl.sb3.starting import check_returns, converted, learner, made_env, read_ann
+from snn_rl.sb3.starting import check_policy, check_returns, converted, known_env, learner, made_env, read_ann
 from snn_rl.sb3.td_loss import td_loss
-from snn_rl.tasks.environments import JOINED
+from snn_rl.tasks.parts import stacked
 
 SPIKE_LOG_INTERVAL = 100  # gradient steps between two measurements of the spike rates
 INIT_WINDOWS = 1_000  # of the first play, to which ``data_init`` fits the network
@@ -41,7 +41,8 @@ class SpikingDQN(SavedDQN):
     target network goes through the same steps with membranes of its own. Double DQN and n-step returns.
 
     Args:
-        policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a :class:`~snn_rl.sb3.policy.SpikingPolicy`.
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` (observations in parts) or a
+            :class:`~snn_rl.sb3.policy.SpikingPolicy`.
         env: as in Stable-Baselines3.
         T: timesteps per decision. 0 trains the ANN through the same code.
         carry: keep the membranes between environment steps; if False, every decision starts from rest.
@@ -73,6 +74,7 @@ class SpikingDQN(SavedDQN):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "MlpPolicy": SpikingMlpPolicy,
         "CnnPolicy": SpikingCnnPolicy,
+        "MultiInputPolicy": SpikingMultiInputPolicy,
     }
 
     def __init__(
@@ -100,13 +102,12 @@ class SpikingDQN(SavedDQN):
             raise UserError("sequence_length and n_steps must be at least 1 and burn_in at least 0")
         if not 0 <= advantage_alpha < 1:
             raise UserError(f"advantage_alpha must be at least 0 and below 1, got {advantage_alpha}")
-        if policy == "MultiInputPolicy":
-            raise UserError(f"a spiking network sees one vector or image, so use MlpPolicy or CnnPolicy: {JOINED}")
+        check_policy(policy, self.policy_aliases)
         if {"T", "carry"} & (policy_kwargs or {}).keys():
             raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
         super().__init__(
             policy,
-            env,
+            cast(GymEnv | str, known_env(env, _init_setup_model)),
             buffer_size=buffer_size,
             policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry},
             replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
@@ -125,7 +126,7 @@ class SpikingDQN(SavedDQN):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        return as_vectors(SavedDQN._wrap_env(env, verbose, monitor_wrapper))
+        return as_vectors(SavedDQN._wrap_env(joinable(env), verbose, monitor_wrapper))
 
     def _setup_model(self) -> None:
         buffer_class = self.replay_buffer_class or SequenceReplayBuffer
@@ -133,9 +134,9 @@ class SpikingDQN(SavedDQN):
             raise UserError(f"{buffer_class.__name__} holds no sequences: leave replay_buffer_class out; {STOCK}")
         n_steps, self.n_steps = self.n_steps, 1  # the parent would look for its own n-step buffer
         kwargs = {"seed": self.seed, "verbose": self.verbose, **self.replay_buffer_kwargs}
-        stacked = None if self.env is None else unwrap_vec_wrapper(self.env, VecFrameStack)
-        if stacked is not None:
-            kwargs.setdefault("frame_stack", stacked.stacked_obs.n_stack)
+        frames = None if self.env is None else unwrap_vec_wrapper(self.env, VecFrameStack)
+        if frames is not None:
+            kwargs.setdefault("frame_stack", stacked(self.observation_space, frames.stacked_obs.n_stack))
         self.replay_buffer_kwargs = kwargs
         super()._setup_model()
         self.n_steps = n_steps

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -64,7 +64,9 @@ def _guess_ann(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple
     normalize = kwargs.get("normalize_images", True) not in (False, "False")
     scale = pixel_scale(space, normalize)
     named = [*leaves("features_extractor", extractor), *leaves("head", head)]
-    return Decider(named, lambda x: head(extractor(x.float() * scale)), space, normalize, kind.__name__).read(), space.shape
+    return Decider(
+        named, lambda x: head(extractor(cast(Tensor, x).float() * scale)), space, normalize, kind.__name__
+    ).read(), space.shape
 
 
 def _guess_spiking(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple[int, ...]]:

@@ -11,13 +11,15 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor
+from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import Spec, UnconvertibleError, describe, spiking
-from snn_rl.tasks.environments import NUMBERS, one_hot
+from snn_rl.tasks.parts import Joined, in_parts
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -30,6 +32,25 @@ def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module
         yield name, module
     for child_name, child in children:
         yield from leaves(f"{name}.{child_name}", child)
+
+
+def extracting(extractor: BaseFeaturesExtractor) -> list[tuple[str, nn.Module]]:
+    """The layers of a feature extractor. That of a ``MultiInputPolicy`` has none for vectors, which are joined already.
+
+    Raises:
+        UnconvertibleError: for parts that are images.
+    """
+    if type(extractor) is not CombinedExtractor:
+        return [*leaves("features_extractor", extractor)]
+    for key, own in extractor.extractors.items():
+        if not isinstance(own, nn.Flatten):
+            raise UnconvertibleError(f"cannot convert the part '{key}' ({type(own).__name__})")
+    return []
+
+
+def moved(probe: PyTorchObs, device: th.device) -> Any:
+    """Observations on a device."""
+    return {key: part.to(device) for key, part in probe.items()} if isinstance(probe, dict) else probe.to(device)
 
 
 def read_layers(
@@ -87,7 +108,7 @@ class Decider:
     """
 
     named: Sequence[tuple[str, nn.Module]]
-    forward: Callable[[Tensor], Tensor]
+    forward: Callable[[PyTorchObs], Tensor]
     space: spaces.Space[Any]
     normalize_images: bool
     name: str
@@ -109,13 +130,16 @@ class Decider:
         self._check_in_order(read_layers(self.named, 0, scale))
         return network
 
-    def _probe(self, scale: float) -> tuple[Tensor, Tensor]:
+    def _probe(self, scale: float) -> tuple[Tensor, PyTorchObs]:
         """Random observations as the layers see them, and as the policy is given them."""
-        if isinstance(self.space, NUMBERS):
+        if in_parts(self.space):
             space = copy.deepcopy(self.space)
             space.seed(0)
-            numbers = [space.sample() for _ in range(8)]
-            return th.as_tensor(np.stack([one_hot(space, one) for one in numbers])), th.as_tensor(np.stack(numbers))
+            samples = [space.sample() for _ in range(8)]
+            joined = np.stack([Joined.of(space).parts.join(one) for one in samples])
+            if isinstance(space, spaces.Dict):
+                return th.as_tensor(joined), {key: th.as_tensor(np.stack([one[key] for one in samples])) for key in space}
+            return th.as_tensor(joined), th.as_tensor(np.stack(samples))
         shape = self.space.shape or ()
         probe = th.randn(8, *shape) if scale == 1 else th.rand(8, *shape) / scale
         return probe, probe
@@ -138,8 +162,8 @@ def decider_of(q_net: SB3QNetwork) -> Decider:
     """The layers of Stable-Baselines3's Q-network: feature extractor, then ``q_net``; they stay as they are."""
     device = next(q_net.parameters()).device
     return Decider(
-        [*leaves("features_extractor", q_net.features_extractor), *leaves("q_net", q_net.q_net)],
-        lambda probe: q_net(probe.to(device)).cpu(),
+        [*extracting(q_net.features_extractor), *leaves("q_net", q_net.q_net)],
+        lambda probe: q_net(moved(probe, device)).cpu(),
         q_net.observation_space,
         q_net.normalize_images,
         type(q_net.features_extractor).__name__,

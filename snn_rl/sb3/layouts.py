@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from snn_rl.core.errors import UserError
-from snn_rl.tasks.environments import JOINED
 
 READABLE = "DQN, QR-DQN, PPO and A2C with discrete actions can be read"
 
@@ -82,16 +81,15 @@ def layout_of(names: Collection[str], path: object) -> Layout:
     raise UserError(f"'{path}' is an agent of another algorithm ({other}); only {READABLE}")
 
 
-def check_spaces(who: str, observations: str, actions: str) -> None:
-    """Refuses an agent that sees or does what no agent here sees or does.
+def check_actions(who: str, actions: str) -> None:
+    """Refuses an agent that does what no agent here does.
 
     Args:
         who: the model or its file, for messages.
-        observations: the class of its observation space, such as ``Box``; "" where nobody says.
-        actions: the class of its action space.
+        actions: the class of its action space, such as ``Box``; "" where nobody says.
 
     Raises:
-        UserError: for other observations than one array, and for other actions than discrete ones.
+        UserError: for other actions than discrete ones.
     """
     if actions == "Box":
         raise UserError(f"{who} has continuous actions; only {READABLE}")
@@ -100,5 +98,3 @@ def check_spaces(who: str, observations: str, actions: str) -> None:
             f"{who} has {actions} actions, several at a time; an agent chooses one: let the environment number their "
             "combinations (Discrete), and train it anew"
         )
-    if observations in ("Dict", "Tuple"):
-        raise UserError(f"{who} sees a {observations}; an agent sees one vector or image, so train it anew: {JOINED}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor, nn
 
@@ -15,12 +15,12 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import UnconvertibleError
 from snn_rl.sb3.fits import Reading
-from snn_rl.sb3.layers import Decider, decider_of, leaves, mean_over_quantiles
-from snn_rl.sb3.layouts import ACTOR_CRITIC, DQN, QR_DQN, READABLE, RECURRENT, Layout, check_spaces
+from snn_rl.sb3.layers import Decider, decider_of, extracting, leaves, mean_over_quantiles, moved
+from snn_rl.sb3.layouts import ACTOR_CRITIC, DQN, QR_DQN, READABLE, RECURRENT, Layout, check_actions
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.store.agents import check_finite
 from snn_rl.store.card import Made
-from snn_rl.tasks.environments import NUMBERS
+from snn_rl.tasks.parts import Joined, in_parts
 
 
 def import_policy(policy: BasePolicy) -> QNetwork:
@@ -28,11 +28,11 @@ def import_policy(policy: BasePolicy) -> QNetwork:
     ANN with T = 0. Its values are Q-values, or the logits of an actor-critic policy.
 
     Raises:
-        UserError: if the policy is of an algorithm that cannot be read, its observations are not one vector or image, or its
-            actions are not discrete.
+        UserError: if the policy is of an algorithm that cannot be read, or its actions are not
+            discrete.
         UnconvertibleError: naming the module that cannot be read as one flat list of layers.
     """
-    check_spaces("the model", type(policy.observation_space).__name__, type(policy.action_space).__name__)
+    check_actions("the model", type(policy.action_space).__name__)
     if isinstance(policy, SpikingPolicy):
         return copy.deepcopy(policy.q_net.network).cpu()
     if isinstance(policy, DQNPolicy):
@@ -60,8 +60,8 @@ def _of_quantiles(policy: BasePolicy) -> Decider:
     head, device = cast(nn.Sequential, network.quantile_net), policy.device
     mean = mean_over_quantiles(cast(nn.Linear, head[-1]), int(cast(int, network.n_quantiles)))
     return Decider(
-        [*leaves("features_extractor", network.features_extractor), *leaves("quantile_net", head[:-1]), ("mean", mean)],
-        lambda probe: network(probe.to(device)).mean(1).cpu(),
+        [*extracting(network.features_extractor), *leaves("quantile_net", head[:-1]), ("mean", mean)],
+        lambda probe: network(moved(probe, device)).mean(1).cpu(),
         policy.observation_space,
         network.normalize_images,
         type(network.features_extractor).__name__,
@@ -73,12 +73,12 @@ def _of_actor(policy: ActorCriticPolicy) -> Decider:
     if not isinstance(body, nn.Module):
         raise UnconvertibleError(f"cannot convert '{type(policy.mlp_extractor).__name__}': it has no layers called policy_net")
 
-    def logits(probe: Tensor) -> Tensor:
-        return cast(Any, policy.get_distribution(probe.to(policy.device)).distribution).logits.cpu()
+    def logits(probe: PyTorchObs) -> Tensor:
+        return cast(Any, policy.get_distribution(moved(probe, policy.device)).distribution).logits.cpu()
 
     return Decider(
         [
-            *leaves("features_extractor", extractor),
+            *extracting(extractor),
             *leaves("policy_net", body),
             *leaves("action_net", policy.action_net),
         ],
@@ -105,5 +105,5 @@ def read_model(model: BaseAlgorithm) -> Reading:
     how = f"read from a live {type(model).__name__}{layout.note}"
     made = Made(how=how, num_timesteps=model.num_timesteps, seed=model.seed, logits=layout.logits or None)
     space = model.observation_space
-    shape = (spaces.flatdim(space),) if isinstance(space, NUMBERS) else space.shape or ()
+    shape = Joined.of(space).shape if in_parts(space) else space.shape or ()
     return Reading(network, shape, made)

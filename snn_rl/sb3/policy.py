@@ -20,7 +20,7 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
-from snn_rl.core.deciding import check_observation, decide
+from snn_rl.core.deciding import Observation, check_observation, decide
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import balance_thresholds
 from snn_rl.core.lif import MIN_DECAY, Decay
@@ -28,8 +28,9 @@ from snn_rl.core.network import QNetwork, State
 from snn_rl.core.spec import Spec
 from snn_rl.sb3.fits import outputs
 from snn_rl.sb3.layers import build_network, decider_of, pixel_scale
-from snn_rl.tasks.environments import JOINED
+from snn_rl.tasks.parts import Joined
 
+_STOCK = ("normalize_images", "optimizer_class", "optimizer_kwargs")  # arguments of DQNPolicy
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
 
 
@@ -110,8 +111,8 @@ class SpikingPolicy(DQNPolicy):
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
             raise UserError(
-                f"a spiking policy takes one vector or image, got {observation_space}: use SpikingDQN, which takes "
-                f"numbers too, or wrap the environment: {JOINED}"
+                f"a spiking policy sees one vector or image, got {observation_space}: use SpikingDQN, which joins the parts, "
+                "or gymnasium.wrappers.FlattenObservation(env)"
             )
         if not isinstance(T, int) or T < 0:
             raise UserError(f"T must be at least 1 for a spiking policy (0 is the ANN), got {T}")
@@ -127,6 +128,9 @@ class SpikingPolicy(DQNPolicy):
             raise UserError(f"spec says which layers a policy has: leave out {extra}, or leave out spec")
         if spec is None and input_scale is not None:
             raise UserError("input_scale goes with spec: without one, normalize_images says whether pixels are scaled")
+        if unknown := [key for key in kwargs if key not in _STOCK]:
+            hint = "; a spiking policy is for DQN and SpikingDQN" if "use_sde" in unknown else ""
+            raise UserError(f"a spiking policy has no argument {', '.join(unknown)}: see help(snn_rl.SpikingMlpPolicy){hint}")
         self.spec, self.balance = spec, balance
         self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": checked_decay(decay)}
         self.spiking |= {"recurrent": recurrent} if spec is None else {"spec": spec, "input_scale": input_scale}
@@ -150,9 +154,26 @@ class SpikingPolicy(DQNPolicy):
 
     def _read(self) -> QNetwork:
         """The network of a feature extractor and ``net_arch``, with the weights that Stable-Baselines3 gives them."""
-        stock = SB3QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
+        try:
+            stock = SB3QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
+        except (AssertionError, RuntimeError) as error:  # as a NatureCNN says that it sees no such observations
+            raise self._unfit() from error
         decays, recurrent = isinstance(self.spiking["decay"], tuple), self.spiking["recurrent"]
         return decider_of(stock).read(self.spiking["T"], self.spiking["carry"], decays=decays, recurrent=recurrent)
+
+    def _unfit(self) -> UserError:
+        """What is said of a feature extractor that does not take the observations."""
+        space, kind = cast(spaces.Box, self.observation_space), self.features_extractor_class
+        who = f"{kind.__name__} does not take observations of shape {space.shape}, {space.dtype}"
+        if kind is not NatureCNN:
+            return UserError(f"{who}: give features_extractor_class another, or leave it out")
+        if len(space.shape) != 3:
+            return UserError(f"{who}: CnnPolicy is for images, use MlpPolicy")
+        return UserError(
+            f"{who}: it wants images of bytes from 0 to 255, with channels and 36 by 36 pixels at least (others, normalised "
+            "already, with policy_kwargs={'normalize_images': False} and their channels first); use MlpPolicy, or another "
+            "features_extractor_class"
+        )
 
     def _build_spec(self, spec: Spec, space: spaces.Box, actions: spaces.Discrete) -> QNetwork:
         scale = self.spiking["input_scale"]
@@ -173,19 +194,21 @@ class SpikingPolicy(DQNPolicy):
         return self.q_net.network.initial_state(n_envs, cast(tuple[int, ...], self.observation_space.shape))
 
     def advance(
-        self, observation: NDArray[Any] | tuple[Any, Any], state: State | None, episode_start: NDArray[Any] | None
+        self, observation: Observation, state: State | None, episode_start: NDArray[Any] | None
     ) -> tuple[Tensor, State, bool]:
         """One decision: Q-values ``(n_envs, actions)``, the new membranes, and whether the observation was a batch."""
+        if isinstance(self.observation_space, Joined):
+            observation = self.observation_space.parts.seen(observation)
         check_observation(observation)
         self.set_training_mode(False)
         shape = cast(tuple[int, ...], self.observation_space.shape)
-        if np.ndim(observation) in (len(shape), len(shape) + 1):  # others are refused below
+        if np.ndim(cast(NDArray[Any], observation)) in (len(shape), len(shape) + 1):  # others are refused below
             observation = maybe_transpose(cast(NDArray[Any], observation), self.observation_space)
         return decide(self.q_net.network, observation, shape, state, episode_start, "the policy")
 
     def predict(  # type: ignore[override]  # the state is tensors, not numpy arrays
         self,
-        observation: NDArray[Any] | tuple[Any, Any],
+        observation: Observation,
         state: State | None = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
@@ -221,6 +244,11 @@ class SpikingCnnPolicy(SpikingPolicy):
     """For images: NatureCNN (Mnih et al. 2015) with LIF neurons, or any ``spec``."""
 
     standard_extractor = NatureCNN
+
+
+class SpikingMultiInputPolicy(SpikingPolicy):
+    """For a Dict of vectors and numbers, which SpikingDQN joins: ``net_arch`` (default 64, 64) layers of LIF neurons, or any
+    ``spec``."""
 
 
 def checked_decay(decay: Decay | list[float]) -> Decay:

@@ -20,10 +20,11 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_SIZE, MAX_T
 from snn_rl.sb3.contents import plain
-from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingPolicy
+from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy, SpikingMultiInputPolicy, SpikingPolicy
 from snn_rl.store.schema import Count, Record, Share, Table, Within
+from snn_rl.tasks.parts import Joined, Parts
 
-POLICIES = {kind.__name__: kind for kind in (SpikingPolicy, SpikingMlpPolicy, SpikingCnnPolicy)}
+POLICIES = {kind.__name__: kind for kind in (SpikingPolicy, SpikingMlpPolicy, SpikingCnnPolicy, SpikingMultiInputPolicy)}
 TRUST = "give trust=True, which executes what the file holds"
 One = Annotated[int, Within(1)]
 _PICKLE = ":serialized:"  # Stable-Baselines3's mark
@@ -94,7 +95,8 @@ def space_to_json(space: spaces.Space[Any]) -> Table | None:
     for name, bound in (("low", space.low), ("high", space.high)):
         same = bound.size > 0 and bool((bound == bound.flat[0]).all())
         bounds[name] = bound.flat[0].item() if same else bound.tolist()
-    return {"shape": list(space.shape), "dtype": str(space.dtype), **bounds}
+    parts = {"parts": space.parts.to_json()} if isinstance(space, Joined) else {}
+    return {"shape": list(space.shape), "dtype": str(space.dtype), **bounds, **parts}
 
 
 def box_of(written: Table, shape: list[int], where: str) -> spaces.Box:
@@ -114,6 +116,8 @@ def box_of(written: Table, shape: list[int], where: str) -> spaces.Box:
         if "shape" in written:
             low, high = written["low"], written["high"]
         least, most = (np.broadcast_to(np.asarray(bound, dtype), shape).copy() for bound in (low, high))
+        if "parts" in written:
+            return Joined(Parts.from_json(written["parts"]), least, most)
         return spaces.Box(least, most, tuple(shape), dtype.type)
     except (ValueError, TypeError, KeyError, OverflowError, AssertionError) as error:
         raise UserError(f"'{where}' is damaged: its observation_space ({str(error)[:80]}); copy or save it anew") from error

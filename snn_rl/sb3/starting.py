@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Collection
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
@@ -20,11 +22,12 @@ from snn_rl.sb3.acting import ActingDQN
 from snn_rl.sb3.conversion import spiking_twin
 from snn_rl.sb3.fits import Place, Reading
 from snn_rl.sb3.hints import Hints
-from snn_rl.sb3.layouts import check_spaces
+from snn_rl.sb3.layouts import check_actions
 from snn_rl.sb3.live import read_model
 from snn_rl.sb3.normalized import folded
+from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.sb3.zips import read_zip
-from snn_rl.tasks.catalogue import register
+from snn_rl.tasks.catalogue import imported, register, spec
 from snn_rl.tasks.recipes import ConvertRecipe
 from snn_rl.tasks.rollout import Stream
 
@@ -33,10 +36,49 @@ EPSILON = 0.05  # of random actions: who can play already needs few
 Model = TypeVar("Model", bound=ActingDQN)
 
 
+def check_policy(policy: object, known: Collection[str]) -> None:
+    """Refuses what is no policy of a spiking DQN.
+
+    Raises:
+        UserError: naming the nearest.
+    """
+    if isinstance(policy, str) and policy not in known:
+        nearest = difflib.get_close_matches(policy, known, 1, cutoff=0.0)[0]
+        raise UserError(f"unknown policy '{policy}'; choose from {', '.join(known)}, such as '{nearest}'")
+    if not isinstance(policy, str) and not (isinstance(policy, type) and issubclass(policy, SpikingPolicy)):
+        what = policy.__name__ if isinstance(policy, type) else type(policy).__name__
+        raise UserError(f"a SpikingDQN takes a spiking policy ({', '.join(known)}, or a SpikingPolicy), got {what}")
+
+
+def _of_older_gym(env: object) -> bool:
+    """Whether Stable-Baselines3 turns it into one of Gymnasium (with shimmy)."""
+    return any(kind.__module__.partition(".")[0] == "gym" for kind in type(env).__mro__)
+
+
+def known_env(env: GymEnv | str | None, needed: bool) -> GymEnv | str | None:
+    """An environment that can be made, or that is one.
+
+    Args:
+        env: or its id.
+        needed: there has to be one.
+
+    Raises:
+        UserError: if there is none, saying how other kinds become one.
+    """
+    if isinstance(env, str):
+        spec(imported(env))
+        register()
+    elif (env is not None or needed) and not isinstance(env, gym.Env | VecEnv) and not _of_older_gym(env):
+        raise UserError(
+            f"a learner needs an environment: the id of one, a gymnasium.Env or a VecEnv, got a {type(env).__name__}; several "
+            "at a time are made by stable_baselines3.common.env_util.make_vec_env, those of the older gym by shimmy"
+        )
+    return env
+
+
 def made_env(kind: type[ActingDQN], env: GymEnv | str) -> VecEnv:
-    """The environment as a learner sees it: an id is made, images get their channels first, numbers become one-hot vectors."""
-    register()
-    made = maybe_make_env(env, verbose=0)
+    """The environment as a learner sees it: an id is made, images get their channels first, parts are joined."""
+    made = maybe_make_env(cast(GymEnv | str, known_env(env, True)), verbose=0)
     assert made is not None
     return kind._wrap_env(made, verbose=0)
 
@@ -93,7 +135,7 @@ def read_ann(model: BaseAlgorithm | str | Path, venv: VecEnv, hints: Hints) -> R
     Raises:
         UserError: if it cannot be read, is spiking, or does not fit.
     """
-    check_spaces("the environment", type(venv.observation_space).__name__, type(venv.action_space).__name__)
+    check_actions("the environment", type(venv.action_space).__name__)
     if isinstance(model, BaseAlgorithm):
         who, reading = "the model", read_model(model)
         normalize = model.get_vec_normalize_env()

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import save as serialize
 
-from snn_rl.core.deciding import decide
+from snn_rl.core.deciding import Observation, decide
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork, State
 from snn_rl.core.outline import outline
@@ -103,9 +104,17 @@ class Agent:
         card = self.card().sealed({WEIGHTS: integrity.digest(tensors), EPISODES: integrity.digest(rows)})
         return {EPISODES: rows, CARD: card.to_text().encode()}
 
+    def seen(self, observation: Any) -> Any:
+        """An observation as the network sees it: one in parts (a Dict, a Tuple, numbers) is joined, others stay."""
+        shape, own = getattr(observation, "shape", ()), self.observation_shape
+        if shape[-len(own) :] == own and (len(own) == 3 or observation.dtype.kind == "f"):
+            return observation
+        parts = _parts(self.env, self.module, self.frames)
+        return observation if parts is None else parts.seen(observation)
+
     def predict(
         self,
-        observation: NDArray[Any] | tuple[Any, Any],
+        observation: Observation,
         state: State | None = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = True,
@@ -114,7 +123,8 @@ class Agent:
         The network may be on any device; the membranes stay there.
 
         Args:
-            observation: one, or one per environment, ``(n_envs, *observation_shape)``: unscaled, images with channels first.
+            observation: one, or one per environment, ``(n_envs, *observation_shape)``: unscaled, images with channels first;
+                or in parts, as the environment shows it.
             state: what the previous call returned; None for rest.
             episode_start: ``(n_envs,)``, true where an episode begins.
             deterministic: without effect.
@@ -123,7 +133,7 @@ class Agent:
             UserError: if the observations have another shape than the agent's, are not finite, or come with the state or the
                 starts of another number of environments.
         """
-        shape = self.observation_shape
+        shape, observation = self.observation_shape, self.seen(observation)
         q, state, batch = decide(self.network, observation, shape, state, episode_start, self.label)
         action = q.argmax(1).cpu().numpy()
         return (action if batch else action[0]), state
@@ -133,6 +143,18 @@ class Agent:
         import snn_rl  # the front door: the rooms above this one make the film
 
         return snn_rl.play(self, env, video=video, **kwargs)
+
+
+@cache
+def _parts(env: str, module: str, frames: int) -> Any:
+    """The parts of an environment's observations; None where they are one vector or image, or nobody registers it."""
+    import snn_rl  # the front door: the rooms above this one make environments
+
+    try:
+        space = snn_rl.make_env(snn_rl.load_recipe(env, frames, module), frames=frames).observation_space
+    except UserError:
+        return None
+    return getattr(space, "parts", None)
 
 
 def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = False) -> Path:

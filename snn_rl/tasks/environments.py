@@ -1,8 +1,8 @@
 """Environments, as their recipes describe them.
 
 Observations leave here channel first with their frames already stacked: an image of K frames is ``(K * channels, height,
-width)`` uint8, a vector of K frames is ``(K * length,)``, a number is a one-hot vector; before an episode's first frame the
-stack holds zeros, as in Stable-Baselines3's ``VecFrameStack``.
+width)`` uint8, a vector of K frames is ``(K * length,)``, what comes in parts is one vector, see :mod:`~snn_rl.tasks.parts`.
+Before an episode's first frame the stack holds zeros, as in Stable-Baselines3's ``VecFrameStack``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,9 @@ from snn_rl.core.errors import UserError
 from snn_rl.store.files import data_folder
 from snn_rl.tasks.catalogue import base_id, game, imported, module_of, register, spec
 from snn_rl.tasks.partial import PartialFrames
+from snn_rl.tasks.parts import Joined, Parts, in_parts
 from snn_rl.tasks.recipe_files import read_recipe, recipe_files
 from snn_rl.tasks.recipes import IMAGE_DEFAULTS, Recipe
-
-NUMBERS = (spaces.Discrete, spaces.MultiDiscrete)  # spaces that networks see one-hot
-JOINED = (
-    "gymnasium.wrappers.FlattenObservation(env) makes one vector of its parts, and gymnasium.wrappers."
-    "TransformObservation(env, lambda seen: seen['image'], env.observation_space['image']) takes an image out of them"
-)
 
 
 def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Recipe:
@@ -74,31 +69,37 @@ def _say(text: str) -> None:
     print(text)
 
 
-def one_hot(space: spaces.Space[Any], observation: Any) -> np.ndarray:
-    """A number as a one-hot vector, several as theirs in a row, as Stable-Baselines3 shows them to a network; float32."""
-    return np.asarray(spaces.flatten(space, observation), np.float32)
-
-
-class _OneHot(gym.ObservationWrapper[np.ndarray, int, Any]):
-    """Observations of ``NUMBERS``, see :func:`one_hot`."""
+class JoinedObservation(gym.ObservationWrapper[np.ndarray, int, Any]):
+    """Observations in parts (a Dict, a Tuple, numbers) as one vector, see :class:`~snn_rl.tasks.parts.Joined`."""
 
     def __init__(self, env: gym.Env[Any, int]) -> None:
         super().__init__(env)
-        self.observation_space = spaces.Box(0, 1, (spaces.flatdim(env.observation_space),), np.float32)
+        self.observation_space = Joined.of(env.observation_space)
 
     def observation(self, observation: Any) -> np.ndarray:
-        return one_hot(self.env.observation_space, observation)
+        return cast(Joined, self.observation_space).parts.join(observation)
 
 
 class _ChannelFirst(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
-    """Stacked frames ``(K, height, width, channels)`` or ``(K, length)`` to one channel-first image or one vector."""
+    """Stacked frames ``(K, height, width, channels)`` or ``(K, length)`` to one channel-first image or one vector.
 
-    def __init__(self, env: gym.Env[np.ndarray, int]) -> None:
+    Args:
+        env: that shows them.
+        parts: of each frame, where it was joined.
+    """
+
+    def __init__(self, env: gym.Env[np.ndarray, int], parts: Parts | None) -> None:
         super().__init__(env)
-        box = cast(spaces.Box, env.observation_space)
-        self.observation_space = spaces.Box(self.observation(box.low), self.observation(box.high), dtype=cast(Any, box.dtype))
+        self.parts, box = parts, cast(spaces.Box, env.observation_space)
+        low, high = self.observation(box.low), self.observation(box.high)
+        if parts is None:
+            self.observation_space = spaces.Box(low, high, dtype=cast(Any, box.dtype))
+        else:
+            self.observation_space = Joined(parts.stacked(len(box.low)), low, high)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
+        if self.parts is not None:
+            return self.parts.in_stack(observation)
         if observation.ndim == 2:
             return observation.reshape(-1)
         frames = np.moveaxis(observation, -1, 1)
@@ -158,25 +159,27 @@ def make_env(
     elif sticky:
         env = gym.wrappers.StickyAction(env, sticky)
     env = _visible(env, recipe.id)
-    stacked = max(frames, teacher_frames)
-    env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"))
+    parts, stacked = getattr(env.observation_space, "parts", None), max(frames, teacher_frames)
+    if parts is not None and (stacked > frames or recipe.flicker):
+        raise UserError(f"'{recipe.id}' shows its observations in parts: its agents see as many frames as their ANN")
+    env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"), parts)
     return PartialFrames(env, frames, stacked, recipe.flicker) if stacked > frames or recipe.flicker else env
 
 
 def _visible(env: gym.Env[Any, Any], env_id: str) -> gym.Env[Any, Any]:
-    """The environment with numbers one-hot.
+    """The environment with observations in parts joined.
 
     Raises:
-        UserError: for observations that are neither vectors nor images.
+        UserError: for observations that are neither vectors nor images, nor made of them.
     """
-    if isinstance(env.observation_space, NUMBERS):
-        env = _OneHot(env)
+    if in_parts(env.observation_space):
+        return JoinedObservation(env)
     box = env.observation_space
     image = isinstance(box, spaces.Box) and len(box.shape) == 3 and box.dtype == np.uint8
-    hint = f"; in an id of your own, {JOINED}" if isinstance(box, spaces.Dict | spaces.Tuple) else ""
     if not image and not (isinstance(box, spaces.Box) and len(box.shape) == 1):
         raise UserError(
-            f"'{env_id}' has observations {box}; they must be a vector or an image (height, width, channels)" + hint
+            f"'{env_id}' has observations {box}; they must be vectors, images (height, width, channels) of bytes "
+            "from 0 to 255, whole numbers, or a Dict of these"
         )
     if image and box.shape and box.shape[0] < min(box.shape[1:]):
         raise UserError(

@@ -18,6 +18,7 @@ from snn_rl.core.synops import fan_out_shares
 from snn_rl.sb3.replay import SequenceReplayBuffer
 from snn_rl.store.card import GRADIENT_STEPS
 from snn_rl.tasks.environments import make_vec_env
+from snn_rl.tasks.parts import stacked
 from snn_rl.tasks.recipes import PruneRecipe, Recipe, listed
 from snn_rl.tasks.rollout import Stream, action_count
 from snn_rl.tasks.view import View
@@ -97,7 +98,7 @@ class Distiller:
             venv.action_space,
             self.device,
             venv.num_envs,
-            frame_stack=view.frames,
+            frame_stack=stacked(venv.observation_space, view.frames),
             n_labels=action_count(venv.action_space),
             seed=seed,
         )

@@ -19,6 +19,7 @@ from snn_rl.sb3.state import LearnerState
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import ENVIRONMENT_STEPS, Made
 from snn_rl.tasks.environments import make_env, make_vec_env
+from snn_rl.tasks.parts import stacked
 from snn_rl.tasks.recipes import Recipe, listed
 from snn_rl.training.jobs import Goal, Job, late_points
 from snn_rl.training.logs import logger
@@ -185,7 +186,7 @@ def build(
         max_grad_norm=settings.max_grad_norm,
         bfloat16=image,
         policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": own.adam_eps}, **_layers(recipe, shape, initial)},
-        replay_buffer_kwargs={"frame_stack": frames, "verbose": 1},
+        replay_buffer_kwargs={"frame_stack": stacked(venv.observation_space, frames), "verbose": 1},
         seed=seed,
         device=device,
     )
