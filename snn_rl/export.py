@@ -8,9 +8,11 @@ from importlib import import_module
 from pathlib import Path
 
 from snn_rl.console import ENV_HELP, add_hints, environment, run
+from snn_rl.core.errors import UserError
 
 FORMATS = {
     "c": "an agent of integers in C99, for microcontrollers: one header, one source",
+    "onnx": "ONNX, for onnxruntime and others: a decision, the membranes in and out",
     "zip": "a zip of SpikingDQN, which goes on learning with Stable-Baselines3",
 }
 
@@ -36,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_new(args.out)
     agent = load_agent(args.agent, args.env, args.extractor, args.activation)
-    print(import_module(f"snn_rl.exports.{args.to}").write(agent, args.out))
+    try:
+        writer = import_module(f"snn_rl.exports.{args.to}")
+    except ModuleNotFoundError as error:
+        raise UserError(f"--to {args.to} needs the package {error.name}: pip install 'snn-rl[{args.to}]'") from error
+    print(writer.write(agent, args.out))
     return 0
 
 
