@@ -46,19 +46,32 @@ def changed(**fields: Any) -> planning.Recipes:
 def test_one_agent_at_one_t_is_trained_straight_and_by_stages_only_if_it_falls_short() -> None:
     made = plan(given=CARTPOLE)
     assert names(made) == ["ann", "converted-T1", "T1"]
-    assert [agent.name for agent in made.otherwise] == ["converted-T5", "T5", "T4", "T3", "T2", "pruned-T1"]
-    assert [agent.start for agent in made.otherwise] == ["ann", "converted-T5", "T5", "T4", "T3", "T2"]
-    assert "from converted-T5 on: only if T1 falls short of its ANN" in str(made)
-    assert plan(given=CARTPOLE, T=3).otherwise[-1].name == "pruned-T3"
+    assert [agent.name for agent in made.perhaps] == ["converted-T5", "T5", "T4", "T3", "T2", "pruned-T1"]
+    assert [agent.start for agent in made.perhaps] == ["ann", "converted-T5", "T5", "T4", "T3", "T2"]
+    assert "only if T1 falls short of its ANN: converted-T5, T5, T4, T3, T2, pruned-T1" in str(made)
+    assert plan(given=CARTPOLE, T=3).perhaps[-1].name == "pruned-T3"
     never_compared = changed(prune=dataclasses.replace(load_recipe("CartPole-v1").prune, stop_at_share=0.0))
     for decided in (
         plan(given=CARTPOLE, start=1),
-        plan(given=CARTPOLE, start=5),
         plan(given=CARTPOLE, T=5),
         plan(given=CARTPOLE, objective="td"),
+        plan(given=CARTPOLE, objective="td", start=5),
         plan(given=CARTPOLE, recipes=never_compared),
     ):
         assert decided.otherwise == ()
+
+
+def test_a_stage_of_pruning_that_falls_short_is_trained_straight_too() -> None:
+    made = plan(given=CARTPOLE, start=5, T=3)
+    assert [(either.short, [agent.name for agent in either.agents]) for either in made.otherwise] == [
+        ("T4", ["converted-T4", "direct-T4"]),
+        ("T3", ["converted-T3", "direct-T3"]),
+    ]
+    assert [agent.start for agent in made.perhaps] == ["ann", "converted-T4", "ann", "converted-T3"]
+    assert [agent.T for agent in made.perhaps] == [4, 4, 3, 3]
+    assert "only if T4 falls short of its ANN: converted-T4, direct-T4" in str(made)
+    ablated = plan(given=CARTPOLE, start=5, T=3, ablate=True)  # has the last one anyway
+    assert [either.short for either in ablated.otherwise] == ["T4"]
 
 
 def test_a_chain_is_the_ann_its_conversion_and_a_stage_for_each_t() -> None:

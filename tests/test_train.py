@@ -86,7 +86,7 @@ def test_where_training_straight_at_t_falls_short_the_stages_are_tried_too(
         return dataclasses.replace(small, prune=dataclasses.replace(small.prune, stop_at_share=0.95))
 
     monkeypatch.setattr(run, "load_recipe", recipe)
-    ann = [100.0]  # more than four gradient steps can reach, then less
+    ann = [600.0]  # more than there is in an episode, then less than anybody gets
     of_ann = stages.confirming_returns
 
     def returns(network: QNetwork, *args: Any, **kwargs: Any) -> NDArray[np.float64]:
@@ -98,6 +98,12 @@ def test_where_training_straight_at_t_falls_short_the_stages_are_tried_too(
     assert "T4 falls short of its ANN" in capsys.readouterr().out
     names = {"ann", "converted-T4", "T4", "converted-T5", "T5", "pruned-T4"}
     assert {card.parent.name for card in (tmp_path / "short").glob("*/card.json")} == names
+    assert train.main([*command, str(tmp_path / "chain"), "--start", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "T4 falls short of its ANN" in said
+    assert "training straight at T=4 is tried too: converted-T4, direct-T4" in said
+    names = {"ann", "converted-T5", "T5", "T4", "converted-T4", "direct-T4"}
+    assert {card.parent.name for card in (tmp_path / "chain").glob("*/card.json")} == names
     ann[0] = 1.0
     assert train.main([*command, str(tmp_path / "enough")]) == 0
     assert "as good as its ANN" in "".join(capsys.readouterr())

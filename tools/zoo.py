@@ -3,9 +3,9 @@ each training the network that was best in evaluation, as the zoo keeps it.
 
     python tools/zoo.py dqn CartPole-v1 --out zips
 
-The numbers are those of rl-baselines3-zoo's ``hyperparams/*.yml`` (version 2.7), but for fewer environment steps of PPO in
-Acrobot (half of the zoo's million) and fewer quantiles of QR-DQN in LunarLander (50, not 170): for the time that they take.
-Where the zoo normalises observations, the statistics of ``VecNormalize`` are kept beside the zip.
+The numbers are those of rl-baselines3-zoo's ``hyperparams/*.yml`` (version 2.7), but for fewer quantiles of QR-DQN in
+LunarLander (50, not 170) for the time that they take; ``--timesteps`` ends earlier. Where the zoo normalises observations, the
+statistics of ``VecNormalize`` are kept beside the zip.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "n_epochs": 20, "ent_coef": 0.0, "lin": {"learning_rate": 1e-3, "clip_range": 0.2},
         },
         "Acrobot-v1": {
-            "normalize": True, "n_timesteps": 500_000, "n_envs": 16, "n_steps": 256, "gae_lambda": 0.94, "gamma": 0.99,
+            "normalize": True, "n_timesteps": 1_000_000, "n_envs": 16, "n_steps": 256, "gae_lambda": 0.94, "gamma": 0.99,
             "n_epochs": 4, "ent_coef": 0.0,
         },
         "LunarLander-v3": {
@@ -98,17 +98,22 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-class SaveStatistics(BaseCallback):
-    """Saves what ``VecNormalize`` has seen whenever a new best network is saved."""
+EVALUATIONS = 12  # of which the best network is kept
+MOST = {"CartPole-v1": 500.0}  # that an episode can give: a network that always gets it cannot become better
 
-    def __init__(self, path: Path) -> None:
+
+class NewBest(BaseCallback):
+    """Saves what ``VecNormalize`` has seen whenever a new best network is saved; ends the training if none can be better."""
+
+    def __init__(self, path: Path, most: float) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.most = path, most
 
     def _on_step(self) -> bool:
         if (normalized := self.model.get_vec_normalize_env()) is not None:
             normalized.save(str(self.path))
-        return True
+        assert isinstance(self.parent, EvalCallback)
+        return bool(self.parent.best_mean_reward < self.most)
 
 
 def statistics(path: Path) -> Path:
@@ -156,8 +161,9 @@ def train(algorithm: str, env_id: str, out: Path, seed: int = 0, timesteps: int 
     total, folder = timesteps or total, path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     best = EvalCallback(
-        judging, n_eval_episodes=20, eval_freq=max(total // 25 // envs, 1), verbose=0, best_model_save_path=str(folder),
-        callback_on_new_best=SaveStatistics(statistics(path)),
+        judging, n_eval_episodes=20, eval_freq=max(total // EVALUATIONS // envs, 1), verbose=0,
+        best_model_save_path=str(folder),
+        callback_on_new_best=NewBest(statistics(path), MOST.get(env_id, float("inf"))),
     )  # fmt: skip
     model.learn(total, callback=best)
     (folder / "best_model.zip").rename(path)
@@ -174,8 +180,9 @@ def main() -> None:
     parser.add_argument("env")
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timesteps", type=int, help="environment steps (default: the zoo's)")
     args = parser.parse_args()
-    train(args.algorithm, args.env, args.out, args.seed)
+    train(args.algorithm, args.env, args.out, args.seed, args.timesteps)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from snn_rl.core.initialise import initialize, keep_memory
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import UnconvertibleError
 from snn_rl.store.agents import Agent
+from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.training.conversion import PLAY_ENVS, record_play
 from snn_rl.training.jobs import Job
@@ -32,12 +33,17 @@ class Lesson:
     values: Tensor
 
     @classmethod
-    def of(cls, ann: Agent, recipe: Recipe, frames: int, seed: int) -> Self:
-        """As much of the ANN's play as a conversion is made from; ``frames`` is what the student sees."""
-        play = record_play(ann, recipe, max(recipe.convert.observations // PLAY_ENVS, 2), seed, frames)
-        device = next(ann.network.parameters()).device
-        with th.no_grad():
-            values = [ann.network(seen.to(device))[0].cpu() for seen in play.of_teacher.flatten(0, 1).split(CHUNK)]
+    def of(cls, ann: Agent, recipe: Recipe, frames: int, seed: int, show: bool = False) -> Self:
+        """As much of the ANN's play as a conversion is made from; ``frames`` is what the student sees; ``show`` says how far
+        it is."""
+        steps = max(recipe.convert.observations // PLAY_ENVS, 2)
+        device, values = next(ann.network.parameters()).device, list[Tensor]()
+        with Progress(2 * steps * PLAY_ENVS, "observations", f"{ann.label} plays and values what it sees", show) as progress:
+            play = record_play(ann, recipe, steps, seed, frames, progress)
+            for seen in play.of_teacher.flatten(0, 1).split(CHUNK):
+                with th.no_grad():
+                    values.append(ann.network(seen.to(device))[0].cpu())
+                progress.advance(progress.done + len(seen), {})
         return cls(play.observations.flatten(0, 1), th.cat(values))
 
 

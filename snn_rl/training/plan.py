@@ -81,6 +81,19 @@ class PlannedAgent:
 
 
 @dataclass(frozen=True)
+class Otherwise:
+    """What is made too if an agent falls short of its ANN.
+
+    Attributes:
+        short: name of that agent.
+        agents: in the order in which they are made.
+    """
+
+    short: str
+    agents: tuple[PlannedAgent, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run is made of.
 
@@ -91,7 +104,7 @@ class Plan:
         recipe: of these agents, with the numbers of the options.
         ann: the ANN that is given; None if it is trained or not needed.
         agents: in the order in which they are made; the teacher is the first.
-        otherwise: what is made too if the last of ``agents`` falls short of its ANN.
+        otherwise: what is made after them if one of them falls short of its ANN.
         notes: what was decided that the user did not ask for.
     """
 
@@ -101,7 +114,7 @@ class Plan:
     recipe: Recipe
     ann: Given | None
     agents: tuple[PlannedAgent, ...]
-    otherwise: tuple[PlannedAgent, ...] = ()
+    otherwise: tuple[Otherwise, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -126,10 +139,15 @@ class Plan:
         }
 
     @property
+    def perhaps(self) -> tuple[PlannedAgent, ...]:
+        """The agents that are made only if others fall short."""
+        return tuple(agent for otherwise in self.otherwise for agent in otherwise.agents)
+
+    @property
     def work(self) -> list[Work]:
         """The work of all trainings, summed by its unit."""
         sums: Counter[str] = Counter()
-        for work in (agent.work for agent in (*self.agents, *self.otherwise)):
+        for work in (agent.work for agent in (*self.agents, *self.perhaps)):
             if work is not None:
                 sums[work.unit] += work.number
         return [Work(number, unit) for unit, number in sums.items()]
@@ -137,13 +155,13 @@ class Plan:
     def __str__(self) -> str:
         """The plan as a table, a line for each agent."""
         rows = [("agent", "T", "how it is made", "sees", "work, at most")]
-        for agent in (*self.agents, *self.otherwise):
+        for agent in (*self.agents, *self.perhaps):
             how = f"copy of {self.ann.where}" if agent.how == GIVEN and self.ann else agent.making
             rows.append((agent.name, str(agent.T) if agent.T else "-", how, agent.view.described(), str(agent.work or "-")))
         rows += [("", "", "", "all together", str(work)) for work in self.work]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        if self.otherwise:
-            below = f"from {self.otherwise[0].name} on: only if {self.agents[-1].name} falls short of its ANN"
-            lines.append(below)
+        for otherwise in self.otherwise:
+            names = ", ".join(agent.name for agent in otherwise.agents)
+            lines.append(f"only if {otherwise.short} falls short of its ANN: {names}")
         return "\n".join([f"{self.options.env}, seed {self.options.seed}, in {self.out}:", *lines])

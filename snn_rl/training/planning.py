@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from snn_rl.core.errors import UserError
 from snn_rl.store.files import folder_name
@@ -11,7 +11,7 @@ from snn_rl.tasks.catalogue import base_id
 from snn_rl.tasks.recipes import TAUGHT, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training.options import Options, with_penalty
-from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
+from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Otherwise, Plan, PlannedAgent
 
 CHAIN_START = 5  # T of the paper's first stage
 
@@ -88,7 +88,7 @@ def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
     if not options.spiking:
         return dataclasses.replace(made, agents=(*agents, *_taught_ann(made, default_frames)))
     spiking = _spiking_agents(made, default_frames)
-    return dataclasses.replace(made, agents=(*agents, *spiking), otherwise=_chain(made, default_frames))
+    return dataclasses.replace(made, agents=(*agents, *spiking), otherwise=tuple(_otherwise(made, default_frames)))
 
 
 def _adjusted(recipe: Recipe, options: Options, objective: str) -> Recipe:
@@ -157,6 +157,24 @@ def _kind(plan: Plan, default_frames: int) -> tuple[str, str]:
     return kind, kind if plan.objective == default else f"{kind}-{plan.objective}"
 
 
+def _begun(plan: Plan, T: int, kind: str) -> PlannedAgent:
+    """What training at T begins from: a conversion, or random weights."""
+    if not plan.agents:
+        return PlannedAgent(f"random-T{T}", RANDOM, T, plan.view, plan.recipe)
+    return PlannedAgent(f"converted-T{T}{kind}", CONVERTED, T, plan.view, plan.recipe, plan.agents[0].name)
+
+
+def _stage(plan: Plan, start: PlannedAgent, T: int, name: str) -> PlannedAgent:
+    return PlannedAgent(name, plan.objective, T, plan.view, plan.recipe, start.name)
+
+
+def _straight(plan: Plan, T: int, default_frames: int) -> tuple[PlannedAgent, PlannedAgent]:
+    """Conversion and training straight at T, beside a stage of pruning."""
+    untaught, taught = _kind(plan, default_frames)
+    start = _begun(plan, T, untaught)
+    return start, _stage(plan, start, T, f"direct-T{T}{taught}")
+
+
 def _spiking_agents(plan: Plan, default_frames: int) -> list[PlannedAgent]:
     """Conversion (or random weights) and all stages of pruning down to T, then those of ``--ablate``."""
     options, recipe, stages = plan.options, plan.recipe, plan.recipe.prune.stages(plan.options.T)
@@ -165,37 +183,34 @@ def _spiking_agents(plan: Plan, default_frames: int) -> list[PlannedAgent]:
             f"--ablate compares with stages from a higher T, but {recipe.id} is trained straight at T={options.T} here"
         )
     untaught, taught = _kind(plan, default_frames)
-
-    def begun(T: int) -> PlannedAgent:
-        if not plan.agents:
-            return PlannedAgent(f"random-T{T}", RANDOM, T, plan.view, recipe)
-        return PlannedAgent(f"converted-T{T}{untaught}", CONVERTED, T, plan.view, recipe, plan.agents[0].name)
-
-    def stage(start: PlannedAgent, T: int, prefix: str = "") -> PlannedAgent:
-        return PlannedAgent(f"{prefix}T{T}{taught}", plan.objective, T, plan.view, recipe, start.name)
-
-    agents = [begun(stages[0])]
+    agents = [_begun(plan, stages[0], untaught)]
     for T in stages:
-        agents.append(stage(agents[-1], T))
-    if options.ablate:
-        start = begun(options.T)
-        agents += [start, stage(start, options.T, "direct-")]
-    return agents
+        agents.append(_stage(plan, agents[-1], T, f"T{T}{taught}"))
+    return [*agents, *_straight(plan, options.T, default_frames)] if options.ablate else agents
+
+
+def _otherwise(plan: Plan, default_frames: int) -> Iterator[Otherwise]:
+    """The other way to a T where the planned one falls short: straight to it for a stage of pruning, stages from a higher T
+    down for training straight. None where nothing is compared with the ANN, and no stages where the user asked for none."""
+    options, numbers, taught = plan.options, plan.recipe.prune, _kind(plan, default_frames)[1]
+    if plan.objective != TAUGHT or not numbers.stop_at_share:
+        return
+    _, *later = numbers.stages(options.T)  # the first stage is trained straight
+    for T in later:
+        if not (options.ablate and T == options.T):  # that is made anyway
+            yield Otherwise(f"T{T}{taught}", _straight(plan, T, default_frames))
+    if not later and options.start is None and options.T < CHAIN_START:
+        yield Otherwise(f"T{options.T}{taught}", _chain(plan, default_frames))
 
 
 def _chain(plan: Plan, default_frames: int) -> tuple[PlannedAgent, ...]:
-    """Stages from a higher T down, for where training straight at T falls short; none where the user or the recipe decided."""
-    options, numbers = plan.options, plan.recipe.prune
-    straight = len(numbers.stages(options.T)) == 1 and options.T < CHAIN_START
-    if not straight or options.start is not None or plan.objective != "distill" or not numbers.stop_at_share:
-        return ()
+    """Conversion at a higher T and the stages from there down to T."""
     untaught, taught = _kind(plan, default_frames)
-    recipe = dataclasses.replace(plan.recipe, prune=dataclasses.replace(numbers, start=CHAIN_START))
-    first = f"converted-T{CHAIN_START}{untaught}"
-    chain = [PlannedAgent(first, CONVERTED, CHAIN_START, plan.view, recipe, plan.agents[0].name)]
-    for T in recipe.prune.stages(options.T):
-        name = f"{'pruned-' if T == options.T else ''}T{T}{taught}"
-        chain.append(PlannedAgent(name, plan.objective, T, plan.view, recipe, chain[-1].name))
+    numbers = dataclasses.replace(plan.recipe.prune, start=CHAIN_START)
+    plan = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, prune=numbers))
+    chain = [_begun(plan, CHAIN_START, untaught)]
+    for T in numbers.stages(plan.options.T):
+        chain.append(_stage(plan, chain[-1], T, f"{'pruned-' if T == plan.options.T else ''}T{T}{taught}"))
     return tuple(chain)
 
 

@@ -109,18 +109,18 @@ class _Run:
         return agent
 
     def needed(self) -> Iterator[PlannedAgent]:
-        """The agents of the plan, then those that are made only if the last one falls short of its ANN."""
+        """The agents of the plan, then those that are made only where one of them falls short of its ANN."""
         yield from self.plan.agents
-        last = self.made[self.plan.agents[-1].name]
-        compared = last.made.compared
-        if not self.plan.otherwise or compared is None or compared.keeps(KEPT):
-            return
-        names = ", ".join(planned.name for planned in self.plan.otherwise)
-        print(
-            f"{last.name} falls short of its ANN ({compared.student:.2f} and {compared.ann:.2f} from the same starts), so the "
-            f"stages from T={self.plan.otherwise[0].T} down are tried too: {names}"
-        )
-        yield from self.plan.otherwise
+        for otherwise in self.plan.otherwise:
+            compared = self.made[otherwise.short].made.compared
+            if compared is None or compared.keeps(KEPT):
+                continue
+            first, last = otherwise.agents[0], otherwise.agents[-1]
+            how = f"training straight at T={last.T} is" if first.T == last.T else f"the stages from T={first.T} down are"
+            names = ", ".join(planned.name for planned in otherwise.agents)
+            returns = f"{compared.student:.2f} and {compared.ann:.2f} from the same starts"
+            print(f"{otherwise.short} falls short of its ANN ({returns}), so {how} tried too: {names}")
+            yield from otherwise.agents
 
     def make(self, planned: PlannedAgent) -> Agent:
         """Makes one agent from those that are made already, and remembers it."""
