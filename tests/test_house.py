@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "snn_rl"
-RANKS = {"core": 0, "store": 1, "engine": 2, "tasks": 2, "sb3": 3, "exports": 4, "training": 4, "measure": 4}
-COMMAND = 5  # what lies at the root
+RANKS = {"core": 0, "store": 1, "engine": 2, "tasks": 2, "sb3": 3, "exports": 4, "training": 4, "measure": 4, "images": 5}
+COMMAND = 6  # what lies at the root
 MODULES = {
     ".".join(("snn_rl", *path.relative_to(PACKAGE).with_suffix("").parts)): path
     for path in PACKAGE.rglob("*.py")

@@ -29,6 +29,7 @@ _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Tanh: (),
 }
 _TYPES = {kind.__name__: kind for kind in _FIELDS}
+BATCH_NORM = "BatchNorm2d"  # only in ANNs that are being trained: see :mod:`snn_rl.core.fold`
 
 
 class UnconvertibleError(UserError):
@@ -142,8 +143,10 @@ def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spe
         recurrent: give every dense layer all-to-all synapses within it, with a delay of one timestep.
 
     Raises:
-        UnconvertibleError: if the spec is not a network.
+        UnconvertibleError: if the spec is not a network, or one with batch norm, which is folded first.
     """
+    if any(layer["type"] == BATCH_NORM for layer in spec):
+        raise UnconvertibleError("a spiking network has no batch norm: fold it into the weights before it first")
     groups, neurons = split_at_neurons(spec)
     spiking_neurons = []
     for group, layer in zip(groups, neurons, strict=False):
@@ -172,6 +175,6 @@ def build(layer: dict[str, Any]) -> nn.Module:
     """The module that a layer of a spec describes; not for neurons."""
     kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in layer.items() if key != "type"}
     try:
-        return _TYPES[layer["type"]](**kwargs)
+        return (_TYPES | {BATCH_NORM: nn.BatchNorm2d})[layer["type"]](**kwargs)
     except (KeyError, TypeError) as error:
         raise UnconvertibleError(f"not a layer of a network: {layer}") from error

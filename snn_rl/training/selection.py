@@ -36,9 +36,10 @@ class Selection:
 
     Args:
         points: amounts of work, ascending.
-        evaluate: mean return of a network; higher is better.
+        evaluate: mean return of a network, or what else is to be high.
         stop_at: a return that is good enough to end the training.
         match: ends the training too, once the network is as good as its ANN; that network is then kept.
+        measure: what ``evaluate`` gives, in a word.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class Selection:
         evaluate: Callable[[QNetwork], float],
         stop_at: float | None = None,
         match: Match | None = None,
+        measure: str = "return",
     ) -> None:
-        self.points, self.evaluate, self.stop_at, self.match = points, evaluate, stop_at, match
+        self.points, self.evaluate, self.stop_at, self.match, self.measure = points, evaluate, stop_at, match, measure
         self.evaluations: list[list[float]] = []  # [work done, mean return]
         self.best: dict[str, Tensor] | None = None
         self.best_return = float("-inf")

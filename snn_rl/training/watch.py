@@ -83,14 +83,15 @@ class Watch:
             KeyboardInterrupt: after a checkpoint was written, if Ctrl-C was pressed.
         """
         self.curve.note(done, self.done, self.total, shown)
-        returns = {"last return": self.selection.evaluations[-1][1]} if self.selection.evaluations else {}
+        measure = self.selection.measure
+        returns = {f"last {measure}": self.selection.evaluations[-1][1]} if self.selection.evaluations else {}
         self.progress.advance(done, {**shown, **returns})
         if self.selection.due(done):
             self.progress.note = "evaluating"
             with threads.using(self._threads):
                 value, best = self.selection.judge(self.network, done), self.selection.best_return
             self.progress.note = ""
-            self.progress.say(f"{self.progress.description}: return {value:.2f} after {done:,} (best {best:.2f})")
+            self.progress.say(f"{self.progress.description}: {measure} {value:.2f} after {done:,} (best {best:.2f})")
             if self.selection.match is not None and (end := self.selection.match.reached):
                 saved = self.progress.seconds * (self.total / done - 1)
                 self.progress.say(
