@@ -12,6 +12,7 @@ from snn_rl.core.errors import UserError
 
 FORMATS = {
     "c": "an agent of integers in C99, for microcontrollers: one header, one source",
+    "js": "plain JavaScript and weights as JSON, for web pages and Node; a folder",
     "onnx": "ONNX, for onnxruntime and others: a decision, the membranes in and out",
     "zip": "a zip of SpikingDQN, which goes on learning with Stable-Baselines3",
 }

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import doc_tables
+import export_tables
 import figures
 from doc_tables import Row
 
@@ -90,6 +91,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "settling", doc_tables.settling(records("memory"))
     yield "any-zip", doc_tables.any_zip(RESULTS / "any-zip.json")
     yield from experiments()
+    yield from export_tables.tables()
 
 
 def fill(text: str, name: str, table: str) -> str:
