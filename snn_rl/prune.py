@@ -45,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     from snn_rl.training.pruning import PruneOptions, prune
 
-    use_threads(args.threads)
+    processes = use_threads(args.threads)
     options = PruneOptions(**{part.name: getattr(args, part.name) for part in dataclasses.fields(PruneOptions)})
-    prune(options, args.device, args.resume, tune=args.threads is None)
+    prune(options, args.device, args.resume, tune=args.threads is None, processes=processes)
     return 0
 
 

@@ -81,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.dry_run:
         return 0
     # scored after all training, so that nothing waits for it
-    for agent, recipe, zeroed in carry_out(plan, args.device, args.resume, tune=args.threads is None):
+    made = carry_out(plan, args.device, args.resume, tune=args.threads is None, processes=processes)
+    for agent, recipe, zeroed in made:
         score(agent, recipe, ablate=zeroed, processes=processes)
     for path in tables.write(results.read(results.find(str(plan.out))), plan.out / "report"):
         print(path)

@@ -11,8 +11,11 @@ from conftest import mlp_spec
 from snn_rl.core.network import QNetwork
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Compared
+from snn_rl.tasks.players import Played, Player
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.training import stages
+from snn_rl.tasks.rollout import Start
+from snn_rl.tasks.workers import play_all
+from snn_rl.training import match, selection, stages
 from snn_rl.training.conversion import convert
 from snn_rl.training.jobs import early_points
 from snn_rl.training.match import Match, as_good
@@ -96,3 +99,21 @@ def test_a_stage_ends_once_its_student_matches_and_its_card_says_so(
     assert made.work.number == (2 if share else 8)
     assert (made.compared == Compared(student=10.0, ann=10.0, share=0.95, sure=True)) == bool(share)
     assert (words or "never") in capsys.readouterr().out or not share
+
+
+def test_students_and_their_ann_are_played_in_as_many_processes_as_the_command_may_use(
+    ann: Agent, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def played(player: Player, begins: list[Start], *, processes: int) -> Played:
+        used.append((len(begins), processes))
+        return play_all(player, begins[:2])
+
+    monkeypatch.setattr(match, "play_all", played)
+    monkeypatch.setattr(selection, "play_all", played)
+    prune = dataclasses.replace(recipe.prune, gradient_steps=(1,), evaluations=1, stop_at_share=0.95)
+    one = dataclasses.replace(recipe, prune=prune)
+    job = stages.pruning_job(convert(ann, one, 1), ann, one, 1, tmp_path / "T1", "distill", 0)
+    stages.run_stage(job, th.device("cpu"), processes=3)
+    assert set(used) == {(2, 3), (match.EPISODES, 3)}

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from snn_rl.core.network import QNetwork
 from snn_rl.store.card import Compared
+from snn_rl.tasks.players import Player
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.tasks.rollout import make_envs, play, starts
+from snn_rl.tasks.rollout import starts
+from snn_rl.tasks.workers import play_all
 
 Returns = NDArray[np.float64]
 
@@ -21,16 +23,11 @@ EPISODES, ATARI_EPISODES = 200, 30
 NORMAL_95 = 1.645  # quantile of the normal distribution: a one-sided bound that holds with 95 % confidence
 
 
-def confirming_returns(network: QNetwork, recipe: Recipe, frames: int, seed: int) -> Returns:
-    """Returns of the episodes that confirm a match; the same starts for student and ANN."""
-    episodes = ATARI_EPISODES if recipe.atari else EPISODES
-    returns = np.zeros(episodes)
-    envs = make_envs(recipe, episodes, frames=frames)
-    for decision in play(network, envs, starts(recipe, episodes, CONFIRMING_SEED * (1 + seed))):
-        returns[decision.episode] += decision.reward
-    for env in envs:
-        env.close()
-    return returns
+def confirming_returns(network: QNetwork, recipe: Recipe, frames: int, seed: int, processes: int = 1) -> Returns:
+    """Returns of the episodes that confirm a match; the same starts for student and ANN. They are played in at most so many
+    processes, where that pays, see :func:`~snn_rl.tasks.workers.play_all`."""
+    begins = starts(recipe, ATARI_EPISODES if recipe.atari else EPISODES, CONFIRMING_SEED * (1 + seed))
+    return play_all(Player(network, recipe, frames), begins, processes=processes).returns
 
 
 def as_good(student: Returns, ann: Returns, share: float) -> bool:

@@ -58,7 +58,7 @@ class PruneOptions:
         return Hints(self.extractor, self.activation) if path and path.endswith(".zip") else NO_HINTS
 
 
-def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tune: bool = False) -> Agent:
+def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tune: bool = False, processes: int = 1) -> Agent:
     """All stages from the agent's own T down to ``options.T``, each kept in ``out/T<n>``; returns the last.
 
     Args:
@@ -66,6 +66,7 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
         device: where to train.
         resume: go on with what is in the folder.
         tune: find out whether more threads pay, see :func:`~snn_rl.training.stages.run_stage`.
+        processes: evaluate in at most so many, where that pays.
 
     Raises:
         UserError: if the agent is not spiking or has fewer timesteps, or if its ANN is needed or sees something else.
@@ -98,7 +99,8 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
     begin_run(options.out, settings, resume)
     for T in stages:
         folder = options.out / f"T{T}"
-        agent = run_stage(pruning_job(agent, ann, recipe, T, folder, objective, options.seed), device, tune=tune)
+        job = pruning_job(agent, ann, recipe, T, folder, objective, options.seed)
+        agent = run_stage(job, device, tune=tune, processes=processes)
         best = max((value for _, value in agent.made.selection or ()), default=float("nan"))
         print(f"T={T}: {folder}, return {best:.2f} in selection, {agent.made.seconds or 0:.0f} s")
     return agent

@@ -57,6 +57,7 @@ class _Run:
     plan: Plan
     device: th.device
     tune: bool
+    processes: int
     made: dict[str, Agent] = field(default_factory=dict)
 
     def given(self, planned: PlannedAgent) -> Agent:
@@ -104,7 +105,7 @@ class _Run:
         teacher = self.made[self.plan.agents[0].name] if planned.how == TAUGHT else None
         folder, seed = self.plan.out / planned.name, self.plan.options.seed
         job = Job(planned.recipe, planned.how, planned.T, planned.view, seed, folder, start, teacher)
-        agent = run_stage(job, self.device, tune=self.tune)
+        agent = run_stage(job, self.device, tune=self.tune, processes=self.processes)
         print(f"{agent.name} took {agent.made.seconds or 0:.0f} s")
         return agent
 
@@ -134,7 +135,7 @@ class _Run:
         return agent
 
 
-def carry_out(plan: Plan, device: th.device, resume: bool = False, *, tune: bool = False) -> list[ToScore]:
+def carry_out(plan: Plan, device: th.device, resume: bool = False, *, tune: bool = False, processes: int = 1) -> list[ToScore]:
     """Makes the agents of a plan, each kept in the folder of the run; what is there already is loaded.
 
     Args:
@@ -142,13 +143,14 @@ def carry_out(plan: Plan, device: th.device, resume: bool = False, *, tune: bool
         device: where to train.
         resume: go on with an interrupted run.
         tune: find out whether more threads pay, see :func:`~snn_rl.training.stages.run_stage`.
+        processes: evaluate in at most so many, where that pays.
 
     Raises:
         UserError: if the folder exists and is not to be resumed, or holds something else.
         KeyboardInterrupt: after a checkpoint was written.
     """
     begin_run(plan.out, plan.settings, resume)
-    run, scored = _Run(plan, device, tune), []
+    run, scored = _Run(plan, device, tune, processes), []
     for planned in run.needed():
         agent = run.make(planned)
         if planned.kept:

@@ -9,24 +9,24 @@ from torch import Tensor
 
 from snn_rl.core.network import QNetwork
 from snn_rl.store.card import Compared
+from snn_rl.tasks.players import Player
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.tasks.rollout import make_envs, play, starts
+from snn_rl.tasks.rollout import starts
+from snn_rl.tasks.workers import play_all
 from snn_rl.training.match import Match
 
 SELECTION_SEED = 1_000_000  # selection never plays the episodes that are reported
 SELECTION_EPSILON = 0.01  # nor, on Atari, the greedy games from the 30 starts
 
 
-def selector(recipe: Recipe, episodes: int, frames: int, seed: int) -> Callable[[QNetwork], float]:
-    """Mean return over ``episodes`` that are used only to choose among networks of one training."""
-    envs = make_envs(recipe, episodes, frames=frames)
+def selector(recipe: Recipe, episodes: int, frames: int, seed: int, processes: int = 1) -> Callable[[QNetwork], float]:
+    """Mean return over ``episodes`` that are used only to choose among networks of one training. They are played in at most so
+    many processes, where that pays, see :func:`~snn_rl.tasks.workers.play_all`."""
+    begins = starts(recipe, episodes, SELECTION_SEED * (1 + seed))
     epsilon = SELECTION_EPSILON if recipe.atari else 0.0
 
     def evaluate(network: QNetwork) -> float:
-        total = 0.0
-        for decision in play(network, envs, starts(recipe, episodes, SELECTION_SEED * (1 + seed)), epsilon):
-            total += float(decision.reward.sum())
-        return total / episodes
+        return float(play_all(Player(network, recipe, frames, epsilon), begins, processes=processes).returns.mean())
 
     return evaluate
 

@@ -29,7 +29,7 @@ from snn_rl.training.selection import Selection, selector
 from snn_rl.training.watch import Watch
 
 
-def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = False) -> Agent:
+def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = False, processes: int = 1) -> Agent:
     """Does one training and saves the best network of its evaluations as an agent in ``job.folder``.
 
     A finished training is loaded; an interrupted one goes on where its checkpoint stands.
@@ -39,6 +39,7 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
         device: where.
         show: progress bar.
         tune: measure whether learning is faster with more threads than torch computes with now, and use them if it is.
+        processes: evaluate in at most so many, where that pays.
 
     Raises:
         UserError: if the folder or the checkpoint holds another training.
@@ -58,7 +59,7 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
     n, why = tuning.chosen(job, learner.network, shape) if tune else tuning.given()
     if show:
         print(f"{job.title}: {why}")
-    with _watch(job, goal, learner, show) as watch, threads.using(n):
+    with _watch(job, goal, learner, show, processes) as watch, threads.using(n):
         watch.resume()
         learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)
     watch.selection.choose(learner.network)
@@ -69,7 +70,7 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
     return agent
 
 
-def _watch(job: Job, goal: Goal, learner: Learner, show: bool) -> Watch:
+def _watch(job: Job, goal: Goal, learner: Learner, show: bool, processes: int) -> Watch:
     start, teacher = job.parents()
     identity = {
         **goal.numbers,
@@ -84,20 +85,21 @@ def _watch(job: Job, goal: Goal, learner: Learner, show: bool) -> Watch:
         "total": goal.total,
     }
     progress, curve = Progress(goal.total, goal.unit, job.title, show), Curve()
-    evaluate = selector(job.recipe, goal.episodes, job.view.frames, job.seed)
-    selection = Selection(goal.points, evaluate, goal.stop_at, _match(job))
+    evaluate = selector(job.recipe, goal.episodes, job.view.frames, job.seed, processes)
+    selection = Selection(goal.points, evaluate, goal.stop_at, _match(job, processes))
     parts: dict[str, Stateful] = {"learner": learner, "progress": progress, "selection": selection, "curve": curve}
     return Watch(learner.network, progress, selection, Checkpoint(job.checkpoint, identity, parts), curve)
 
 
-def _match(job: Job) -> Match | None:
+def _match(job: Job, processes: int) -> Match | None:
     """What ends the training of a spiking student early."""
     share = job.recipe.prune.stop_at_share
     if job.teacher is None or not job.T or not share:
         return None
     ann, recipe = job.teacher, load_recipe(job.teacher.env, job.teacher.frames)
-    of_student = partial(confirming_returns, recipe=job.recipe, frames=job.view.frames, seed=job.seed)
-    return Match(of_student, partial(confirming_returns, ann.network, recipe, ann.frames, job.seed), share)
+    returns = partial(confirming_returns, seed=job.seed, processes=processes)
+    of_student = partial(returns, recipe=job.recipe, frames=job.view.frames)
+    return Match(of_student, partial(returns, ann.network, recipe, ann.frames), share)
 
 
 def _made(job: Job, goal: Goal, watch: Watch) -> Made:
