@@ -53,7 +53,8 @@ def run(main: Main, argv: Sequence[str] | None = None) -> NoReturn:
         code, message = _verdict(error)
         if debug:
             traceback.print_exception(error)
-    print(f"snn_rl: {' '.join(message.split())}", file=sys.stderr)
+    sentence = "".join(mark if mark.isprintable() else f"\\x{ord(mark):02x}" for mark in " ".join(message.split()))
+    print(f"snn_rl: {sentence}", file=sys.stderr)  # what it quotes of a file may not steer the terminal
     sys.exit(code)
 
 

@@ -151,6 +151,7 @@ def test_a_file_that_is_too_large_is_not_read(folder: Path) -> None:
         (b"[" * 10**5 + b"]" * 10**5, "more than 64 deep"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "more than 64 deep"),
         (b"[" + b"[]," * 1_000_001 + b"1]", "more than 1,000,000 lists"),
+        (b"[" + b"1," * 3_000_001 + b"1]", "more than 3,000,000 values"),
         (b" " * (17 << 20), "more than 16,777,216"),
     ],
 )
@@ -170,6 +171,10 @@ def test_json_that_is_not_too_deep_is_read() -> None:
         ({"T": 1001}, "T must be between 0 and 1000"),
         ({"frames": 65}, "frames must be between 1 and 64"),
         ({"network": [{"type": "Flatten"}] * 300}, "300 layers"),
+        ({"frames": 3}, "observation_shape has 1 rows, which are no 3 frames"),
+        ({"T": True}, "T must be a whole number, got true"),
+        ({"input_scale": 10**400}, "input_scale must be finite"),
+        ({"v_th": [10**400, 1, 1]}, "v_th[0] must be finite"),
         ({"input_scale": 0}, "input_scale must be above 0"),
         ({"input_scale": 1e999}, "input_scale must be finite"),
         ({"v_th": [-1, 1, 1]}, r"v_th[0] must be above 0"),
@@ -229,6 +234,22 @@ def header(**tensors: Any) -> bytes:
 def test_a_header_that_does_not_fit_its_file_is_refused(folder: Path, content: bytes, message: str) -> None:
     unsealed(folder)
     (folder / WEIGHTS).write_bytes(content)
+    assert message in said(folder)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (",,0,,0,0,0\r" * 500_001, "more than 500,000 rows"),
+        (",greedy,-1,,0,0,5\n", "has the number -1"),
+        (",greedy,0,-2,0,0,5\n", "has the number -2"),
+        (",greedy,0,,0,0,-3\n", "has the number -3"),
+        (",greedy,0,,0,nan,3\n", "a return is nan"),
+    ],
+)
+def test_episodes_that_nobody_played_are_refused(folder: Path, lines: str, message: str) -> None:
+    unsealed(folder)
+    (folder / EPISODES).write_text((folder / EPISODES).read_text() + lines)
     assert message in said(folder)
 
 

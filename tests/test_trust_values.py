@@ -151,3 +151,30 @@ def test_settings_that_are_too_deep_are_damaged(tmp_path: Path) -> None:
 
 def test_every_shipped_recipe_is_far_within_the_bounds() -> None:
     assert all(path.stat().st_size < 1 << 15 for path in data_folder("envs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "-1" + "0" * 400, "1e400", "nan"])
+def test_a_number_that_no_float_holds_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "x.toml"
+    for key in ("gamma", "total_timesteps", "net_arch"):
+        path.write_text(f'id = "CartPole-v1"\n[train]\n{key} = {f"[{value}]" if key == "net_arch" else value}')
+        with pytest.raises(UserError, match=f"'{key}' must be"):
+            read_recipe(path)
+    path.write_text(f'name = "x"\nmac_pj = {value}\nac_pj = 1\nupdate_pj = 1\nmemory_pj = 1')
+    with pytest.raises(UserError, match="mac_pj must be"):
+        technology.price_list(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("frames = 65", "'frames' must be at most 64"),
+        ("spiking_frames = 65", "'spiking_frames' must be at most 64"),
+        ("[train]\nn_envs = 1000000", "'n_envs' must be at most 100,000"),
+        ("[train]\nnet_arch = [64, 1000000000]", "'net_arch' must be at most 10,000,000"),
+    ],
+)
+def test_a_recipe_that_nothing_could_be_built_from_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "x.toml").write_text(f'id = "CartPole-v1"\n{text}')
+    with pytest.raises(UserError, match=said):
+        read_recipe(tmp_path / "x.toml")

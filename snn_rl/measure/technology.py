@@ -6,7 +6,6 @@ to add one is to add a file there. Torch is not needed.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.store.bounded import toml
 
 FOLDER = Path(__file__).with_name("technologies")
+MAX_PJ = 1e30  # whatever is multiplied by it stays finite
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ def load(path: Path) -> Technology:
         raise UserError(f"cannot read the price list '{path}': {error}") from error
     known = [field.name for field in fields(Technology)]
     for key in found.keys() - set(known):
-        raise UserError(f"'{path}' has the unknown key '{key}'; a price list has {', '.join(known)}")
+        raise UserError(f"'{path}' has the unknown key {key[:60]!r}; a price list has {', '.join(known)}")
     for key in known:
         if key not in found:
             raise UserError(f"'{path}' lacks the key '{key}'; a price list has {', '.join(known)}")
     name, prices = found.pop("name"), found
-    if not isinstance(name, str) or not name:
-        raise UserError(f"'{path}': name must be a text, got {name!r}")
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise UserError(f"'{path}': name must be a text that can be printed, got {repr(name)[:60]}")
     for key, price in prices.items():
-        if type(price) not in (int, float) or not math.isfinite(price) or price < 0:
-            raise UserError(f"'{path}': {key} must be a finite number of picojoules from 0 on, got {price!r}")
+        if type(price) not in (int, float) or not 0 <= price <= MAX_PJ:
+            raise UserError(f"'{path}': {key} must be a finite number of picojoules from 0 on, got {repr(price)[:60]}")
     if not prices["mac_pj"]:
         raise UserError(f"'{path}': mac_pj must be above 0, got {prices['mac_pj']!r}")
     return Technology(name, **{key: float(price) for key, price in prices.items()})

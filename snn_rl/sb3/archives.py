@@ -25,7 +25,8 @@ from snn_rl.store.bounded import MAX_JSON, MAX_TENSORS, opened
 MAX_FILE = 2 * MAX_TENSORS
 MAX_DIRECTORY, MAX_MEMBERS = 1 << 20, 10_000
 MAX_PICKLE = 2 << 20  # of the instructions; the numbers lie elsewhere
-_END, _END_64, _DIRECTORY_SIZE, _DIRECTORY_SIZE_64 = 22, 20 + 56, slice(12, 16), slice(40, 48)
+_END, _LOCATOR, _END_64 = 22, 20, 56  # bytes of the records behind a zip's directory
+_SIZE, _OFFSET, _SIZE_64, _OFFSET_64 = slice(12, 16), slice(16, 20), slice(40, 48), slice(48, 56)
 _STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _GLOBALS = {
     "collections OrderedDict",
@@ -66,21 +67,34 @@ def members(path: Path, wanted: tuple[str, ...], optional: tuple[str, ...] = ())
         return {name: _unpacked(archive, info) for name, info in found.items()}
 
 
-def _directory(file: BinaryIO) -> zipfile.ZipFile:
-    """A zip, if the list of its parts is not too long to be read."""
+def _directory(file: BinaryIO, plain: bool = False) -> zipfile.ZipFile:
+    """A zip, if the list of its parts is not too long to be read.
+
+    Args:
+        file: of the zip.
+        plain: that list has to lie where it says and end where the zip ends. Otherwise readers differ in which list they
+            read: Python's takes the one that lies before the end, PyTorch's the one that the end names.
+    """
     size = file.seek(0, io.SEEK_END)
-    file.seek(max(size - (1 << 16) - _END - _END_64, 0))
+    begin = max(size - (1 << 16) - _END - _LOCATOR - _END_64, 0)
+    file.seek(begin)
     tail = file.read()
     end = tail.rfind(b"PK\5\6")
     if len(tail) >= _END and tail[-_END:][:4] == b"PK\5\6" and tail[-2:] == b"\0\0":
         end = len(tail) - _END
     if end < 0:
         raise zipfile.BadZipFile("no zip")
-    sizes = [int.from_bytes(tail[end:][_DIRECTORY_SIZE], "little")]
-    if end >= _END_64 and tail[end - 20 :][:4] == b"PK\6\7":
-        sizes = [int.from_bytes(tail[end - _END_64 :][_DIRECTORY_SIZE_64], "little")]
-    if max(sizes) > MAX_DIRECTORY:
+    last, length, offset = end, tail[end:][_SIZE], tail[end:][_OFFSET]
+    if end >= _LOCATOR and tail[end - _LOCATOR :][:4] == b"PK\6\7":
+        last = end - _LOCATOR - _END_64
+        named = int.from_bytes(tail[end - _LOCATOR :][8:16], "little")
+        if last < 0 or named != begin + last or tail[last:][:4] != b"PK\6\6":
+            raise zipfile.BadZipFile("the end of its directory is not where it says")
+        length, offset = tail[last:][_SIZE_64], tail[last:][_OFFSET_64]
+    if int.from_bytes(length, "little") > MAX_DIRECTORY:
         raise zipfile.BadZipFile("its directory is too long")
+    if plain and int.from_bytes(length, "little") + int.from_bytes(offset, "little") != begin + last:
+        raise zipfile.BadZipFile("its directory is not where it says")
     archive = zipfile.ZipFile(file)
     if len(archive.infolist()) > MAX_MEMBERS:
         raise zipfile.BadZipFile("it has too many parts")
@@ -119,14 +133,16 @@ def check_zip(file: BinaryIO, size: int) -> None:
     """
     if file.read(4) != b"PK\3\4":
         raise pickle.UnpicklingError("no zip of tensors")
-    with _directory(file) as archive:
+    with _directory(file, plain=True) as archive:
         parts = archive.infolist()
         packed = [info for info in parts if info.compress_type != zipfile.ZIP_STORED]
         if packed or sum(info.file_size for info in parts) > size:
             raise zipfile.BadZipFile("its tensors are larger than it is")
-        pickles = [info for info in parts if info.filename.endswith("data.pkl")]
+        if any(info.filename != info.orig_filename for info in parts):
+            raise zipfile.BadZipFile("a part has a name that ends in its middle")
+        pickles = [info for info in parts if info.filename.lower().endswith("data.pkl")]  # PyTorch finds DATA.PKL too
         if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE:
-            raise zipfile.BadZipFile("it has no list of tensors, or one that is too long")
+            raise zipfile.BadZipFile("it has no list of tensors, or one that is too long, or several")
         check_instructions(_unpacked(archive, pickles[0]))
 
 

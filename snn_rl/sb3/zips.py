@@ -25,6 +25,7 @@ from snn_rl.store.agents import Agent, check_finite
 from snn_rl.store.bounded import parse_json
 from snn_rl.store.card import Made
 from snn_rl.store.files import folder_name
+from snn_rl.store.shipped import is_folder
 from snn_rl.tasks.catalogue import base_id, imported
 from snn_rl.tasks.environments import load_recipe
 
@@ -76,7 +77,7 @@ def load_agent(
     for option in (option for option, given in (("extractor", extractor), ("activation", activation)) if given is not None):
         raise UserError(f"--{option} is for an SB3 zip; '{where}' is none")
     game_id = path.parent.as_posix()
-    if not path.is_dir() and base_id(game_id) != game_id:  # another id of a game whose agents are shipped
+    if not is_folder(path) and base_id(game_id) != game_id:  # another id of a game whose agents are shipped
         path, env = Path(folder_name(base_id(game_id)), path.name), env or game_id
     agent = integer.load(path, engine or "torch") if engine or integer.is_integer(path) else agents.load(path)
     if env is not None and env != agent.env:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from snn_rl.core.errors import UserError
 
-MAX_JSON, MAX_DEPTH, MAX_PARTS = 16 << 20, 64, 1_000_000
+MAX_JSON, MAX_DEPTH, MAX_PARTS, MAX_VALUES = 16 << 20, 64, 1_000_000, 3_000_000
 MAX_TOML, MAX_DOTS = 64 << 10, 200
 MAX_TENSORS = 160_000_000  # bytes of one file's tensors: with the network built from them it stays below 1 GB
 
@@ -72,7 +72,7 @@ def toml(path: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
     """
     written = content(path, MAX_TOML).decode()
-    if any(line.count(".") > MAX_DOTS for line in written.splitlines()):
+    if any(line.count(".") > MAX_DOTS for line in written.split("\n")):  # what else ends a line elsewhere does not in TOML
         raise ValueError(f"a line has more than {MAX_DOTS} dots")
     try:
         return tomllib.loads(written)
@@ -84,12 +84,15 @@ def parse_json(found: bytes) -> Any:
     """What a JSON text says.
 
     Raises:
-        ValueError: if it is none, has more than 16 MiB or a million lists and objects, or is nested more than 64 deep.
+        ValueError: if it is none, has more than 16 MiB, a million lists and objects or three million values, or is nested
+            more than 64 deep.
     """
     if len(found) > MAX_JSON:
         raise ValueError(f"its JSON has {len(found):,} bytes; more than {MAX_JSON:,} are refused")
     if found.count(b"[") + found.count(b"{") > MAX_PARTS:
         raise ValueError(f"its JSON has more than {MAX_PARTS:,} lists and objects")
+    if found.count(b",") > MAX_VALUES:  # each takes a microsecond or two to be checked
+        raise ValueError(f"its JSON has more than {MAX_VALUES:,} values")
     try:
         value = json.loads(found)
     except RecursionError:

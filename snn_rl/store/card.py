@@ -224,6 +224,10 @@ class Card(Record):
             value = getattr(self, key)
             if not value.isprintable() or not 0 < len(value) <= MAX_NAME:
                 raise ValueError(f"{key} must be printable text of 1 to {MAX_NAME} characters")
+        if ":" in self.env:  # Gymnasium would import what is before it
+            raise ValueError(f"env must be an id without a module, got '{self.env[:60]}'; 'module' names that")
+        if self.observation_shape and self.observation_shape[0] % self.frames:
+            raise ValueError(f"observation_shape has {self.observation_shape[0]} rows, which are no {self.frames} frames")
         if self.input_scale <= 0:
             raise ValueError(f"input_scale must be above 0, got {self.input_scale}")
         if len(self.network) > MAX_LAYERS:

@@ -32,7 +32,7 @@ class Episode:
         """Reads the cells of a line.
 
         Raises:
-            ValueError: if a cell is missing, no number, or not finite.
+            ValueError: if a cell is missing, no number, not finite, or negative where it counts something.
         """
         if len(row) != len(FIELDS):
             raise ValueError(f"a line of {EPISODES} has {len(row)} cells instead of {len(FIELDS)}")
@@ -41,6 +41,9 @@ class Episode:
         if not math.isfinite(value):
             raise ValueError(f"a return is {value}")
         own, begin = (int(cell) if cell else None for cell in (training_seed, start))
+        numbers = int(episode), begin or 0, int(length)
+        if min(numbers) < 0:
+            raise ValueError(f"a line of {EPISODES} has the number {min(numbers)}")
         return cls(own, protocol, int(episode), begin, int(seed), value, int(length))
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def from_text(text: str) -> list[Episode]:
     Raises:
         ValueError: if it has other columns, damaged cells or too many rows.
     """
-    if text.count("\n") > MAX_ROWS:
+    if text.count("\n") + text.count("\r") > MAX_ROWS:  # either ends a line
         raise ValueError(f"{EPISODES} has more than {MAX_ROWS:,} rows")
     rows = csv.reader(io.StringIO(text, newline=""))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
@@ -114,9 +115,10 @@ def _leaf(kind: Any, value: object, where: str) -> Any:
     if reader := getattr(kind, "from_json", None):
         return reader(value, f"{where}.")
     if kind is float:
-        if type(value) not in (int, float):
+        if not isinstance(value, int | float) or isinstance(value, bool):
             raise ValueError(f"{where} must be a number, got {_shown(value)}")
-        _finite(value, where)
+        if abs(value) > sys.float_info.max or math.isnan(value):  # also a whole number that no float holds
+            raise ValueError(f"{where} must be finite, got {str(value)[:40]}")
         return value
     return _checked(kind, {int: "a whole number", str: "text", bool: "true or false"}[kind], value, where)
 

@@ -19,10 +19,22 @@ def find(where: str | Path) -> Path:
         UserError: if it is not there.
     """
     path = Path(where)
-    folder = path if path.is_dir() else data_folder("agents") / path
+    folder = path if is_folder(path) else data_folder("agents") / path
     if not (folder / CARD).is_file():
         raise UserError(_not_found(str(where), path))
     return folder
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder.
+
+    Raises:
+        UserError: for what cannot be a path, such as a name that is too long.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UserError(f"'{str(path)[:80]}' is no agent: {error.strerror}") from error
 
 
 def shipped() -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.limits import MAX_FRAMES, MAX_NEURONS
 from snn_rl.store.bounded import toml
 from snn_rl.store.files import data_folder, folder_name
 from snn_rl.tasks.catalogue import recipe_names
@@ -21,6 +22,8 @@ from snn_rl.tasks.recipes import (
     TDRecipe,
     TrainRecipe,
 )
+
+LARGEST = 1e300  # of a number in a recipe
 
 
 def recipe_files(env_id: str) -> list[Path]:
@@ -75,9 +78,9 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
     values = {}
     for key, value in table.items():
         if key not in fields:
-            nearest = difflib.get_close_matches(key, fields, 1)
+            nearest = difflib.get_close_matches(key[:60], fields, 1)
             hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known keys: {', '.join(fields)}"
-            raise UserError(f"{where}: unknown key '{key}'{hint}")
+            raise UserError(f"{where}: unknown key {key[:60]!r}{hint}")
         wanted = str(fields[key].type)
         section = _SECTIONS.get(wanted)
         if section:
@@ -89,12 +92,14 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
             value = tuple(value)
         elif "tuple[float, float]" in wanted and isinstance(value, list):
             if len(value) != 2 or any(type(v) not in (int, float) for v in value):
-                raise UserError(f"{where}: '{key}' must be a number or a pair of numbers, got {value!r}")
-            value = (float(value[0]), float(value[1]))
+                raise UserError(f"{where}: '{key}' must be a number or a pair of numbers, got {repr(value)[:60]}")
+            value = (_float(value[0]), _float(value[1]))
         elif wanted.startswith("float") and type(value) in (int, float):
-            value = float(value)
+            value = _float(value)
         elif wanted not in ("int", "str", "bool") or type(value).__name__ != wanted:
-            raise UserError(f"{where}: '{key}' must be {_WORDS.get(wanted, wanted)}, got {value!r}")
+            raise UserError(f"{where}: '{key}' must be {_WORDS.get(wanted, wanted)}, got {repr(value)[:60]}")
+        if key in _IDS and ":" in value:
+            raise UserError(f"{where}: '{key}' names a module, which no file may; give it as --env MODULE:ID, and here the ID")
         _check_range(key, value, where)
         values[key] = value
     if "id" in fields and "id" not in values:
@@ -102,18 +107,25 @@ def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:
     return kind(**values)
 
 
+def _float(number: float) -> float:
+    """Infinity, which is refused, for a whole number that no float holds."""
+    return float(number) if abs(number) <= LARGEST else math.inf
+
+
 def _check_range(key: str, value: Any, where: str) -> None:
     """Refuses a value that no training could use: before hours of training, not after them."""
     if key == "objective" and value not in OBJECTIVES:
-        raise UserError(f"{where}: unknown objective '{value}'; choose from {', '.join(OBJECTIVES)}")
+        raise UserError(f"{where}: unknown objective {value[:60]!r}; choose from {', '.join(OBJECTIVES)}")
     if value == ():
         raise UserError(f"{where}: '{key}' must hold at least one number")
     for number in value if isinstance(value, tuple) else (value,):
         if type(number) in (int, float):
             low, high = _RANGES.get(key, (0.0, math.inf))
-            if not (low <= number <= high and math.isfinite(number) and (key in _RANGES or number > 0)):
+            if not (low <= number <= high and abs(number) <= LARGEST and (key in _RANGES or number > 0)):
                 wanted = f"a finite number from {low:g} to {high:g}" if key in _RANGES else "a finite number above 0"
-                raise UserError(f"{where}: '{key}' must be {wanted}, got {value!r}")
+                raise UserError(f"{where}: '{key}' must be {wanted}, got {repr(value)[:60]}")
+            if number > _MOST.get(key, LARGEST):
+                raise UserError(f"{where}: '{key}' must be at most {_MOST[key]:,}, got {repr(value)[:60]}")
 
 
 _FRACTIONS = (
@@ -127,6 +139,8 @@ _RANGES: dict[str, tuple[float, float]] = {  # of the numbers that may be 0 or m
     "percentile": (0.001, 100.0),
     "stop_at": (-math.inf, math.inf),
 }
+_IDS = ("id", "base", "teacher")  # of environments
+_MOST = {"frames": MAX_FRAMES, "spiking_frames": MAX_FRAMES, "n_envs": 100_000, "net_arch": MAX_NEURONS}
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
