@@ -21,7 +21,7 @@ def summary(agents: list[str]) -> list[dict[str, Any]]:
     """The rows of ``summary.json``: one per agent and protocol. Nothing is played, the agents' files say it all."""
     with TemporaryDirectory() as folder:
         report.main([*agents, "--out", folder])
-        return [row for path in sorted(Path(folder).rglob("summary.json")) for row in json.loads(path.read_text())]
+        return [row for path in sorted(Path(folder).rglob("summary.json")) for row in json.loads(path.read_bytes())]
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         plot.plot(
             [spent], [row["return"]["mean"]], "o", label=f"{row['env']}/{row['agent']} ({row['training_seeds']} trainings)"
         )
-    plot.set(xlabel="energy per decision (uJ)", ylabel="mean return", xscale="log")
+    plot.set(xlabel="energy per decision (µJ)", ylabel="mean return", xscale="log")
     plot.legend(fontsize="small")
     figure.savefig(args.out)
     print(args.out)

@@ -33,6 +33,9 @@ What an agent does, and how well::
 ``python -m snn_rl`` lists the commands.
 """
 
+from snn_rl import early as early  # before all else
+
+# isort: split
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -6,6 +6,7 @@ import _thread
 import argparse
 import ctypes
 import errno
+import io
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from snn_rl import early
 from snn_rl.core.errors import UserError
 from snn_rl.tasks.catalogue import imported
 
@@ -26,6 +28,10 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 ENV_HELP = "Gymnasium id, or MODULE:ID where a module of yours registers it"
 PENALTY_HELP = "weight of the spikes' cost in the loss of distillation: fewer spikes, less energy (default: the recipe's)"
+SURROGATE_HELP = (
+    "gradient that spikes pass backward: triangle, rectangle, sigmoid or arctan, and its height at the threshold (default: "
+    "the recipe's, triangle:0.3 as in the paper)"
+)
 
 THREADS_HELP = (
     "processor threads to use (default: $SNN_RL_THREADS; else one, but long play in as many processes as there are cores, and "
@@ -44,8 +50,11 @@ def run(main: Main, argv: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     signal.signal(signal.SIGTERM, _interrupt)  # a batch system's way of pressing Ctrl-C
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have said to ignore it
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, early.end):  # a shell may have said to ignore it
         signal.signal(signal.SIGINT, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may not know the sign of a micro
     _keep_freed_memory()
     try:
         sys.exit(main(arguments))
@@ -91,21 +100,27 @@ def penalty(text: str) -> float:
     return _number(float, text, lambda value: 0 <= value < float("inf"), "a penalty must be a finite number from 0 on")
 
 
+def surrogate(text: str) -> str:
+    """An argparse type: a surrogate gradient, see :mod:`snn_rl.core.surrogate`."""
+    from snn_rl.core.surrogate import Surrogate
+
+    try:
+        return str(Surrogate.read(text))
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def add_hints(parser: argparse.ArgumentParser, of: str = "the zip") -> None:
-    """Adds what a zip may need to be told: ``--extractor`` and ``--activation``."""
+    """Adds what a zip may need to be told: ``--extractor``, ``--activation``, ``--vecnormalize`` and ``--trust-pickle``."""
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help=f"custom feature extractor of {of}, from your code")
     said = f"activation between the dense layers of {of}, where it does not say it"
     parser.add_argument("--activation", choices=("ReLU", "Tanh"), help=said)
+    parser.add_argument("--vecnormalize", type=Path, metavar="FILE", help=f"what VecNormalize.save wrote beside {of}")
+    parser.add_argument("--trust-pickle", action="store_true", help="read FILE, which runs whatever its author put there")
 
 
 def _thread_count(text: str) -> int:
     return _number(int, text, lambda value: 1 <= value <= 1024, "--threads and SNN_RL_THREADS take a number from 1 to 1024")
-
-
-def add_statistics(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--vecnormalize`` and ``--trust-pickle``."""
-    parser.add_argument("--vecnormalize", type=Path, metavar="FILE", help="what VecNormalize.save wrote beside the zip")
-    parser.add_argument("--trust-pickle", action="store_true", help="read FILE, which runs whatever its author put there")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

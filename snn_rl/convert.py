@@ -13,6 +13,7 @@ from snn_rl.console import ENV_HELP, add_hints, add_threads, environment, frame_
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecNormalize
 
     from snn_rl.store.agents import Agent
 
@@ -27,6 +28,8 @@ def convert(
     seed: int = 0,
     extractor: str | None = None,
     activation: str | None = None,
+    vecnormalize: VecNormalize | str | Path | None = None,
+    trust_pickle: bool = False,
 ) -> Agent:
     """Converts an ANN to T timesteps per decision, with thresholds from its play. Nothing is trained.
 
@@ -40,6 +43,9 @@ def convert(
         seed: of the play.
         extractor: ``module:Class`` of a zip's custom feature extractor, imported from the user's own code.
         activation: ``ReLU`` or ``Tanh``, of a zip that does not say it.
+        vecnormalize: under which a zip's agent learnt, or the file that ``VecNormalize.save`` wrote: its mean and scale go
+            into the first layer. A live model brings its own.
+        trust_pickle: that file is a pickle, which runs whatever its author put there; only with this it is read.
 
     Returns:
         The agent; ``made.conversion`` tells how it differs from the ANN. Of an ANN with Tanhs it is only a start for training.
@@ -53,7 +59,7 @@ def convert(
     from snn_rl.training import conversion
 
     recipe = load_recipe(imported(env), frames) if env else None
-    found = conversion.load_ann(ann, recipe, Hints(extractor, activation))
+    found = conversion.load_ann(ann, recipe, Hints(extractor, activation, vecnormalize, trust_pickle))
     recipe = recipe or load_recipe(found.env, frames, found.module)
     return conversion.convert(found, recipe, T, seed=seed, carry=carry, frames=frames)
 
@@ -97,7 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     use_threads(args.threads)
     check_new(args.out)
     given = load_recipe(args.env, args.frames) if args.env else None
-    ann = conversion.load_ann(args.ann, given, Hints(args.extractor, args.activation))
+    hints = Hints(args.extractor, args.activation, args.vecnormalize, args.trust_pickle)
+    ann = conversion.load_ann(args.ann, given, hints)
     recipe = given or load_recipe(ann.env, args.frames)
     if args.T > planning.CHAIN_START:
         print(planning.untested(args.T))

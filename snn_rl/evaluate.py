@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from snn_rl.console import ENV_HELP, add_hints, add_statistics, add_threads, device, environment, run, seed, use_threads
+from snn_rl.console import ENV_HELP, add_hints, add_threads, device, environment, run, seed, use_threads
 from snn_rl.core.errors import UserError
 from snn_rl.measure.technology import names, price_list
 from snn_rl.store.files import CARD, check_new, check_writable
@@ -112,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--env", type=environment, help=f"{ENV_HELP}; needed for a zip")
     add_hints(parser)
-    add_statistics(parser)
     parser.add_argument(
         "--episodes", type=int, help="default: the recipe's (greedy Atari with nothing hidden: all 30 starts); noisy: 100"
     )

@@ -34,11 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="file to write, or folder for a format of several files")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    from snn_rl.sb3.zips import load_agent
+    from snn_rl.sb3.hints import Hints
+    from snn_rl.sb3.zips import load_hinted
     from snn_rl.store.files import check_new
 
     check_new(args.out)
-    agent = load_agent(args.agent, args.env, args.extractor, args.activation)
+    hints = Hints(args.extractor, args.activation, args.vecnormalize, args.trust_pickle)
+    agent = load_hinted(args.agent, args.env, hints)
     try:
         writer = import_module(f"snn_rl.exports.{args.to}")
     except ModuleNotFoundError as error:

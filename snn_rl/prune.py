@@ -10,6 +10,7 @@ from pathlib import Path
 from snn_rl.console import (
     ENV_HELP,
     PENALTY_HELP,
+    SURROGATE_HELP,
     add_hints,
     add_threads,
     device,
@@ -17,6 +18,7 @@ from snn_rl.console import (
     penalty,
     run,
     seed,
+    surrogate,
     use_threads,
 )
 from snn_rl.tasks.recipes import OBJECTIVES
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_hints(parser, "the zips of --ann and --agent")
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: distill where there is --ann, else td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
+    parser.add_argument("--surrogate", type=surrogate, metavar="SHAPE:HEIGHT", help=SURROGATE_HELP)
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")

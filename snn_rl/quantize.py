@@ -36,13 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     use_threads(args.threads)
     from snn_rl.measure.scores import Protocol, describe, evaluate
-    from snn_rl.sb3.zips import load_agent
+    from snn_rl.sb3.hints import Hints
+    from snn_rl.sb3.zips import load_hinted
     from snn_rl.store import agents
     from snn_rl.tasks.environments import load_recipe
     from snn_rl.training.integers import to_integers
 
     check_new(args.out)
-    agent = load_agent(args.agent, args.env, args.extractor, args.activation)
+    hints = Hints(args.extractor, args.activation, args.vecnormalize, args.trust_pickle)
+    agent = load_hinted(args.agent, args.env, hints)
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     rounded = to_integers(agent, recipe, args.bits, args.readout_bits)
     rounded.name = args.out.name

@@ -10,6 +10,7 @@ from pathlib import Path
 from snn_rl.console import (
     ENV_HELP,
     PENALTY_HELP,
+    SURROGATE_HELP,
     add_hints,
     add_threads,
     device,
@@ -18,6 +19,7 @@ from snn_rl.console import (
     penalty,
     run,
     seed,
+    surrogate,
     use_threads,
 )
 from snn_rl.tasks.recipes import OBJECTIVES
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add_hints(parser)
     parser.add_argument("--objective", choices=OBJECTIVES, help="default: the recipe's; with --T 0 td")
     parser.add_argument("--spike-penalty", type=penalty, metavar="W", help=PENALTY_HELP)
+    parser.add_argument("--surrogate", type=surrogate, metavar="SHAPE:HEIGHT", help=SURROGATE_HELP)
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     written = report(results)
     write_json(results, options.folder / "results.json")
     with whole(options.folder / "report.md") as new:
-        new.write_text(written)
+        new.write_bytes(written.encode())
     if args.json is not None:
         write_json(results, args.json)
     print(written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
@@ -27,6 +28,7 @@ from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.training.stages import train_ann
 
+posix = pytest.mark.skipif(os.name != "posix", reason="pipes, links and signals between processes")
 th.set_num_threads(1)
 
 with warnings.catch_warnings():  # SWIG's types warn while they are made: as an error that ends the process (LunarLander)

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conftest import posix
+
 TOOLS = Path(__file__).parents[1] / "tools"
 
 
+@posix
 def test_no_hostile_or_damaged_file_does_harm() -> None:
     environment = os.environ | {"PYTHONPATH": str(TOOLS.parent)}
     command = [sys.executable, str(TOOLS / "attack.py"), "--cases", "60", "--flips", "30", "--seed", "1"]
@@ -20,6 +23,7 @@ def test_no_hostile_or_damaged_file_does_harm() -> None:
     assert "flips in weights 0, flips in the card 0" in done.stdout
 
 
+@posix
 def test_what_should_not_happen_would_be_seen(tmp_path: Path) -> None:
     """Each line is of a file that loads, is refused, fails, fails in two lines, or takes a gigabyte: code, seconds, bytes."""
     script = """

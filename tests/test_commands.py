@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch as th
+from conftest import posix
 from stable_baselines3 import DQN, SAC
 
 import snn_rl
@@ -214,6 +215,7 @@ def test_what_nobody_expected_is_said_with_its_place(capsys: pytest.CaptureFixtu
     assert f"unexpected RuntimeError: motor stalled ({__file__}, line " in capsys.readouterr().err
 
 
+@posix
 def test_ctrl_c_while_torch_is_being_imported_is_one_sentence() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "snn_rl.evaluate", "CartPole-v1/T1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
@@ -232,7 +234,7 @@ def test_ctrl_c_while_torch_is_being_imported_is_one_sentence() -> None:
 SWALLOWS = """
 import os, signal
 try:
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 except BaseException:
     pass
 print("there")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from pathlib import Path
 
 import pytest
+from conftest import posix
 
 from snn_rl.core.errors import UserError
 from snn_rl.store import files
@@ -20,6 +20,7 @@ def test_checking_an_output_folder_leaves_nothing_behind(tmp_path: Path) -> None
     assert not (tmp_path / "a" / "b").exists()
 
 
+@posix
 def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "file")
     files.write_json([1], tmp_path / "link")
@@ -34,7 +35,10 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     assert (tmp_path / "pipe").is_fifo()
 
 
+@posix
 def test_a_file_is_flushed_where_only_writable_ones_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
     flush, flushed = os.fsync, []
 
     def as_on_windows(file: int) -> None:

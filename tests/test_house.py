@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from snn_rl import early
+
 PACKAGE = Path(__file__).parents[1] / "snn_rl"
 RANKS = {"core": 0, "store": 1, "engine": 2, "tasks": 2, "sb3": 3, "exports": 4, "training": 4, "measure": 4, "images": 5}
 COMMAND = 6  # what lies at the root
@@ -92,6 +94,77 @@ def test_importing_registers_nothing_and_sets_no_hook() -> None:
     environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("started", "command"),
+    [
+        ("python -m snn_rl.train --env CartPole-v1", True),
+        ("python -X utf8 -u -m snn_rl list", True),
+        ("python /usr/bin/snn-rl train", True),
+        ("python C:/Scripts/snn-rl.exe train", True),
+        ("python mine.py -m snn_rl.train", False),
+        ("python -m pytest -m snn_rl", False),
+        ("python -c code snn-rl", False),
+        ("python", False),
+    ],
+)
+def test_only_a_command_answers_ctrl_c_before_it_has_begun(started: str, command: bool) -> None:
+    assert early.is_command(started.split()) == command
+
+
+def test_ctrl_c_while_a_command_is_still_starting_ends_it_in_silence() -> None:
+    script = "import signal, sys; sys.orig_argv = ['python', '-m', 'snn_rl.list']; import snn_rl; {}"
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    for before in ("", "import snn_rl.console; ", "import snn_rl.list; "):
+        code = script.format(f"{before}signal.raise_signal(signal.SIGINT); print('went on')")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def sources() -> list[Path]:
+    return [path for folder in ("snn_rl", "tools", "examples") for path in (PACKAGE.parent / folder).rglob("*.py")]
+
+
+ELSEWHERE = {  # what Windows has not
+    *(
+        "os.fork",
+        "os.setsid",
+        "os.killpg",
+        "os.getuid",
+        "os.mkfifo",
+        "os.sched_getaffinity",
+        "os.uname",
+        "os.nice",
+        "os.wait4",
+    ),
+    *("os.O_NONBLOCK", "os.getloadavg", "signal.SIGHUP", "signal.SIGKILL", "signal.SIGALRM", "signal.SIGUSR1", "signal.alarm"),
+    *("signal.pause", "signal.setitimer"),
+}
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if "snn_rl" in path.parts], ids=lambda path: path.stem)
+def test_nothing_needs_what_windows_lacks(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not {"fcntl", "resource", "termios", "pty", "pwd", "grp"} & {
+        name.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for name in node.names
+    }
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            where, name = node.value.id, node.attr
+            assert f"{where}.{name}" not in ELSEWHERE or f'hasattr({where}, "{name}")' in text, f"{where}.{name}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
+def test_text_is_utf_8_on_every_system(path: Path) -> None:
+    """On Windows Python reads and writes another encoding, and other ends of lines, where none is said."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("read_text", "write_text")
+        ):
+            assert "encoding" in {word.arg for word in node.keywords}, f"{path}, line {node.lineno}"
 
 
 def test_all_modules_are_in_the_picture() -> None:

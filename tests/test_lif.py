@@ -1,12 +1,15 @@
 """The neuron, by hand: the definition, and the fast one that is trained."""
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch as th
 from torch import Tensor
 
-from snn_rl.core.lif import LIF, MIN_DECAY, SURROGATE_SLOPE, fast_lif_step, lif_step
+from snn_rl.core.errors import UserError
+from snn_rl.core.lif import LIF, MIN_DECAY, fast_lif_step, lif_step
+from snn_rl.core.surrogate import Surrogate
 
 Step = Callable[..., tuple[Tensor, Tensor]]
 
@@ -54,20 +57,39 @@ def test_leak_acts_before_the_current_and_negative_currents_only_lower_the_membr
 
 @pytest.mark.parametrize(("v", "expected"), [(2.0, 0.3), (3.0, 0.15), (1.0, 0.15), (4.0, 0.0), (0.0, 0.0), (5.0, 0.0)])
 def test_surrogate_gradient_is_a_triangle_around_the_threshold(step: Step, v: float, expected: float) -> None:
-    # v_th = 2, u = v/2 - 1: dz/di = slope * max(0, 1 - |u|) / v_th
+    # v_th = 2, u = v/2 - 1: dz/di = 0.3 * max(0, 1 - |u|) / v_th
     i = th.tensor([v], requires_grad=True)
     z, _ = step(i, th.zeros(1), th.tensor(2.0), th.tensor(1.0))
     z.sum().backward()
     assert i.grad is not None
-    assert SURROGATE_SLOPE == 0.3
+    assert Surrogate() == ("triangle", 0.3)
     assert i.grad.item() == pytest.approx(expected / 2)
 
 
-def test_slope_scales_the_surrogate_gradient(step: Step) -> None:
-    i = th.tensor([1.0], requires_grad=True)
-    step(i, th.zeros(1), th.tensor(1.0), th.tensor(1.0), slope=0.7)[0].sum().backward()
+@pytest.mark.parametrize(
+    ("shape", "expected"),  # at u = 0, 0.5, -0.5 and 2
+    [
+        ("triangle", [1, 1 / 2, 1 / 2, 0]),
+        ("rectangle", [1, 1, 1, 0]),
+        ("sigmoid", [1, 4 / 9, 4 / 9, 1 / 9]),
+        ("arctan", [1, 1 / (1 + math.pi**2 / 4), 1 / (1 + math.pi**2 / 4), 1 / (1 + 4 * math.pi**2)]),
+    ],
+)
+def test_a_surrogate_gradient_has_its_shape_and_its_height(step: Step, shape: str, expected: list[float]) -> None:
+    i = th.tensor([1.0, 1.5, 0.5, 3.0], requires_grad=True)
+    z, v = step(i, th.zeros(4), th.tensor(1.0), th.tensor(1.0), surrogate=Surrogate.read(f"{shape}:0.7"))
+    assert (z.tolist(), v.tolist()) == ([0, 1, 0, 1], [1, 0.5, 0.5, 2])  # forward it is nothing
+    z.sum().backward()
     assert i.grad is not None
-    assert i.grad.item() == pytest.approx(0.7)
+    assert i.grad.tolist() == pytest.approx([0.7 * part for part in expected])
+
+
+def test_a_surrogate_gradient_is_text(step: Step) -> None:
+    assert Surrogate.read("arctan") == ("arctan", 0.3)
+    assert str(Surrogate.read("arctan:1.50")) == "arctan:1.5"
+    for wrong in ("", "tan", "arctan:0", "arctan:x", "arctan:inf", "arctan:nan"):
+        with pytest.raises(UserError, match=r"such as arctan:0\.5, with a shape of triangle, rectangle, sigmoid, arctan"):
+            Surrogate.read(wrong)
 
 
 def test_gradients_through_the_spike_by_hand(step: Step) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +15,8 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from snn_rl import SpikingDQN, load_agent
+import snn_rl
+from snn_rl import SpikingDQN, convert, load_agent, train
 from snn_rl.core.errors import UserError
 from snn_rl.store.agents import Agent
 
@@ -114,6 +116,66 @@ def test_it_is_said_where_clipping_would_matter(normalize: VecNormalize) -> None
     normalize.obs_rms.var[:] = 1.0
     normalize.observation_space = gym.spaces.Box(-1, 1, (4,))
     assert "clipping" not in str(load_agent(stock(normalize), ENV).made.how)
+
+
+class Places(gym.Env):
+    """Shows a place, which is normalised, and a direction, which is not."""
+
+    observation_space = gym.spaces.Dict({"place": gym.spaces.Box(-9, 9, (2,)), "ahead": gym.spaces.Box(0, 1, (1,))})
+    action_space = gym.spaces.Discrete(2)
+    metadata: ClassVar[dict[str, list[str]]] = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: object = None) -> tuple[dict, dict]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: int) -> tuple[dict, float, bool, bool, dict]:
+        return self.observation_space.sample(), 1.0, bool(self.np_random.random() < 0.1), False, {}
+
+
+def test_the_statistics_of_a_dict_go_into_the_first_layer_part_by_part() -> None:
+    gym.register("Places-v0", Places)
+    env = VecNormalize(make_vec_env("Places-v0", 1, seed=0), norm_obs_keys=["place"])
+    env.reset()
+    for _ in range(30):
+        env.step(np.array([0]))
+    env.training = False
+    model = DQN("MultiInputPolicy", env, seed=0, buffer_size=100, device="cpu")
+    agent, shown = load_agent(model, "Places-v0"), {"place": np.array([[3.0, -4.0]]), "ahead": np.array([[0.5]])}
+    with th.no_grad():
+        theirs = model.q_net({key: th.as_tensor(one).float() for key, one in env.normalize_obs(shown).items()})
+        ours = agent.network(th.tensor([[0.5, 3.0, -4.0]]))[0]
+    assert np.allclose(theirs, ours, atol=1e-4)
+    with pytest.raises(UserError, match=r"VecNormalize normalises the parts.*FlattenObservation\(env\) first and then"):
+        SpikingDQN("MultiInputPolicy", env)
+
+
+def test_a_command_takes_the_statistics(normalize: VecNormalize, tmp_path: Path) -> None:
+    normalize.save(str(tmp_path / "vecnormalize.pkl"))
+    stock(normalize).save(tmp_path / "stock.zip")
+    zip_and_file = ["--ann", str(tmp_path / "stock.zip"), "--vecnormalize", str(tmp_path / "vecnormalize.pkl")]
+    with pytest.raises(UserError, match="is a pickle, and reading it runs"):
+        train.main(["--env", ENV, *zip_and_file, "--dry-run"])
+    with pytest.raises(UserError, match="--trust-pickle goes with --vecnormalize FILE"):
+        train.main(["--env", ENV, *zip_and_file[:2], "--trust-pickle", "--dry-run"])
+    with pytest.raises(UserError, match="--vecnormalize is for an SB3 zip; give one with --ann"):
+        train.main(["--env", ENV, *zip_and_file[2:], "--trust-pickle", "--dry-run"])
+    assert train.main(["--env", ENV, *zip_and_file, "--trust-pickle", "--dry-run"]) == 0
+    out = tmp_path / "T1"
+    convert.main([*zip_and_file, "--trust-pickle", "--env", ENV, "--T", "1", "--out", str(out)])
+    live = snn_rl.convert(stock(normalize), ENV, T=1)
+    read = snn_rl.convert(
+        tmp_path / "stock.zip", ENV, T=1, vecnormalize=tmp_path / "vecnormalize.pkl", trust_pickle=True, seed=0
+    )
+    of_command = load_agent(out)
+    for key, value in live.network.state_dict().items():
+        assert th.equal(value, of_command.network.state_dict()[key])
+        assert th.equal(value, read.network.state_dict()[key])
+    learner = SpikingDQN.from_sb3(tmp_path / "stock.zip", ENV, vecnormalize=normalize, buffer_size=100, seed=0)
+    assert learner.observation_space.shape == (4,)
 
 
 def test_without_normalised_observations_nothing_is_folded() -> None:

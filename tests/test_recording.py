@@ -16,6 +16,7 @@ from snn_rl.core.spec import spiking
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.rollout import make_envs, play, starts
+from snn_rl.training.integers import to_integers
 
 
 def agent(T: int = 3, carry: bool = True, recurrent: bool = False) -> Agent:
@@ -58,8 +59,26 @@ def test_arrays_have_the_promised_shapes_and_obey_the_neurons_equation() -> None
     assert "7 decisions of 3 timesteps; fc1 6, fc2 5" in repr(recording)
 
 
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_an_agent_of_integers_is_recorded_as_it_plays(recurrent: bool) -> None:
+    recipe = load_recipe("CartPole-v1")
+    one = to_integers(agent(T=2, recurrent=recurrent), recipe)
+    recording = record(one, 1, seed=4)
+    decisions = list(play(one.network, make_envs(recipe, 1, frames=1), starts(recipe, 1, 4)))
+    assert len(decisions) == len(recording.actions)
+    for n, decision in enumerate(decisions):
+        assert recording.q[n].tolist() == decision.q[0].float().tolist()
+        for k, layer in enumerate(recording.layers.values()):
+            assert np.array_equal(layer.spikes[n], decision.layers[k][:, 0].bool().numpy())
+            threshold = one.network.integers.neurons[k].threshold
+            assert np.allclose(layer.membranes[n, -1] / layer.v_th, decision.state[k][0].numpy() / threshold)
+    for layer in recording.layers.values():  # above the threshold once more would have been a spike, but for one reset a step
+        assert layer.spikes.any()
+        assert layer.membranes[~layer.spikes].max() <= layer.v_th * (1 + 1e-6)
+
+
 def test_a_convolution_keeps_its_map() -> None:
-    recording = record(load_agent("PongNoFrameskip-v4/T1-frames1"), decisions=2)
+    recording = record("PongNoFrameskip-v4/T1-frames1", decisions=2)
     assert recording.layers["conv1"].spikes.shape == (2, 1, 32, 20, 20)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch as th
-from conftest import conv_spec, lively, mlp_spec
+from conftest import conv_spec, lively, mlp_spec, posix
 from safetensors.torch import load_file, save_file
 
 from snn_rl.core.errors import UserError
@@ -114,6 +114,7 @@ def test_an_older_card_without_sums_is_read(folder: Path) -> None:
 # Bounds
 
 
+@posix
 @pytest.mark.parametrize("name", [CARD, EPISODES, WEIGHTS])
 @pytest.mark.parametrize("kind", ["a FIFO", "a folder", "a device", "a socket"])
 def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, name: str, kind: str) -> None:

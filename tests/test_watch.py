@@ -150,7 +150,7 @@ def test_an_interrupt_writes_a_checkpoint_from_which_everything_goes_on(tmp_path
         watching.update(1)
         fill(network, 3)
         watching.update(2)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt, match="--resume"):
             watching.update(3)
     other = net()
@@ -165,8 +165,8 @@ def test_an_interrupt_writes_a_checkpoint_from_which_everything_goes_on(tmp_path
 def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     def twice() -> None:
         with watch(tmp_path / "c", net(), []):
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match="interrupted twice"):
         twice()
@@ -175,7 +175,7 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
 
 def test_an_interrupt_after_the_last_update_is_not_lost(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt, match="--resume"), watch(tmp_path / "c", net(), []):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     assert (tmp_path / "c").exists()
 
 

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import psutil
 import pytest
-from conftest import lively, mlp_spec
+from conftest import lively, mlp_spec, posix
 
 from snn_rl import console
 from snn_rl.core.errors import UserError
@@ -142,6 +142,7 @@ run(main)
 """
 
 
+@posix
 def test_ctrl_c_ends_all_workers_at_once(tmp_path: Path) -> None:
     (tmp_path / "walk.py").write_text(MODULE)
     (tmp_path / "script.py").write_text(SCRIPT)  # without a guard: workers do not import it

@@ -92,7 +92,7 @@ def measure(zip_file: Path, env_id: str, seed: int, start: int | None) -> Measur
 
 def read() -> list[Measured]:
     """The records that are there: one for each zip, with its runs."""
-    return list(json.loads(RESULTS.read_text())["zips"]) if RESULTS.is_file() else []
+    return list(json.loads(RESULTS.read_bytes())["zips"]) if RESULTS.is_file() else []
 
 
 def record(records: list[Measured], algorithm: str, zip_file: Path, env_id: str) -> Measured:

@@ -51,9 +51,9 @@ def attempt(case: Case, log: Path) -> tuple[int, float, float]:
             code = LOADED
         except UserError as error:
             code = REFUSED if "\n" not in str(error) and len(str(error)) < 1000 else UNEXPECTED
-            log.write_text(str(error))
+            log.write_text(str(error), encoding="utf-8")
         except BaseException:
-            log.write_text(traceback.format_exc())
+            log.write_text(traceback.format_exc(), encoding="utf-8")
         finally:
             os._exit(code)
     begun, done, status = time.monotonic(), 0, 0
@@ -89,7 +89,7 @@ def attack(number: int, seed: int, folder: Path) -> dict[str, int]:
         }
         for name in [name for name, happened in wrong.items() if happened]:
             found[name] += 1
-            said = log.read_text()[-1500:] if log.exists() else ""
+            said = log.read_text(encoding="utf-8")[-1500:] if log.exists() else ""
             print(f"case {n} ({case.name}): {name}: code {code}, {seconds:.1f} s, {memory / 1e9:.2f} GB\n{said}", flush=True)
         found["tried"] += 1
         found["loaded"] += code == LOADED

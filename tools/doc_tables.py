@@ -194,7 +194,7 @@ def technologies(rows: Sequence[Row]) -> str:
 
 def lstm(path: Path) -> Row:
     """The row of the LSTM control, from what tools/recurrent_ppo.py wrote."""
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_bytes())
     groups = [np.array([episode["return"] for episode in one["episodes"]]) for one in record["runs"]]
     return {
         "env": record["env"],
@@ -266,7 +266,7 @@ def experiment(record: Row) -> str:
 def any_zip(path: Path) -> str:
     """What tools/any_zip.py measured: a line for each zip, straight at T=1 and in stages from T=5 down."""
     lines = []
-    for record in json.loads(path.read_text())["zips"]:
+    for record in json.loads(path.read_bytes())["zips"]:
         straight = [one for one in record["runs"] if one["start"] is None]
         chains = [one for one in record["runs"] if one["start"] is not None]
         ann = straight[0]["returns"]["ann"]

@@ -145,7 +145,7 @@ def train(experiment: Experiment, value: Any, seed: int) -> dict[str, Any]:
     if record.is_file():
         last = next(folder.glob(f"T{experiment.T}*"))
         agents.check_recipe(agents.load(last), recipe.stage(experiment.objective))
-        return {experiment.key: value, **json.loads(record.read_text())}
+        return {experiment.key: value, **json.loads(record.read_bytes())}
     ann, fewer, made = None, "", {}
     if random(experiment, recipe):
         agent = td.untrained(recipe, stages[0], seed=seed, frames=recipe.frames, carry=True)
@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setting = json.loads(json.dumps(dataclasses.asdict(experiment)))
     recipe = {**listed(base(experiment).convert), **base(experiment).stage(experiment.objective)}
     head = {"experiment": setting, "recipe": recipe}
-    known = json.loads(out.read_text()) if out.exists() else {**head, "results": []}
+    known = json.loads(out.read_bytes()) if out.exists() else {**head, "results": []}
     same = known["recipe"].keys() - ({"gradient_steps"} if experiment.steps else set())  # the setting has these
     if known["experiment"] != setting or any(recipe.get(key) != known["recipe"][key] for key in same):
         raise UserError(f"'{out}' is of another setting or another recipe; remove it to measure anew")

@@ -18,7 +18,7 @@ def tables() -> Iterator[tuple[str, str]]:
 
 def onnx() -> str:
     """Whole games in onnxruntime, by agent."""
-    found = json.loads((EXPORTS / "onnx.json").read_text())
+    found = json.loads((EXPORTS / "onnx.json").read_bytes())
     lines = [
         [
             row["agent"],

@@ -43,13 +43,13 @@ SHORT = (  # environment, spiking agent, ANN that sees as much, and the words fo
 
 def summaries() -> dict[str, list[Row]]:
     """The rows of each environment, as the report has them."""
-    each = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/summary.json"))]
+    each = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*/summary.json"))]
     return {rows[0]["env"]: rows for rows in each}
 
 
 def records(name: str) -> list[Row]:
     """What ``docs/results/*/<name>.json`` hold."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"*/{name}.json"))]
+    return [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob(f"*/{name}.json"))]
 
 
 def environments(found: dict[str, list[Row]]) -> Iterator[tuple[str, str]]:
@@ -62,7 +62,7 @@ def environments(found: dict[str, list[Row]]) -> Iterator[tuple[str, str]]:
 def experiments() -> Iterator[tuple[str, str]]:
     """The table of each experiment, called after it; its figure is drawn into its folder."""
     for path in sorted(RESULTS.glob("*/*.json")):
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_bytes())
         if "experiment" in record:
             image = path.with_suffix(".png")
             figures.draw(record).savefig(image)
@@ -103,7 +103,7 @@ def fill(text: str, name: str, table: str) -> str:
 
 def main() -> None:
     """Fills every page. A table that no page asks for is an error: it was made for one."""
-    pages = {page: page.read_text() for page in PAGES}
+    pages = {page: page.read_text(encoding="utf-8") for page in PAGES}
     for name, table in tables():
         asking = [page for page, text in pages.items() if BEGIN.format(name) in text]
         if not asking:
@@ -111,7 +111,7 @@ def main() -> None:
         for page in asking:
             pages[page] = fill(pages[page], name, table)
     for page, text in pages.items():
-        page.write_text(text)
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

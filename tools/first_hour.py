@@ -59,7 +59,7 @@ STEPS = (
         "print(recording); raster(recording, 'spikes.svg'); traces(recording, path='membranes.pdf')",
         "fc1 256",
     ),
-    Step(NEURO, "snn_rl.evaluate CartPole-v1/T1 --episodes 3 --technology int8", "uJ per decision"),
+    Step(NEURO, "snn_rl.evaluate CartPole-v1/T1 --episodes 3 --technology int8", "µJ per decision"),
     Step(NEURO, "snn_rl.report CartPole-v1 --out report --format svg", "energy_vs_T.svg"),
     Step(STUDENT, "import snn_rl; help(snn_rl)", "load_agent"),
     Step(STUDENT, "from snn_rl import list_agents; print(list_agents('CartPole-v1/'))", "CartPole-v1/T1"),
@@ -85,7 +85,7 @@ def installed(folder: Path, borrow: bool) -> Path:
     if borrow:
         where = "import sysconfig; print(sysconfig.get_path('purelib'))"
         site = subprocess.run([str(python), "-c", where], check=True, capture_output=True, text=True).stdout.strip()
-        (Path(site) / "borrowed.pth").write_text(f"{Path(numpy.__file__).parents[1]}\n")
+        (Path(site) / "borrowed.pth").write_text(f"{Path(numpy.__file__).parents[1]}\n", encoding="utf-8")
     subprocess.run([*pip, *(["--no-deps"] if borrow else ["-c", str(ROOT / "constraints.txt")]), str(wheel)], check=True)
     size = wheel.stat().st_size / 2**20
     print(f"{time.perf_counter() - began:6.1f} s  the wheel ({size:.0f} MB) and its environment", flush=True)

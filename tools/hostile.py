@@ -161,14 +161,14 @@ def _of_agent(sound: Sound, rng: random.Random, place: Path, mark: Path) -> Case
     if way == 0:
         no_file(path, rng)
     elif way == 1 and name != WEIGHTS:
-        path.write_text(spoil_text(path.read_text(), rng), encoding="utf-8")
+        path.write_text(spoil_text(path.read_text(encoding="utf-8"), rng), encoding="utf-8")
     elif way <= 3:
         path.write_bytes(spoil_bytes(path.read_bytes(), rng))
     else:  # with the sums of what was changed, as a stranger would send it
-        card = json.loads((folder / CARD).read_text())
+        card = json.loads((folder / CARD).read_bytes())
         card = {key: value for key, value in card.items() if key not in ("files", "sha256")}
         card = card if name == WEIGHTS else spoil_json(card, rng)
-        (folder / CARD).write_text(json.dumps(card))
+        (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
         if name == WEIGHTS:
             path.write_bytes(_header(path.read_bytes(), rng))
     return Case(f"agent: {name}, way {way}", lambda: agents.load(folder))
@@ -289,7 +289,7 @@ def _of_buffer(sound: Sound, rng: random.Random, place: Path, mark: Path) -> Cas
 
 def _of_toml(sound: Sound, rng: random.Random, place: Path, mark: Path) -> Case:
     recipe = rng.random() < 0.5
-    text = (data_folder("envs") / f"{ENV}.toml" if recipe else FOLDER / "fp32.toml").read_text()
+    text = (data_folder("envs") / f"{ENV}.toml" if recipe else FOLDER / "fp32.toml").read_text(encoding="utf-8")
     path = place / "x.toml"
     if rng.random() < 0.2:
         no_file(path, rng)

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--games", type=int, default=100, help="of CartPole (default 100)")
     parser.add_argument("--atari-games", type=int, default=30, help="of Atari (default 30: all starts)")
     args = parser.parse_args(argv)
-    found = json.loads(RESULTS.read_text())["agents"] if RESULTS.is_file() else []
+    found = json.loads(RESULTS.read_bytes())["agents"] if RESULTS.is_file() else []
     rows = {row["agent"]: row for row in found}
     for name in args.agents:
         agent = load_agent(name)

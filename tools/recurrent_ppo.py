@@ -118,7 +118,7 @@ def main() -> None:
     }
     out = Path(__file__).parents[1] / "docs" / "results" / env_id / "recurrent_ppo.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    out.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(out)
 
 

@@ -12,8 +12,8 @@ import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.surrogate import SHAPES, USUAL, Surrogate
 
-SURROGATE_SLOPE = 0.3  # gamma of the piecewise-linear surrogate in the paper's code; first in Bellec et al. 2018
 MIN_DECAY = 1e-3
 
 Decay = float | tuple[float, float]
@@ -39,15 +39,15 @@ class _Clamp(th.autograd.Function):
         return g.masked_fill(outward, 0.0), None, None
 
 
-def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = SURROGATE_SLOPE) -> tuple[Tensor, Tensor]:
+def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, surrogate: Surrogate = USUAL) -> tuple[Tensor, Tensor]:
     """One timestep of the leaky integrate-and-fire neuron::
 
         v <- decay * v + i              integrate
         z  = 1 if v > v_th else 0       fire (strict)
         v <- v - v_th * z               soft reset, in the same timestep
 
-    Backward, ``dz/du = slope * max(0, 1 - |u|)`` with ``u = v / v_th - 1``. The reset carries no surrogate gradient: ``z``
-    is a constant in it, while ``v_th`` still gets its gradient from it (both as in the paper's code).
+    Backward, ``dz/du`` is the surrogate gradient of ``u = v / v_th - 1``: in the paper ``0.3 * max(0, 1 - |u|)``. The reset
+    carries none: ``z`` is a constant in it, while ``v_th`` still gets its gradient from it (both as in the paper's code).
 
     This is the definition, in plain operations: to read, to export (without gradients it is the three lines above alone), and
     to test :func:`fast_lif_step` against, which computes the same in fewer passes over memory.
@@ -60,7 +60,7 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
         v: membrane potential before the timestep, same shape.
         v_th: firing threshold, positive, broadcastable to ``i``.
         decay: part of ``v`` kept per timestep, in (0, 1]; 1 is no leak. Broadcastable to ``i``.
-        slope: height of the surrogate gradient at the threshold.
+        surrogate: gradient of ``z``.
 
     Returns:
         Spikes ``z`` (0.0 or 1.0, in the precision of ``i``) and the membrane potential after the reset (in that of ``v``),
@@ -71,15 +71,13 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = S
     z = (u > 0).to(u.dtype)
     after = charged - v_th * z
     if th.is_grad_enabled():
-        near = u.clamp(-1, 1)
-        ramp = slope * near * (1 - near.abs() / 2)  # its slope is the surrogate gradient: slope * (1 - |u|) within [-1, 1]
-        z = z + (ramp - ramp.detach())  # adds 0, and the gradient of the ramp
+        z = z + surrogate.of(u.detach()) * (u - u.detach())  # adds 0, and the surrogate gradient
     return z.to(i.dtype), after
 
 
-def fast_lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float = SURROGATE_SLOPE) -> tuple[Tensor, Tensor]:
+def fast_lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, surrogate: Surrogate = USUAL) -> tuple[Tensor, Tensor]:
     """What :func:`lif_step` says, by a backward pass written by hand: it is most of what a training does."""
-    stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, slope)
+    stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, surrogate)
     return stepped
 
 
@@ -90,7 +88,7 @@ class _Step(th.autograd.Function):
     Forward: the charged membrane ``c = decay * v + i``, ``u = c / v_th - 1``, the spikes ``z``, and ``after = c - v_th * z``.
     Backward, ``dz`` and ``dafter`` arrive, and these gradients leave::
 
-        s      = dz * slope * max(0, 1 - |u|) / v_th        of c, through z
+        s      = dz * surrogate(u) / v_th                   of c, through z
         di     = s + dafter                                 of c: after is c less a constant
         dv     = decay * di
         ddecay = sum(v * di)
@@ -100,19 +98,19 @@ class _Step(th.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
         charged = (decay * v).add_(i)
         u = (charged / v_th).sub_(1)
         z = th.gt(u, 0, out=th.empty_like(u))
         ctx.save_for_backward(u, v, v_th, decay)
-        ctx.slope = slope
+        ctx.surrogate = surrogate
         return z.to(i.dtype), charged.addcmul_(z, v_th, value=-1)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         u, v, v_th, decay = ctx.saved_tensors
         dz, dafter = grad_outputs
-        s = u.abs().neg_().add_(1).clamp_(min=0).mul_(dz).mul_(ctx.slope / v_th)
+        s = SHAPES[ctx.surrogate.shape](u).mul_(dz).mul_(ctx.surrogate.height / v_th)
         work = th.gt(u, 0, out=th.empty_like(u))  # z, then z * dafter + s * (1 + u), then v * di: one buffer for the three
         dv_th = -work.mul_(dafter).add_(s).addcmul_(s, u).sum_to_size(v_th.shape)
         di = s.add_(dafter)  # s is not needed any more
@@ -133,21 +131,19 @@ class LIF(nn.Module):
     Args:
         v_th: initial threshold, above 0.
         decay: initial decay, in (0, 1]; a pair spreads the decays of the channels evenly from its first to its second.
-        slope: height of the surrogate gradient.
         shape: of the decay: ``()``, or what broadcasts to the neurons with one element per channel.
 
     Attributes:
+        surrogate: the gradient that its spikes pass backward; no part of what the network is.
         plain: run :func:`lif_step` instead of :func:`fast_lif_step`, for exports; the spikes are the same.
 
     Raises:
         ValueError: if ``v_th`` or ``decay`` is out of range.
     """
 
-    def __init__(
-        self, v_th: float = 1.0, decay: Decay = 1.0, slope: float = SURROGATE_SLOPE, shape: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, v_th: float = 1.0, decay: Decay = 1.0, shape: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.slope = slope
+        self.surrogate = USUAL
         self.plain = False
         self.log_v_th = nn.Parameter(th.empty(()))
         self.raw_decay = nn.Parameter(th.empty(shape))
@@ -212,11 +208,11 @@ class LIF(nn.Module):
             for i_t in current.unbind(0) if len(current) > 1 else [current[0]] * T:
                 if recurrent is not None:
                     i_t = i_t + recurrent(z)
-                z, v = step(i_t, v, v_th, decay, self.slope)
+                z, v = step(i_t, v, v_th, decay, self.surrogate)
                 spikes.append(z)
         return th.stack(spikes).unflatten(0, (i.shape[0], T)), (v,) if recurrent is None else (v, z)
 
     def extra_repr(self) -> str:
         decay = self.decay.detach()
         shown = f"{decay.item():.4g}" if decay.dim() == 0 else f"{decay.min():.4g}..{decay.max():.4g}"
-        return f"v_th={self.v_th.item():.4g}, decay={shown}, slope={self.slope}"
+        return f"v_th={self.v_th.item():.4g}, decay={shown}, surrogate={self.surrogate}"

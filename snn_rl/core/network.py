@@ -20,6 +20,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
 from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.core.spec import Spec, analog, build, decay_shape, spiking, split_at_neurons
+from snn_rl.core.surrogate import Surrogate
 
 State = tuple[Tensor, ...]
 """One membrane ``(batch, *neurons)`` per spiking layer, then the last spikes of each recurrent layer; ``()`` for an ANN."""
@@ -95,6 +96,11 @@ class QNetwork(nn.Module):
     def lifs(self) -> list[LIF]:
         """The spiking layers, first to last; empty for an ANN."""
         return [neuron for neuron in self.neurons if isinstance(neuron, LIF)]
+
+    def learn_by(self, surrogate: str) -> None:
+        """Sets the surrogate gradient of all spiking layers, see :meth:`~snn_rl.core.surrogate.Surrogate.read`."""
+        for lif in self.lifs:
+            lif.surrogate = Surrogate.read(surrogate)
 
     def shapes(self, observation_shape: Sequence[int]) -> list[tuple[int, ...]]:
         """Shape of each layer of neurons, without batch, for an observation of the given shape.
@@ -179,7 +185,7 @@ class QNetwork(nn.Module):
             keep = x.new_full((S, batch), float(self.carry))
         else:
             keep = 1 - episode_starts.to(x.dtype)
-        before, after, recurrent = self._by_layer(state), [], dict(self.recurrent.items())
+        before, after, recurrent = self.state_by_layer(state), list[State](), dict(self.recurrent.items())
         x = x.unsqueeze(1)  # (S, 1, batch, ...): the same current at each timestep
         for n, neuron in enumerate(self.neurons):
             i = _apply(self.synapses[n], x)
@@ -193,9 +199,9 @@ class QNetwork(nn.Module):
         # precision: in one Pong ANN bfloat16 changed the best action in 8 % of 512 observations, 1 % with this in float32.
         with th.autocast(x.device.type, enabled=False):
             q = self.synapses[-1](x.float().mean(1).flatten(0, 1)).unflatten(0, (S, batch))
-        return q, (*(v for own in after for v in own[:1]), *(z for own in after for z in own[1:]))  # membranes first
+        return q, membranes_first(after)
 
-    def _by_layer(self, state: State | None) -> list[State | None]:
+    def state_by_layer(self, state: State | None) -> list[State | None]:
         """The state of each layer of neurons: nothing for an ANN, the membrane of a LIF and its last spikes if recurrent."""
         if state is None:
             return [None] * len(self.neurons)
@@ -210,6 +216,11 @@ class QNetwork(nn.Module):
             _, state = self.unroll(observations, None, episode_starts)
         th.clear_autocast_cache()  # older PyTorch (#165068) keeps weights there as they were cast: without a gradient
         return state
+
+
+def membranes_first(by_layer: Sequence[State]) -> State:
+    """The state of a network from those of its layers: see :data:`State`."""
+    return (*(v for own in by_layer for v in own[:1]), *(z for own in by_layer for z in own[1:]))
 
 
 def _neuron(layer: dict[str, Any], group: Spec) -> Neuron:

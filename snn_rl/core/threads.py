@@ -28,7 +28,7 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """
     free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        work, period = map(int, quota.read_text().split())
+        work, period = map(int, quota.read_bytes().split())
     except (OSError, ValueError):  # no such file, or no limit
         return free
     return max(min(free, work // period), 1)

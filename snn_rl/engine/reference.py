@@ -63,18 +63,34 @@ class IntegerNetwork(QNetwork):
             seen = th.as_tensor(self.integers.seen(observations[s].cpu().numpy()), device=device)
             total = th.zeros((), dtype=th.long, device=device)
             for _ in range(self.T):
-                sent = seen
-                for n in range(len(self.neurons)):
-                    sent, v[n] = self._step(n, sent, v[n], z.get(n))
-                    spikes[n].append(sent)
-                    if n in z:
-                        z[n] = sent
-                readout = cast(IntegerSynapses, self.synapses[-1])
-                total = total + readout(sent) + readout.bias
+                sent, readout = self.timestep(seen, v, z)
+                for own, now in zip(spikes, sent, strict=True):
+                    own.append(now)
+                total = total + readout
             sums.append(total)
         if record is not None:
             record += [th.stack(own).unflatten(0, (S, self.T)).float() for own in spikes]
         return th.stack(sums).double() * self.integers.form.q_scale, (*v, *z.values())
+
+    def timestep(self, seen: Tensor, v: list[Tensor], z: dict[int, Tensor]) -> tuple[list[Tensor], Tensor]:
+        """One timestep of all layers.
+
+        Args:
+            seen: the observation as integers.
+            v: the membranes, layer by layer; changed in place, as is ``z``.
+            z: the last spikes of the recurrent layers.
+
+        Returns:
+            The spikes of each layer, and what the readout adds.
+        """
+        spikes, sent = [], seen
+        for n in range(len(self.neurons)):
+            sent, v[n] = self._step(n, sent, v[n], z.get(n))
+            spikes.append(sent)
+            if n in z:
+                z[n] = sent
+        readout = cast(IntegerSynapses, self.synapses[-1])
+        return spikes, readout(sent) + readout.bias
 
     def _step(self, n: int, sent: Tensor, v: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor]:
         """One timestep of layer ``n``: its spikes, and its membrane after them.

@@ -30,7 +30,7 @@ def write(agent: Agent, out: Path) -> str:
     try:
         new.mkdir(parents=True)
         for name, text in files.items():
-            (new / name).write_text(text)
+            (new / name).write_bytes(text.encode())
         new.rename(out)
     finally:
         shutil.rmtree(new, ignore_errors=True)

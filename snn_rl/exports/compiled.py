@@ -52,7 +52,7 @@ class Compiled:
         with tempfile.TemporaryDirectory() as folder:
             door = DOOR.replace("FIRED", "offsetof(agent_state, fired)" if record else "0")
             for name, text in (files | {"door.c": door}).items():
-                (Path(folder) / name).write_text(text)
+                (Path(folder) / name).write_bytes(text.encode())
             library = Path(folder) / "agent.so"
             define = ["-DAGENT_RECORD"] * record
             command = [

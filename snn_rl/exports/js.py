@@ -36,7 +36,7 @@ def write(agent: Agent, out: Path) -> str:
     try:
         new.mkdir(parents=True)
         shutil.copyfile(CODE, new / CODE.name)
-        (new / "agent.json").write_text(text)
+        (new / "agent.json").write_bytes(text.encode())
         new.rename(out)
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -42,7 +42,7 @@ def keep(folder: Path, network: QNetwork, shape: tuple[int, ...], record: dict[s
     new = folder.with_name(f".{folder.name}.new-{os.getpid()}")
     try:
         new.mkdir(parents=True)
-        (new / NETWORK).write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
+        (new / NETWORK).write_bytes(f"{json.dumps(described, indent=1, allow_nan=False)}\n".encode())
         (new / WEIGHTS).write_bytes(save({key: value.cpu().contiguous() for key, value in network.state_dict().items()}))
         new.rename(folder)
     finally:

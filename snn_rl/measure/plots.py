@@ -42,7 +42,7 @@ class _Agent:
     mean: float
     interval: tuple[float, float]
     over: str
-    energy: Mapping[str, float]  # uJ; empty where nothing was measured
+    energy: Mapping[str, float]  # µJ; empty where nothing was measured
     spike_rate: Mapping[str, float]
 
 

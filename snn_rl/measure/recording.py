@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.network import QNetwork
+from snn_rl.core.network import QNetwork, State, membranes_first
+from snn_rl.engine.reference import IntegerNetwork
+from snn_rl.sb3.zips import load_agent
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.environments import begin, load_recipe, make_env
 from snn_rl.tasks.rollout import Start, check_fits, random_actions, starts
@@ -66,7 +69,7 @@ class Recording:
 
 
 def record(
-    agent: Agent,
+    agent: Agent | str | Path,
     episodes: int = 1,
     *,
     decisions: int | None = None,
@@ -76,21 +79,22 @@ def record(
     """Plays an agent and keeps what its neurons do.
 
     Args:
-        agent: a spiking one. Its environment is built as its recipe says.
+        agent: a spiking one, or its folder, or its shipped name. Its environment is built as its recipe says. Of an agent of
+            integers the membranes are given in parts of ``v_th``, as those of the agent that it was made from.
         episodes: that are played, from the starts of an evaluation.
         decisions: stop after so many in all; None for whole episodes. A decision of Pong is 20,000 neurons, 100 KB at T=1.
         seed: of the first episode.
         epsilon: probability of a random action.
 
     Raises:
-        UserError: for an ANN, for an agent of integers, and for numbers out of range.
+        UserError: for an ANN, and for numbers out of range.
     """
+    agent = load_agent(agent) if isinstance(agent, str | Path) else agent
     network = agent.network
-    if not network.spiking or agent.integer is not None:
-        what = (
-            "of integers; record the agent that it was made from" if network.spiking else "an ANN, whose neurons do not spike"
-        )
-        raise UserError(f"{agent.label} is {what}")
+    if not network.spiking:
+        raise UserError(f"{agent.label} is an ANN, whose neurons do not spike")
+    if isinstance(network, IntegerNetwork):
+        network = IntegerNetwork(network.integers)  # the reference: an engine that plays it does not show its timesteps
     if decisions is not None and decisions < 1:
         raise UserError(f"decisions must be at least 1, got {decisions}")
     recipe = load_recipe(agent.env, agent.frames, agent.module)
@@ -136,11 +140,11 @@ def _episode(network: QNetwork, env: Any, start: Start, episode: int, epsilon: f
     """The decisions of one episode."""
     device, rng = next(network.parameters()).device, random_actions(start)
     observation, _ = begin(env, *start)
-    states: list[tuple[Tensor, ...] | None] = [None] * len(network.lifs)
-    done = False
+    state: State | None = None
+    done, decide = False, _integers if isinstance(network, IntegerNetwork) else _floats
     while not done:
         with th.no_grad():
-            q, states, spikes, membranes = _decide(network, th.as_tensor(observation, device=device), states)
+            q, state, spikes, membranes = decide(network, th.as_tensor(observation, device=device), state)
         action = int(q.argmax())
         if epsilon and rng.random() < epsilon:
             action = int(rng.integers(len(q)))
@@ -149,24 +153,46 @@ def _episode(network: QNetwork, env: Any, start: Start, episode: int, epsilon: f
         yield _Row(episode, q, action, float(reward), spikes, membranes)
 
 
-def _decide(
-    network: QNetwork, observation: Tensor, states: list[tuple[Tensor, ...] | None]
-) -> tuple[NDArray[np.float32], list[tuple[Tensor, ...] | None], list[NDArray[np.bool_]], list[NDArray[np.float32]]]:
+Decided = tuple[NDArray[np.float32], State, list[NDArray[np.bool_]], list[NDArray[np.float32]]]
+"""Values ``(actions,)``, the state after the decision, and of each layer the spikes and the membranes ``(T, *neurons)``."""
+
+
+def _floats(network: QNetwork, observation: Tensor, state: State | None) -> Decided:
     """What :meth:`~snn_rl.core.network.QNetwork.unroll` computes in one decision, one timestep after the other."""
     x = (observation.float() * network.input_scale)[None]  # (T or 1, *observation)
-    recurrent, after = dict(network.recurrent.items()), list[tuple[Tensor, ...] | None]()
-    spikes, membranes = list[NDArray[np.bool_]](), list[NDArray[np.float32]]()
+    recurrent, before = dict(network.recurrent.items()), network.state_by_layer(state if network.carry else None)
+    after, spikes, membranes = list[State](), list[NDArray[np.bool_]](), list[NDArray[np.float32]]()
     for n, lif in enumerate(network.lifs):
-        current, state = network.synapses[n](x), states[n] if network.carry else None
+        current, own = network.synapses[n](x), before[n]
         z, v = list[Tensor](), list[Tensor]()
         for t in range(network.T):
             i = current[t if len(current) > 1 else 0]
-            out, state = lif.unroll(i[None, None, None], state, th.ones(1, 1, device=i.device), 1, recurrent.get(str(n)))
+            out, own = lif.unroll(i[None, None, None], own, th.ones(1, 1, device=i.device), 1, recurrent.get(str(n)))
             z.append(out[0, 0, 0])
-            v.append(state[0][0])
+            v.append(own[0][0])
         x = th.stack(z)
-        after.append(state)
+        after.append(own or ())
         spikes.append(x.bool().cpu().numpy())
         membranes.append(th.stack(v).float().cpu().numpy())
     q = network.synapses[-1](x.float().mean(0, keepdim=True))[0]
-    return q.cpu().numpy(), after, spikes, membranes
+    return q.cpu().numpy(), membranes_first(after), spikes, membranes
+
+
+def _integers(network: QNetwork, observation: Tensor, state: State | None) -> Decided:
+    """The same of integers; membranes in parts of ``v_th``."""
+    network = cast(IntegerNetwork, network)
+    v = list(network.initial_state(1, observation.shape) if state is None or not network.carry else state)
+    z = dict(zip(map(int, network.recurrent), v[len(network.neurons) :], strict=True))
+    del v[len(network.neurons) :]
+    seen, total = th.as_tensor(network.integers.seen(observation[None].cpu().numpy())), th.zeros(())
+    spikes, membranes = [list[Tensor]() for _ in v], [list[Tensor]() for _ in v]
+    for _ in range(network.T):
+        sent, readout = network.timestep(seen, v, z)
+        total = total + readout[0]
+        for n, neurons in enumerate(network.integers.neurons):
+            unit = (neurons.v_th / th.as_tensor(neurons.threshold)).view(-1, *[1] * (v[n].dim() - 2))
+            spikes[n].append(sent[n][0])
+            membranes[n].append(v[n][0] * unit)
+    q = total.double() * network.integers.form.q_scale
+    shown = [th.stack(own).bool().numpy() for own in spikes], [th.stack(own).float().numpy() for own in membranes]
+    return q.float().numpy(), (*v, *z.values()), *shown

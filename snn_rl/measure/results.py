@@ -162,7 +162,7 @@ def compare(own: Returns, ann: Returns) -> dict[str, Any] | None:
 
 
 def mean_energy(measured: Iterable[Energy | None]) -> dict[str, Any]:
-    """Energy per decision in uJ as the mean over agents; ratios are those of the means. ``{}`` where none was measured."""
+    """Energy per decision in µJ as the mean over agents; ratios are those of the means. ``{}`` where none was measured."""
     reports = [energy.to_json() for energy in measured if energy is not None]
     out = dict(reports[0]) if reports else {}
     for key in [key for key, value in out.items() if isinstance(value, int | float)]:

@@ -177,10 +177,10 @@ def describe(result: Evaluation) -> str:
     if cost is None:
         return text
     if cost.snn_uj is None or cost.ratio is None:
-        text += f"; {cost.ann_uj:.3g} uJ per decision"
+        text += f"; {cost.ann_uj:.3g} µJ per decision"
     else:
         ratio, word = (cost.ratio, "less") if cost.ratio >= 1 else (1 / cost.ratio, "more")
-        text += f"; {cost.snn_uj:.3g} uJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
+        text += f"; {cost.snn_uj:.3g} µJ per decision, {ratio:.2f} times {word} than the dense ANN of its shape"
     return f"{text} ({(cost.technology or '').partition(' (')[0]})"
 
 

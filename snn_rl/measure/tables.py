@@ -32,7 +32,7 @@ def robust(reward: dict[str, Any]) -> str:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table; what was not measured is '-'."""
     head = ["agent", "T", "frames", "carry", "protocol", "mean return", "IQM [95 % interval]", "min .. max", "episodes"]
-    head += ["training seeds", "minus ANN", "mean spike rate", "uJ per decision", *(name for name, _ in RATIOS.values())]
+    head += ["training seeds", "minus ANN", "mean spike rate", "µJ per decision", *(name for name, _ in RATIOS.values())]
     narrower = any("ratio_replaced" in row["energy"] for row in rows)
     head += ["replaced ANN / this"] * narrower
     lines = [head, ["---"] * 5 + ["---:"] * (len(head) - 5)]
@@ -62,7 +62,7 @@ this agent plays, not how another training of it would. *min .. max*: of all epi
 
 *mean spike rate*: spikes per neuron and timestep, mean of the layers.
 
-*uJ per decision*: of an SNN everything counted, of the ANN dense. *ANN / this* divides the energy of the dense ANN
+*µJ per decision*: of an SNN everything counted, of the ANN dense. *ANN / this* divides the energy of the dense ANN
 of the same shape by the SNN's: with everything counted; with synapses only (no neuron updates, no membrane traffic),
 the first layer charged once per decision; and with everything counted, the first layer charged at each of the T
 timesteps. *replaced ANN / this*: of an agent that sees fewer frames than the ANN that it was made from, against that ANN.

@@ -11,12 +11,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, unwrap_vec_wrapper
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.initialise import initialize, standardizable
 from snn_rl.core.network import mixed_precision
+from snn_rl.core.surrogate import USUAL
 from snn_rl.sb3.described import Description
 from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.joined import as_vectors, joinable
@@ -57,6 +58,8 @@ class SpikingDQN(SavedDQN):
         warm_up_eps: probability of a random action before ``learning_starts``; 1 as in DQN, less where the network can
             play already.
         batch_size: sequences per gradient step.
+        surrogate: gradient that spikes pass backward, ``SHAPE:HEIGHT``: one of :data:`~snn_rl.core.surrogate.SHAPES` and its
+            height at the threshold, such as ``arctan:0.5``. The usual one is the paper's.
         bfloat16: compute products in bfloat16 where the processor has it.
         policy_kwargs: of :class:`~snn_rl.sb3.policy.SpikingPolicy`; ``spec`` there says the whole network.
         kwargs: DQN's other arguments.
@@ -93,6 +96,7 @@ class SpikingDQN(SavedDQN):
         warm_up_eps: float = 1.0,
         buffer_size: int = 100_000,
         bfloat16: bool = False,
+        surrogate: str = str(USUAL),
         policy_kwargs: dict[str, Any] | None = None,
         replay_buffer_class: type[ReplayBuffer] | None = None,
         _init_setup_model: bool = True,
@@ -103,13 +107,15 @@ class SpikingDQN(SavedDQN):
         if not 0 <= advantage_alpha < 1:
             raise UserError(f"advantage_alpha must be at least 0 and below 1, got {advantage_alpha}")
         check_policy(policy, self.policy_aliases)
-        if {"T", "carry"} & (policy_kwargs or {}).keys():
-            raise UserError("give T and carry to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)")
+        if {"T", "carry", "surrogate"} & (policy_kwargs or {}).keys():
+            raise UserError(
+                "give T, carry and surrogate to SpikingDQN itself, not in policy_kwargs: SpikingDQN(policy, env, T=1)"
+            )
         super().__init__(
             policy,
             cast(GymEnv | str, known_env(env, _init_setup_model)),
             buffer_size=buffer_size,
-            policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry},
+            policy_kwargs={**(policy_kwargs or {}), "T": T, "carry": carry, "surrogate": surrogate},
             replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
             _init_setup_model=False,
             **kwargs,
@@ -167,6 +173,8 @@ class SpikingDQN(SavedDQN):
         carry: bool = True,
         extractor: str | None = None,
         activation: str | None = None,
+        vecnormalize: VecNormalize | str | Path | None = None,
+        trust_pickle: bool = False,
         **kwargs: Any,
     ) -> Self:
         """A learner that starts from the conversion of an ANN: with its weights, and thresholds from its play in ``env``.
@@ -179,6 +187,9 @@ class SpikingDQN(SavedDQN):
             carry: keep the membranes between environment steps.
             extractor: ``module:Class`` of a zip's custom feature extractor, imported from the user's own code.
             activation: ``ReLU`` or ``Tanh``, of a zip that does not say it.
+            vecnormalize: under which a zip's agent learnt, or the file that ``VecNormalize.save`` wrote; its mean and scale go
+                into the first layer. A live model brings its own, and an ``env`` that is wrapped so needs none.
+            trust_pickle: that file is a pickle, which runs whatever its author put there; only with this it is read.
             kwargs: the other arguments of the constructor, but for ``policy``. ``warm_up_eps`` and
                 ``exploration_initial_eps`` are 0.05 where they are not given. PPO and A2C, whose values are logits, need
                 ``data_init=True``.
@@ -188,7 +199,7 @@ class SpikingDQN(SavedDQN):
             UnconvertibleError: naming the module that has no spiking counterpart.
         """
         venv = made_env(cls, env)
-        ann = read_ann(model, venv, Hints(extractor, activation))
+        ann = read_ann(model, venv, Hints(extractor, activation, vecnormalize, trust_pickle))
         check_returns(ann.made.logits, "the model", kwargs.get("data_init", False))
         return learner(cls, converted(ann.network, venv, T, carry, kwargs.get("seed")), venv, kwargs)
 

@@ -21,6 +21,7 @@ from torch import nn
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.fits import Reading
+from snn_rl.tasks.parts import Joined
 
 
 def statistics(given: VecNormalize | str | Path, trust_pickle: bool = False) -> VecNormalize:
@@ -66,20 +67,31 @@ def folded(reading: Reading, normalize: VecNormalize, who: str) -> Reading:
     """
     if not normalize.norm_obs:
         return reading
-    rms: object = normalize.obs_rms  # of each part, where there are several
-    shape = reading.shape
-    if not isinstance(rms, RunningMeanStd) or rms.mean.shape != shape or len(shape) != 1:
-        seen = f"shape {rms.mean.shape}" if isinstance(rms, RunningMeanStd) else "several parts"
+    shape, (mean, deviation) = reading.shape, _statistics(normalize)
+    if mean.shape != shape or len(shape) != 1:
         raise UserError(
-            f"{who} sees observations of shape {shape}, the statistics of VecNormalize are of {seen}: give those of the same "
-            "training (of vectors; images are not normalised), or train with norm_obs=False"
+            f"{who} sees observations of shape {shape}, the statistics of VecNormalize are of shape {mean.shape}: give those "
+            "of the same training (of vectors; images are not normalised), or train with norm_obs=False"
         )
-    deviation = np.sqrt(rms.var + normalize.epsilon)
-    _fold(reading.network, rms.mean, deviation, who)
+    _fold(reading.network, mean, deviation, who)
     note = "; its first layer holds the statistics of VecNormalize"
-    if _clips(normalize, rms.mean, deviation):
+    if _clips(normalize, mean, deviation):
         note += f", without the clipping at {normalize.clip_obs:g} deviations, which only matters to observations beyond them"
     return Reading(reading.network, shape, dataclasses.replace(reading.made, how=f"{reading.made.how}{note}"))
+
+
+def _statistics(normalize: VecNormalize) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations, of a Dict those of all its parts, joined; what is not normalised has 0 and 1."""
+    space, rms = normalize.observation_space, cast(RunningMeanStd | dict[str, RunningMeanStd], normalize.obs_rms)
+    if isinstance(rms, RunningMeanStd):
+        return rms.mean, np.sqrt(rms.var + normalize.epsilon)
+    pairs = []
+    for part in Joined.of(space).parts.parts:
+        own = rms.get(part.path[0])
+        usual = np.zeros(part.size), np.ones(part.size)
+        pairs.append(usual if own is None else (own.mean.reshape(-1), np.sqrt(own.var.reshape(-1) + normalize.epsilon)))
+    mean, deviation = (np.concatenate(values) for values in zip(*pairs, strict=True))
+    return mean, deviation
 
 
 def _fold(network: QNetwork, mean: np.ndarray, deviation: np.ndarray, who: str) -> None:

@@ -26,6 +26,7 @@ from snn_rl.core.initialise import balance_thresholds
 from snn_rl.core.lif import MIN_DECAY, Decay
 from snn_rl.core.network import QNetwork, State
 from snn_rl.core.spec import Spec
+from snn_rl.core.surrogate import USUAL
 from snn_rl.sb3.fits import outputs
 from snn_rl.sb3.layers import build_network, decider_of, pixel_scale
 from snn_rl.tasks.parts import Joined
@@ -77,6 +78,8 @@ class SpikingPolicy(DQNPolicy):
         spec: the whole network as plain JSON, as under ``network`` in an agent's card: see
             :data:`~snn_rl.core.spec.Spec`. It takes the place of ``net_arch``, the feature extractor and ``recurrent``.
         input_scale: with ``spec``, the factor on the observation; None is 1/255 for images and 1 for vectors.
+        surrogate: gradient that spikes pass backward, ``SHAPE:HEIGHT`` of :mod:`~snn_rl.core.surrogate`, such as
+            ``arctan:0.5``.
         balance: balance the thresholds; false where those of a file follow.
         kwargs: DQNPolicy's: ``normalize_images``, ``optimizer_class``, ``optimizer_kwargs``.
 
@@ -104,6 +107,7 @@ class SpikingPolicy(DQNPolicy):
         carry: bool = False,
         decay: Decay | list[float] = 0.5,
         recurrent: bool = False,
+        surrogate: str = str(USUAL),
         spec: Spec | None = None,
         input_scale: float | None = None,
         balance: bool = True,
@@ -132,7 +136,7 @@ class SpikingPolicy(DQNPolicy):
             hint = "; a spiking policy is for DQN and SpikingDQN" if "use_sde" in unknown else ""
             raise UserError(f"a spiking policy has no argument {', '.join(unknown)}: see help(snn_rl.SpikingMlpPolicy){hint}")
         self.spec, self.balance = spec, balance
-        self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": checked_decay(decay)}
+        self.spiking: dict[str, Any] = {"T": T, "carry": carry, "decay": checked_decay(decay), "surrogate": surrogate}
         self.spiking |= {"recurrent": recurrent} if spec is None else {"spec": spec, "input_scale": input_scale}
         super().__init__(
             observation_space,
@@ -148,6 +152,7 @@ class SpikingPolicy(DQNPolicy):
     def make_q_net(self) -> SpikingQNetwork:
         space, actions = cast(spaces.Box, self.observation_space), cast(spaces.Discrete, self.action_space)
         network = self._read() if self.spec is None else self._build_spec(self.spec, space, actions)
+        network.learn_by(self.spiking["surrogate"])
         if network.T and self.balance:
             balance_on_noise(network, space, self.spiking["decay"])
         return SpikingQNetwork(space, actions, network).to(self.device)

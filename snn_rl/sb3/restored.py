@@ -47,6 +47,7 @@ class Restored:
         empty = {"spec": description.network, "input_scale": description.input_scale}
         network = {**empty, "T": description.T, "carry": description.carry}
         others = {key: kwargs[key] for key in ("normalize_images",) if type(kwargs.get(key)) is bool}
+        others |= {key: str(kwargs[key]) for key in ("surrogate",) if key in kwargs}
         others |= settings.optimizer_of(kwargs, where)
         self.build: Table = {**network, **others, "balance": False}
         self.policy_kwargs: Table = {**network, **others} if settings.pickled(kwargs) else kwargs

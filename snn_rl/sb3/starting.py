@@ -24,7 +24,7 @@ from snn_rl.sb3.fits import Place, Reading
 from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.layouts import check_actions
 from snn_rl.sb3.live import read_model
-from snn_rl.sb3.normalized import folded
+from snn_rl.sb3.normalized import folded, statistics
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.sb3.zips import read_zip
 from snn_rl.tasks.catalogue import imported, register, spec
@@ -142,7 +142,9 @@ def read_ann(model: BaseAlgorithm | str | Path, venv: VecEnv, hints: Hints) -> R
         if normalize is not None and unwrap_vec_wrapper(venv, VecNormalize) is None:
             reading = folded(reading, normalize, who)
     else:
-        who, reading = f"'{model}'", read_zip(Path(model), Place.of_venv(venv), hints)
+        given, wrapped = hints.vecnormalize, unwrap_vec_wrapper(venv, VecNormalize) is not None
+        normalize = None if given is None or wrapped else statistics(given, hints.trust_pickle)
+        who, reading = f"'{model}'", read_zip(Path(model), Place.of_venv(venv), hints, normalize)
     if reading.network.spiking:
         raise UserError(f"{who} is spiking already: load it with SpikingDQN.load, or with to_sb3(load_agent(...), env)")
     check_env(venv, reading.shape, who)

@@ -70,6 +70,8 @@ def load_agent(
             raise UserError(f"no file '{path}'")
         if env is None:
             raise UserError(f"an SB3 zip does not say its environment: give --env ID; in Python load_agent('{path}', ID)")
+        if trust_pickle and vecnormalize is None:
+            raise UserError("--trust-pickle goes with --vecnormalize FILE: give both, or leave it out")
         normalize = None if vecnormalize is None else statistics(vecnormalize, trust_pickle)
         return load_zip(path, env, extractor, activation, normalize)
     if vecnormalize is not None:
@@ -83,6 +85,12 @@ def load_agent(
     if env is not None and env != agent.env:
         agent = agent.elsewhere(env)
     return agent
+
+
+def load_hinted(where: str | Path | BaseAlgorithm, env: str | None, hints: Hints) -> Agent:
+    """:func:`load_agent` with what the user says of a zip."""
+    extractor, activation, vecnormalize, trust = hints
+    return load_agent(where, env, extractor, activation, vecnormalize=vecnormalize, trust_pickle=trust)
 
 
 def _load_live(model: object, env: str | None) -> Agent:
@@ -198,7 +206,7 @@ def _check_normalisation(source: Zip) -> None:
     if source.data.get("normalizes_observations") is True:
         raise UserError(
             f"'{source.path}' was trained under VecNormalize, whose statistics are not in the zip: without them the agent "
-            "does not see what it learnt from; give the file that VecNormalize.save wrote (evaluate --vecnormalize FILE "
+            "does not see what it learnt from; give the file that VecNormalize.save wrote (--vecnormalize FILE "
             "--trust-pickle; in Python load_agent(..., vecnormalize=FILE, trust_pickle=True)), or train it with norm_obs=False"
         )
 

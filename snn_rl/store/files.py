@@ -82,7 +82,7 @@ def check_new(folder: Path) -> None:
 def write_json(value: Any, path: Path) -> None:
     """Writes a JSON file; NaN is an error."""
     with whole(path) as new:
-        new.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        new.write_bytes(f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode())
 
 
 def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:

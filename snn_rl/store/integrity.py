@@ -84,7 +84,7 @@ def relist(folder: Path) -> None:
     sums = {name: value for name, value in _listed().items() if not name.startswith(f"{place}/")}
     sums |= {f"{place}/{path.name}": digest(path.read_bytes()) for path in folder.iterdir() if path.is_file()}
     with whole(data_folder("agents") / LIST) as new:
-        new.write_text("".join(f"{value}  {name}\n" for name, value in sorted(sums.items())))
+        new.write_bytes("".join(f"{value}  {name}\n" for name, value in sorted(sums.items())).encode())
 
 
 def listed_agents() -> set[str]:

@@ -40,7 +40,7 @@ def is_folder(path: Path) -> bool:
 def shipped() -> list[str]:
     """Names of the agents that come with the package, ANN first, then by falling T."""
     root = data_folder("agents")
-    names = [str(card.parent.relative_to(root)) for card in root.glob(f"*/*/{CARD}")]
+    names = [card.parent.relative_to(root).as_posix() for card in root.glob(f"*/*/{CARD}")]
     return sorted(names, key=_place)
 
 

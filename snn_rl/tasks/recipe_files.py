@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_FRAMES, MAX_NEURONS
+from snn_rl.core.surrogate import Surrogate
 from snn_rl.store.bounded import toml
 from snn_rl.store.files import data_folder, folder_name
 from snn_rl.tasks.catalogue import recipe_names
@@ -114,6 +115,11 @@ def _float(number: float) -> float:
 
 def _check_range(key: str, value: Any, where: str) -> None:
     """Refuses a value that no training could use: before hours of training, not after them."""
+    if key == "surrogate":
+        try:
+            Surrogate.read(value)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
     if key == "objective" and value not in OBJECTIVES:
         raise UserError(f"{where}: unknown objective {value[:60]!r}; choose from {', '.join(OBJECTIVES)}")
     if value == ():

@@ -66,6 +66,7 @@ class PruneRecipe:
     start: int = 1  # timesteps per decision of the conversion and the first stage; at most T: straight at T
     gradient_steps: tuple[int, ...] = (3_000,)  # at T = 1, 2, 3, ...; the last number also for every higher T
     learning_rate: float = 1e-3  # of weights; it falls linearly to 0 in each stage
+    surrogate: str = "triangle:0.3"  # gradient that spikes pass backward, SHAPE:HEIGHT, in every training of a spiking agent
     neuron_rate: float = 10.0  # of thresholds and decays, times learning_rate: they have to move by their own size; 0 freezes
     batch_size: int = 64  # sequences per gradient step
     sequence_length: int = 4  # learnt environment steps of a sequence
@@ -145,7 +146,8 @@ class Recipe:
         """All numbers that a stage of an objective is trained by, as its card holds them."""
         if objective == TAUGHT:
             return listed(self.prune)
-        return {**listed(self.train), **listed(self.td), "eval_episodes": self.prune.eval_episodes}
+        shared = {"eval_episodes": self.prune.eval_episodes, "surrogate": self.prune.surrogate}
+        return {**listed(self.train), **listed(self.td), **shared}
 
     @property
     def atari(self) -> bool:

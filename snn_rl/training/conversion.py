@@ -19,7 +19,7 @@ from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import UnconvertibleError, rectified
 from snn_rl.sb3.conversion import spiking_twin
 from snn_rl.sb3.hints import NO_HINTS, Hints
-from snn_rl.sb3.zips import load_agent
+from snn_rl.sb3.zips import load_hinted
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Quality
@@ -230,7 +230,7 @@ def load_ann(where: str | Path | BaseAlgorithm | Agent, recipe: Recipe | None, h
         agent, who = where, where.label
     else:
         silent = isinstance(where, BaseAlgorithm) or Path(where).suffix == ".zip"  # about its environment
-        agent = load_agent(where, recipe.ann_env if recipe and silent else None, *hints)
+        agent = load_hinted(where, recipe.ann_env if recipe and silent else None, hints)
         who = "the model" if isinstance(where, BaseAlgorithm) else f"'{where}'"
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env) and base_id(agent.env) == base_id(recipe.ann_env):
         agent = agent.elsewhere(recipe.ann_env)

@@ -132,6 +132,7 @@ class Distiller:
         numbers, view, seed = job.recipe.prune, job.view, job.seed * 1000 + job.T
         lesson = Lesson.of(job.teacher, job.recipe, view.frames, seed, show=True)
         student, teacher = first_student(job, lesson).to(device), job.teacher.network.to(device)
+        student.learn_by(numbers.surrogate)
         venv = make_vec_env(job.recipe, numbers.n_envs, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames)
         return cls(student, teacher, venv, numbers, view, seed, numbers.temperature * action_gap(lesson.values))
 

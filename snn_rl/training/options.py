@@ -22,8 +22,11 @@ class Options:
         ann: ``shipped``, ``scratch``, ``none`` or the path of an agent or a zip; None for the default.
         extractor: ``MODULE:CLASS`` of a zip's feature extractor.
         activation: ``ReLU`` or ``Tanh``, of a zip that does not say it.
+        vecnormalize: the file of the statistics under which a zip's agent learnt.
+        trust_pickle: that pickle may be read.
         objective: ``distill`` or ``td``; None for the default.
         spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
+        surrogate: gradient that spikes pass backward; None for the recipe's.
         seed: of all trainings.
         out: folder of the run; None for the default.
         carry: whether agents keep their membranes between environment steps.
@@ -38,8 +41,11 @@ class Options:
     ann: str | None = None
     extractor: str | None = None
     activation: str | None = None
+    vecnormalize: Path | None = None
+    trust_pickle: bool = False
     objective: str | None = None
     spike_penalty: float | None = None
+    surrogate: str | None = None
     seed: int = 0
     out: Path | None = None
     carry: bool = True
@@ -62,20 +68,20 @@ class Options:
             raise UserError(f"--start must be at least --T, got {self.start} and {self.T}")
         for_spiking_agents = {
             "--spike-penalty": self.spike_penalty is not None,
+            "--surrogate": self.surrogate is not None,
             "--no-carry": not self.carry,
             "--start": self.start is not None,
             "--ablate": self.ablate,
         }
         for option in (option for option, given in for_spiking_agents.items() if given and not self.spiking):
             raise UserError(f"{option} is for spiking agents; leave it out with --T 0")
-        for option, given in self.hints._asdict().items():
-            if given is not None and not (self.ann or "").endswith(".zip"):
-                raise UserError(f"--{option} is for an SB3 zip; give one with --ann")
+        for option in self.hints.given if not (self.ann or "").endswith(".zip") else ():
+            raise UserError(f"--{option.replace('_', '-')} is for an SB3 zip; give one with --ann")
 
     @property
     def hints(self) -> Hints:
         """What is said of a zip that it does not say itself."""
-        return Hints(self.extractor, self.activation)
+        return Hints(self.extractor, self.activation, self.vecnormalize, self.trust_pickle)
 
     @property
     def spiking(self) -> bool:
@@ -117,3 +123,10 @@ def with_penalty(recipe: Recipe, penalty: float | None, objective: str) -> Recip
     if objective != TAUGHT:
         raise UserError("--spike-penalty is a term of the objective distill; leave it out with --objective td")
     return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, spike_penalty=penalty))
+
+
+def with_surrogate(recipe: Recipe, surrogate: str | None) -> Recipe:
+    """The recipe with the gradient of a ``--surrogate`` option."""
+    if surrogate is None:
+        return recipe
+    return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, surrogate=surrogate))

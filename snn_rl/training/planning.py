@@ -10,7 +10,7 @@ from snn_rl.store.files import folder_name
 from snn_rl.tasks.catalogue import base_id
 from snn_rl.tasks.recipes import TAUGHT, Recipe
 from snn_rl.tasks.view import View
-from snn_rl.training.options import Options, with_penalty
+from snn_rl.training.options import Options, with_penalty, with_surrogate
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Otherwise, Plan, PlannedAgent
 
 CHAIN_START = 5  # T of the paper's first stage
@@ -94,6 +94,7 @@ def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
 def _adjusted(recipe: Recipe, options: Options, objective: str) -> Recipe:
     """The recipe with the numbers of the options."""
     recipe = with_penalty(_budget(recipe, options.total_timesteps), options.spike_penalty, objective)
+    recipe = with_surrogate(recipe, options.surrogate)
     if options.start is None:
         return recipe
     return dataclasses.replace(recipe, prune=dataclasses.replace(recipe.prune, start=options.start))

@@ -10,13 +10,13 @@ import torch as th
 
 from snn_rl.core.errors import UserError
 from snn_rl.sb3.hints import NO_HINTS, Hints
-from snn_rl.sb3.zips import load_agent
+from snn_rl.sb3.zips import load_hinted
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import begin_run
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.training.conversion import load_ann, view_of
-from snn_rl.training.options import with_penalty
+from snn_rl.training.options import with_penalty, with_surrogate
 from snn_rl.training.stages import pruning_job, run_stage
 
 
@@ -32,8 +32,11 @@ class PruneOptions:
         ann: folder, shipped name or zip of the teacher; None for none.
         extractor: ``MODULE:CLASS`` of a zip's feature extractor.
         activation: ``ReLU`` or ``Tanh``, of a zip that does not say it.
+        vecnormalize: the file of the statistics under which the agents of zips learnt.
+        trust_pickle: that pickle may be read.
         objective: ``distill`` or ``td``; None for ``distill`` where there is a teacher.
         spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
+        surrogate: gradient that spikes pass backward; None for the recipe's.
         seed: of all trainings.
     """
 
@@ -44,8 +47,11 @@ class PruneOptions:
     ann: str | None = None
     extractor: str | None = None
     activation: str | None = None
+    vecnormalize: Path | None = None
+    trust_pickle: bool = False
     objective: str | None = None
     spike_penalty: float | None = None
+    surrogate: str | None = None
     seed: int = 0
 
     @property
@@ -55,7 +61,12 @@ class PruneOptions:
 
     def hints_of(self, path: str | None) -> Hints:
         """What is said of an agent that is a zip; nothing of others."""
-        return Hints(self.extractor, self.activation) if path and path.endswith(".zip") else NO_HINTS
+        return self.hints if path and path.endswith(".zip") else NO_HINTS
+
+    @property
+    def hints(self) -> Hints:
+        """What is said of zips."""
+        return Hints(self.extractor, self.activation, self.vecnormalize, self.trust_pickle)
 
 
 def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tune: bool = False, processes: int = 1) -> Agent:
@@ -73,9 +84,9 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
         KeyboardInterrupt: after a checkpoint was written.
     """
     if not any((path or "").endswith(".zip") for path in (options.agent, options.ann)):
-        for option in (option for option in Hints._fields if getattr(options, option) is not None):
-            raise UserError(f"--{option} is for an SB3 zip; neither --agent nor --ann is one")
-    agent = load_agent(options.agent, options.env, *options.hints_of(options.agent))
+        for option in options.hints.given:
+            raise UserError(f"--{option.replace('_', '-')} is for an SB3 zip; neither --agent nor --ann is one")
+    agent = load_hinted(options.agent, options.env, options.hints_of(options.agent))
     if not agent.network.spiking:
         raise UserError(f"'{options.agent}' is an ANN; convert it first")
     if not 1 <= options.T <= agent.network.T:
@@ -86,7 +97,7 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
     if ann is not None and not same and not view_of(ann, recipe, agent.frames).teacher_sees_more:
         raise UserError(f"'{options.ann}' sees other observations than '{options.agent}'; give the ANN it was converted from")
     objective = options.chosen_objective
-    recipe = with_penalty(recipe, options.spike_penalty, objective)
+    recipe = with_surrogate(with_penalty(recipe, options.spike_penalty, objective), options.surrogate)
     stages = range(agent.network.T, options.T - 1, -1)
     pruning_job(agent, ann, recipe, options.T, options.out, objective, options.seed)  # refuses before anything is written
     settings = {

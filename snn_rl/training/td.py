@@ -185,6 +185,7 @@ def build(
         exploration_final_eps=settings.exploration_final_eps,
         max_grad_norm=settings.max_grad_norm,
         bfloat16=image,
+        surrogate=recipe.prune.surrogate,
         policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": own.adam_eps}, **_layers(recipe, shape, initial)},
         replay_buffer_kwargs={"frame_stack": stacked(venv.observation_space, frames), "verbose": 1},
         seed=seed,
