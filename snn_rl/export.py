@@ -13,6 +13,8 @@ from snn_rl.core.errors import UserError
 FORMATS = {
     "c": "an agent of integers in C99, for microcontrollers: one header, one source",
     "js": "plain JavaScript and weights as JSON, for web pages and Node; a folder",
+    "nir": "NIR, for neuromorphic tools: exact, with golden spikes in the file",
+    "nir-lif": "NIR with its own LIF, which is another neuron; the file says what that changes",
     "onnx": "ONNX, for onnxruntime and others: a decision, the membranes in and out",
     "zip": "a zip of SpikingDQN, which goes on learning with Stable-Baselines3",
 }
@@ -23,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="snn_rl.export",
         description="Writes an agent as a file for other tools:\n"
-        + "\n".join(f"  {name:6}{what}" for name, what in FORMATS.items()),
+        + "\n".join(f"  {name:8}{what}" for name, what in FORMATS.items()),
         epilog="example: python -m snn_rl.export CartPole-v1/T1 --to zip --out runs/cartpole.zip",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,9 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     hints = Hints(args.extractor, args.activation, args.vecnormalize, args.trust_pickle)
     agent = load_hinted(args.agent, args.env, hints)
     try:
-        writer = import_module(f"snn_rl.exports.{args.to}")
+        writer = import_module(f"snn_rl.exports.{args.to.replace('-', '_')}")
     except ModuleNotFoundError as error:
-        raise UserError(f"--to {args.to} needs the package {error.name}: pip install 'snn-rl[{args.to}]'") from error
+        raise UserError(
+            f"--to {args.to} needs the package {error.name}: pip install 'snn-rl[{args.to.partition('-')[0]}]'"
+        ) from error
     print(writer.write(agent, args.out))
     return 0
 

@@ -5,15 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from doc_tables import markdown
 
+WHY = {
+    (
+        "exact",
+        "nirtorch",
+    ): "an edge that closes a circle takes one step there; its modules for `LI`, `I`, `Threshold` and `Scale` are "
+    "[four short ones of ours](../tools/nir_conformance.py), in float64",
+    ("exact", "snntorch"): "knows no `LI`, `I`, `Threshold`, `Scale`",
+    ("exact", "spikingjelly"): "knows no `LI`, `I`, `Threshold`, `Scale`",
+    ("exact", "norse"): "knows no `LI`, `I`, `Threshold`, `Scale`",
+    ("LIF", "nirtorch"): "what the file says: a neuron that resets to 0",
+    ("LIF", "snntorch"): "what the file says; no recurrent synapses, and with a convolution a batch of one only",
+    ("LIF", "spikingjelly"): "what the file says; one decay for a layer only",
+    ("LIF", "norse"): "ignores `r`, so currents are scaled by `dt / tau` (it warns)",
+}
 EXPORTS = Path(__file__).parents[1] / "docs" / "results" / "exports"
 
 
 def tables() -> Iterator[tuple[str, str]]:
     """Each table with its name."""
     yield "onnx", onnx()
+    yield "nir", nir()
 
 
 def onnx() -> str:
@@ -32,3 +48,23 @@ def onnx() -> str:
     ]
     headings = ("agent", "games", "decisions", "other actions", "other membranes", "largest difference of a Q-value")
     return f"onnxruntime {found['onnxruntime']}\n\n" + markdown(headings, lines, 1)
+
+
+def nir() -> str:
+    """Spikes in importers of NIR: share that is not the agent's, and in brackets not that of the file's definition."""
+    found = json.loads((EXPORTS / "nir.json").read_text())
+    agents = list(dict.fromkeys(row["agent"] for row in found["rows"]))
+    lines = []
+    for (file, importer), why in WHY.items():
+        rows = {row["agent"]: row for row in found["rows"] if (row["file"], row["importer"]) == (file, importer)}
+        cells = [_share(rows[agent]) for agent in agents]
+        lines.append([file, f"{importer} {found['versions'][importer]}", why, *cells])
+    return markdown(["file", "importer", "why", *agents], lines, 3)
+
+
+def _share(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return "refuses"
+    if not row["not_the_agents"]:
+        return "equal"
+    return f"{row['not_the_agents'] / row['spikes']:.1%} ({row['not_as_defined'] / row['spikes']:.1%})"
