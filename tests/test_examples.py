@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from snn_rl import SpikingDQN
+
 ROOT = Path(__file__).parents[1]
 LIMIT = 600  # seconds; each takes about ten on an idle core
 SHORT_RECIPE = """
@@ -73,6 +75,34 @@ def test_finetune_with_sb3(tmp_path: Path) -> None:
 def test_own_plot(tmp_path: Path) -> None:
     run(tmp_path, "own_plot.py", "CartPoleNoVel-v1/T1", "CartPoleNoVel-v1/ann")
     assert (tmp_path / "own_plot.png").stat().st_size > 1000
+
+
+def test_with_rl_zoo3(tmp_path: Path) -> None:
+    """Train, enjoy and record_video in one process, which imports the zoo once."""
+    pytest.importorskip("rl_zoo3", reason="rl_zoo3 is not installed: pip install 'snn-rl[zoo]'")
+    script = ROOT / "examples" / "with_rl_zoo3.py"
+    common = ["--algo", "snn_dqn", "--env", "CartPole-v1", "-f", "zoo"]
+    steps = ["-n", "150", "--eval-freq", "-1", "-params", "learning_starts:60", "--device", "cpu", "--seed", "1"]
+    commands = [
+        ["train", *common, "-conf", str(script.with_suffix(".yml")), *steps],
+        ["enjoy", *common, "--no-render", "-n", "60"],
+        ["record_video", *common, "-n", "20"],
+    ]
+    code = (
+        "import runpy, sys\n"
+        f"for command in {commands!r}:\n"
+        "    sys.argv = ['with_rl_zoo3.py', *command]\n"
+        f"    runpy.run_path({str(script)!r}, run_name='__main__')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SDL_VIDEODRIVER": "dummy"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Episode Reward" in done.stdout
+    made = tmp_path / "zoo" / "snn_dqn" / "CartPole-v1_1"
+    assert SpikingDQN.load(made / "CartPole-v1.zip").T == 1
+    assert list((made / "videos").glob("*.mp4"))
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
