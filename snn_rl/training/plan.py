@@ -145,23 +145,26 @@ class Plan:
 
     @property
     def work(self) -> list[Work]:
-        """The work of all trainings, summed by its unit."""
+        """The work of all trainings, summed by its unit, if no agent falls short."""
         sums: Counter[str] = Counter()
-        for work in (agent.work for agent in (*self.agents, *self.perhaps)):
+        for work in (agent.work for agent in self.agents):
             if work is not None:
                 sums[work.unit] += work.number
         return [Work(number, unit) for unit, number in sums.items()]
 
     def __str__(self) -> str:
-        """The plan as a table, a line for each agent."""
-        rows = [("agent", "T", "how it is made", "sees", "work, at most")]
-        for agent in (*self.agents, *self.perhaps):
-            how = f"copy of {self.ann.where}" if agent.how == GIVEN and self.ann else agent.making
-            rows.append((agent.name, str(agent.T) if agent.T else "-", how, agent.view.described(), str(agent.work or "-")))
-        rows += [("", "", "", "all together", str(work)) for work in self.work]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        """The plan as a table, a line for each agent; last those that are made only if another falls short."""
+        head, sums = ("agent", "T", "how it is made", "sees", "work, at most"), self.work
+        parts = [("", [head, *map(self._row, self.agents), *(("", "", "", "all together", str(work)) for work in sums)])]
         for otherwise in self.otherwise:
-            names = ", ".join(agent.name for agent in otherwise.agents)
-            lines.append(f"only if {otherwise.short} falls short of its ANN: {names}")
-        return "\n".join([f"{self.options.env}, seed {self.options.seed}, in {self.out}:", *lines])
+            parts.append((f"only if {otherwise.short} falls short of its ANN:", [*map(self._row, otherwise.agents)]))
+        widths = [max(map(len, column)) for column in zip(*(row for _, rows in parts for row in rows), strict=True)]
+        lines = [f"{self.options.env}, seed {self.options.seed}, in {self.out}:"]
+        for title, rows in parts:
+            lines += [title] if title else []
+            lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join(lines)
+
+    def _row(self, agent: PlannedAgent) -> tuple[str, str, str, str, str]:
+        how = f"copy of {self.ann.where}" if agent.how == GIVEN and self.ann else agent.making
+        return agent.name, str(agent.T) if agent.T else "-", how, agent.view.described(), str(agent.work or "-")
