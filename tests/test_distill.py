@@ -10,7 +10,7 @@ from snn_rl.sb3.sequences import Sequences
 from snn_rl.tasks.recipes import PruneRecipe
 from snn_rl.tasks.view import View
 from snn_rl.training import distill
-from snn_rl.training.distill import Distiller, distillation_loss, spike_penalty
+from snn_rl.training.distill import Distiller, activity_penalty, distillation_loss, spike_penalty
 from snn_rl.training.lesson import action_gap
 
 
@@ -21,6 +21,20 @@ def test_the_distillation_loss_is_zero_at_the_teacher_and_grows_away_from_it() -
     # Far ahead both policies are sure, and only the Huber term is left: advantages +-50 and +-52, 0.1 * (|2| - 0.5)
     student, sure = th.tensor([[104.0, 0.0]]), th.tensor([[100.0, 0.0]])
     assert distillation_loss(student, sure, 1.0) == pytest.approx(0.15)
+
+
+def test_the_activity_penalty_by_hand() -> None:
+    share = [th.tensor([0.1, 0.2, 0.3]), th.tensor([0.4])]
+    equal = [th.tensor([2.0, 0.0, 2.0]).view(1, 1, 1, 3), th.tensor([5.0]).view(1, 1, 1, 1)]
+    assert float(activity_penalty(equal, share)) == pytest.approx(0.1 + 0.3 + 0.4)  # of equal ones: the cost of those not 0
+    assert float(activity_penalty([100 * equal[0], equal[1]], share)) == pytest.approx(0.8)  # however large they are
+    uneven = [th.tensor([1.0, 0.0, 3.0]).view(1, 1, 1, 3), th.zeros(1, 1, 1, 1)]
+    assert float(activity_penalty(uneven, share)) == pytest.approx((0.1 + 0.9) ** 2 / (0.1 + 0.3 * 9))  # less than 0.4
+    silent = [th.zeros(1, 1, 1, 3, requires_grad=True), th.zeros(1, 1, 1, 1)]
+    penalty = activity_penalty(silent, share)
+    penalty.backward()
+    assert float(penalty.detach()) == 0
+    assert th.isfinite(silent[0].grad).all()
 
 
 def test_the_distillation_loss_looks_at_advantages_not_at_values() -> None:

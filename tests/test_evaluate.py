@@ -31,6 +31,7 @@ def test_an_evaluation_has_the_promised_fields(ann: Agent, recipe: Recipe) -> No
         "sticky",
         "episodes",
         "return",
+        "engine",
         "energy",
         "versions",
     }

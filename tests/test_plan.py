@@ -277,6 +277,13 @@ def test_planning_reads_the_ann_that_is_there() -> None:
     assert CARTPOLE.where in agents.shipped()
 
 
+def test_an_ann_that_sees_as_much_can_learn_to_be_less_active() -> None:
+    made = plan(given=CARTPOLE, T=0, objective="distill", spike_penalty=0.5)
+    assert [agent.name for agent in made.agents] == ["ann", "narrowed", "ann-sparse"]
+    last = made.agents[-1]
+    assert (last.recipe.prune.spike_penalty, last.work.number) == (0.5, planning.SPARSE_STEPS)
+
+
 # What is refused
 
 
@@ -289,7 +296,7 @@ def test_planning_reads_the_ann_that_is_there() -> None:
         ({"total_timesteps": 5_000}, CARTPOLE, "for training by reward.*add --ann scratch or --objective td"),
         ({"T": 0, "total_timesteps": 5_000, "ann": "x"}, CARTPOLE, "for training by reward.*add --ann scratch$"),
         ({"T": 3, "start": 2}, CARTPOLE, "--start must be at least --T, got 2 and 3"),
-        ({"T": 0, "spike_penalty": 0.5}, None, "--spike-penalty is for spiking agents"),
+        ({"T": 0, "spike_penalty": 0.5}, None, "--spike-penalty with --T 0 .* add --objective distill"),
         ({"T": 0, "carry": False}, None, "--no-carry is for spiking agents"),
         ({"T": 0, "start": 2}, None, "--start is for spiking agents"),
         ({"T": 0, "ablate": True}, None, "--ablate is for spiking agents"),

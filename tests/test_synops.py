@@ -10,8 +10,9 @@ from torch import nn
 
 from snn_rl.core.counts import Counts
 from snn_rl.core.network import QNetwork
+from snn_rl.core.reach import fan_out
 from snn_rl.core.spec import spiking
-from snn_rl.core.synops import OperationCounter, analog_macs, dense_macs, fan_out, fan_out_shares
+from snn_rl.core.synops import OperationCounter, analog_macs, dense_macs, fan_out_shares
 
 
 def nature_cnn(frames: int, actions: int) -> list[dict]:

@@ -91,8 +91,9 @@ def test_two_processes_play_what_one_would_in_an_environment_of_the_users(player
     assert len(set(one.returns)) == 9
     assert np.array_equal(one.returns, two.returns)
     assert np.array_equal(one.lengths, two.lengths)
-    assert one.counter.sums == two.counter.sums
-    assert (one.counter.counts(), one.counter.rates()) == (two.counter.counts(), two.counter.rates())
+    assert one.tally.sums == two.tally.sums
+    (counted,), (beside,) = one.tally.counters, two.tally.counters
+    assert (counted.counts(), counted.rates()) == (beside.counts(), beside.rates())
 
 
 @pytest.mark.parametrize(("mishap", "kind"), [("raise", RuntimeError), ("nan", UserError)])

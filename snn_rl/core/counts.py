@@ -21,6 +21,9 @@ class Counts:
         neuron_updates: of a spiking network: each neuron's, at each of the T timesteps.
         membrane_accesses: of a spiking network: membranes read or written, and what else is kept between decisions.
         changes: the first layer multiplies only what changed since the last decision.
+        change_macs: multiply-accumulates if only what changed since the last decision were computed: of an ANN in every layer,
+            of a spiking network in the first one. None where it was not counted.
+        change_accesses: accesses to what would be kept for that.
     """
 
     T: int
@@ -32,6 +35,8 @@ class Counts:
     neuron_updates: float = 0
     membrane_accesses: float = 0
     changes: bool = False
+    change_macs: float | None = None
+    change_accesses: float | None = None
 
     @property
     def spiking(self) -> bool:

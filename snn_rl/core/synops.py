@@ -15,8 +15,10 @@ import torch as th
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from snn_rl.core.changes import ChangeCounter, activations
 from snn_rl.core.counts import Counts, membrane_accesses
 from snn_rl.core.network import QNetwork
+from snn_rl.core.reach import Reach, fan_out
 from snn_rl.core.spec import Spec
 
 
@@ -35,31 +37,6 @@ def dense_macs(spec: Spec, observation_shape: Sequence[int]) -> list[int]:
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
                     macs[-1] += x.numel() * layer.weight[0].numel()
     return macs
-
-
-def fan_out(synapse: nn.Sequential, input_shape: Sequence[int]) -> Tensor:
-    """Number of synapses of each input neuron of a layer, ``input_shape``.
-
-    Pooling before the weights is part of the synapses: a spike reaches every weight behind its pool.
-    """
-    x = th.zeros(1, *input_shape, requires_grad=True)
-    y: Tensor = x
-    weighted = False  # a spike reaches all synapses behind its pool, but not a second set of them
-    for layer in synapse:
-        if isinstance(layer, nn.Conv2d) and not weighted:
-            ones = th.ones_like(layer.weight, device="cpu")
-            y = nn.functional.conv2d(y, ones, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-            weighted = True
-        elif isinstance(layer, nn.Linear) and not weighted:
-            y = nn.functional.linear(y, th.ones_like(layer.weight, device="cpu"))
-            weighted = True
-        elif isinstance(layer, nn.AvgPool2d) and not weighted:
-            y = nn.functional.avg_pool2d(y, layer.kernel_size, layer.stride, layer.padding, divisor_override=1)
-        elif isinstance(layer, nn.Flatten):
-            y = layer(y)
-        else:  # a second weighted layer without neurons between sees analog values: see analog_macs
-            break
-    return th.autograd.grad(y.sum(), x)[0][0]
 
 
 def analog_macs(synapse: nn.Sequential, input_shape: Sequence[int]) -> int:
@@ -100,6 +77,9 @@ class Sums:
         active: outputs that were not 0, by layer of neurons.
         recurrent: recurrent synapses that spikes reached, by index of the layer.
         changes: the first layer's multiply-accumulates, of a network that computes only what changes.
+        compared: decisions of which is known what came before; the next two are of these.
+        changed: multiply-accumulates, if only what changes were computed, see :class:`~snn_rl.core.changes.ChangeCounter`.
+        kept: accesses to what would be kept for that.
     """
 
     decisions: int
@@ -108,12 +88,18 @@ class Sums:
     active: list[float]
     recurrent: dict[int, float]
     changes: float = 0
+    compared: int = 0
+    changed: float = 0
+    kept: float = 0
 
     def add(self, other: Sums) -> None:
         """Adds what was counted of the same network elsewhere."""
         self.decisions += other.decisions
         self.outputs += other.outputs
         self.changes += other.changes
+        self.compared += other.compared
+        self.changed += other.changed
+        self.kept += other.kept
         self.reached = [mine + theirs for mine, theirs in zip(self.reached, other.reached, strict=True)]
         self.active = [mine + theirs for mine, theirs in zip(self.active, other.active, strict=True)]
         self.recurrent = {n: mine + other.recurrent[n] for n, mine in self.recurrent.items()}
@@ -138,7 +124,8 @@ class OperationCounter:
         self.analog_macs = sum(analog_macs(*pair) for pair in zip(synapses[1:], shapes, strict=True)) * network.T
         self.neurons = [th.Size(shape).numel() for shape in shapes]
         arriving = [tuple(observation_shape), *shapes]
-        self._reaches = [_Reach(*pair, network.spiking) for pair in zip(synapses, arriving, strict=True)]
+        self._changes = ChangeCounter(network, observation_shape)
+        self._reaches = [Reach(*pair, spikes=network.spiking) for pair in zip(synapses, arriving, strict=True)]
         self._fan_out = {int(n): cast(nn.Linear, layer).out_features for n, layer in network.recurrent.items()}
         self.sums = Sums(0, 0, [0.0] * len(synapses), [0.0] * len(shapes), dict.fromkeys(self._fan_out, 0.0))
 
@@ -147,26 +134,45 @@ class OperationCounter:
         """How many were counted."""
         return self.sums.decisions
 
-    def update(self, observations: Tensor | NDArray[Any], layers: Sequence[Tensor]) -> None:
+    def update(
+        self,
+        observations: Tensor | NDArray[Any],
+        layers: Sequence[Tensor],
+        before: Sequence[Tensor] | None = None,
+    ) -> None:
         """Adds a batch of decisions.
 
         Args:
             observations: ``(batch, *observation)``.
             layers: what each layer of neurons sent on at the T timesteps, ``(T, batch, *neurons)``; of an ANN ``(1, batch,
                 *neurons)``.
+            before: the observations of the decisions before these, and of an ANN what its layers sent on then, see
+                :class:`~snn_rl.core.changes.Last`. Without them changes are not counted.
         """
         sums = self.sums
         sums.decisions += len(observations)
         sums.changes += 0 if self.network.changes is None else self.network.changes.macs
         sums.outputs += len(observations) * len(layers[0]) if layers else 0
         sent = [th.as_tensor(observations).cpu(), *(out.flatten(0, 1).cpu() for out in layers)]
+        if before is not None and self._changes.countable:
+            changed, kept = self._changes(before, sent)
+            sums.compared, sums.changed, sums.kept = (
+                sums.compared + len(observations),
+                sums.changed + changed,
+                sums.kept + kept,
+            )
         for n, (reach, values) in enumerate(zip(self._reaches, sent, strict=True)):
             sums.reached[n] += reach(values)
         for n, out in enumerate(layers):
             sums.active[n] += float((out != 0).sum())
-        for n, fan_out in self._fan_out.items():  # the spikes of a decision's last timestep arrive in the next, if carried
+        for n, reached in self._fan_out.items():  # the spikes of a decision's last timestep arrive in the next, if carried
             arriving = layers[n] if self.carry else layers[n][:-1]
-            sums.recurrent[n] += float((arriving != 0).sum()) * fan_out
+            sums.recurrent[n] += float((arriving != 0).sum()) * reached
+
+    def watch(self, before: Tensor, now: Tensor) -> None:
+        """Adds what an ANN would do that saw these observations, ``(rows, *observation)`` each, ``now`` after ``before``."""
+        parts = [layer.chunk(2) for layer in activations(self.network, th.cat([before, now]))]
+        self.update(now, [after[None] for _, after in parts], [before, *(first for first, _ in parts)])
 
     def counts(self) -> Counts:
         """Operations per decision.
@@ -175,9 +181,11 @@ class OperationCounter:
             ValueError: if nothing was counted yet.
         """
         self._check()
-        T, names, changes = self.network.T, self.network.layer_names, self.network.changes
+        T, names, changes, compared = self.network.T, self.network.layer_names, self.network.changes, self.sums.compared
+        changed = (self.sums.changed / compared, self.sums.kept / compared) if compared else (None, None)
         if not self.network.spiking:
-            return Counts(T, sum(self.macs), sum(self.sums.reached) / self.decisions)
+            effective = sum(self.sums.reached) / self.decisions
+            return Counts(T, sum(self.macs), effective, change_macs=changed[0], change_accesses=changed[1])
         by_layer = dict(zip(names[1:], self.sums.reached[1:], strict=True))
         by_layer |= {f"{names[n]} recurrent": count for n, count in self.sums.recurrent.items()}
         return Counts(
@@ -189,6 +197,8 @@ class OperationCounter:
             neuron_updates=sum(self.neurons) * T,
             membrane_accesses=membrane_accesses(sum(self.neurons), T, self.carry) + (changes.accesses if changes else 0),
             changes=changes is not None,
+            change_macs=changed[0],
+            change_accesses=changed[1],
         )
 
     def rates(self) -> dict[str, float]:
@@ -206,21 +216,3 @@ class OperationCounter:
     def _check(self) -> None:
         if not self.decisions:
             raise ValueError("nothing was measured: play at least one decision first")
-
-
-class _Reach:
-    """Counts the synapses of a layer that what is sent to it reaches.
-
-    A spike reaches all weights behind its pool; an ANN pools first and multiplies once.
-    """
-
-    def __init__(self, synapse: nn.Sequential, shape: Sequence[int], spiking: bool) -> None:
-        layers = list(synapse.children())
-        first = 0 if spiking else next(n for n, layer in enumerate(layers) if isinstance(layer, (nn.Conv2d, nn.Linear)))
-        self.pool = nn.Sequential(*layers[:first])
-        self.fan_out = fan_out(nn.Sequential(*layers[first:]), tuple(self.pool(th.zeros(1, *shape)).shape[1:]))
-
-    def __call__(self, sent: Tensor) -> float:
-        """For what was sent, ``(any, *neurons)``; zeros reach nothing."""
-        arriving = self.pool((sent != 0).float()) != 0
-        return float((arriving.sum(0).double() * self.fan_out).sum())

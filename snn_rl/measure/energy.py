@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 from snn_rl.core.counts import Counts, membrane_accesses
 from snn_rl.measure.technology import FP32, Technology
@@ -22,6 +23,50 @@ CHANGES = CONVENTION.replace(
 UJ = 1e-6  # of a picojoule
 
 
+@dataclass(frozen=True)
+class Operations:
+    """What a network does per decision, ANN or spiking, in numbers that have a price each.
+
+    ``macs``: multiply-accumulates. ``acs``: accumulates. ``updates``: of neurons. ``accesses``: to 32 bits of membranes, and
+    of what is kept to compute changes only.
+    """
+
+    macs: float
+    acs: float = 0
+    updates: float = 0
+    accesses: float = 0
+
+    @classmethod
+    def changed(cls, counts: Counts) -> Operations | None:
+        """Those of a network that computes only what changed; None where that was not counted."""
+        if counts.change_macs is None or counts.change_accesses is None:
+            return None
+        kept = 0 if counts.changes else counts.change_accesses  # it does so already: they are among its accesses
+        macs, accesses = counts.change_macs + counts.analog_macs, counts.membrane_accesses + kept
+        return cls(macs, counts.acs, counts.neuron_updates, accesses)
+
+    @classmethod
+    def of(cls, counts: Counts) -> Operations:
+        """Those of a network as it was counted; an ANN dense."""
+        macs = counts.first_layer_macs + counts.analog_macs if counts.spiking else counts.ann_macs
+        return cls(macs, counts.acs, counts.neuron_updates, counts.membrane_accesses)
+
+    def uj(self, prices: Technology, state: bool = True, weights: bool = False, sums: bool = False) -> float:
+        """Energy in microjoules.
+
+        Args:
+            prices: of the operations.
+            state: neurons and what is kept count too; otherwise synapses alone, as the paper counts.
+            weights: each multiply-accumulate and each accumulate fetches its weight.
+            sums: each reads and writes the sum that it adds to.
+        """
+        pj = self.macs * prices.mac_pj + self.acs * prices.ac_pj
+        if state:
+            pj += self.updates * prices.update_pj + self.accesses * prices.memory_pj
+        pj += (self.macs + self.acs) * (weights * prices.weight_pj + sums * 2 * prices.sum_pj)
+        return pj * UJ
+
+
 def energy(counts: Counts, technology: Technology) -> Energy:
     """Energy per decision in microjoules, for a spiking network beside the ANN of the same shape.
 
@@ -31,6 +76,8 @@ def energy(counts: Counts, technology: Technology) -> Energy:
     In prices of integers it is the energy of a network that plays the same with such numbers, which is not shown by this.
     """
     ann_uj = counts.ann_macs * technology.mac_pj * UJ
+    changes = Operations.changed(counts)
+    change_uj = None if changes is None else changes.uj(technology)
     if not counts.spiking:
         return Energy(
             ann_uj=ann_uj,
@@ -39,6 +86,9 @@ def energy(counts: Counts, technology: Technology) -> Energy:
             macs=counts.ann_macs,
             effective_macs=counts.effective_macs,
             ann_effective_uj=counts.effective_macs * technology.mac_pj * UJ,
+            change_macs=counts.change_macs,
+            change_accesses=counts.change_accesses,
+            change_uj=change_uj,
         )
     first_layer = counts.first_layer_macs * technology.mac_pj * UJ
     accumulate = counts.acs * technology.ac_pj * UJ
@@ -67,6 +117,9 @@ def energy(counts: Counts, technology: Technology) -> Energy:
         ratio_synaptic=ann_uj / synaptic,
         snn_first_layer_times_T_uj=first_layer_times_T,
         ratio_first_layer_times_T=ann_uj / first_layer_times_T,
+        change_macs=counts.change_macs,
+        change_accesses=counts.change_accesses,
+        change_uj=change_uj,
     )
 
 
@@ -86,8 +139,9 @@ def stored_counts(report: Mapping[str, Any], T: int, carry: bool) -> Counts:
     """
     if report["technology"] != FP32.name:
         raise ValueError(f"stored energies are in the prices of {FP32.name}, this one in those of {report['technology']}")
+    changed, kept = (cast(float | None, report.get(key)) for key in ("change_macs", "change_accesses"))
     if not T:
-        return Counts(0, report["macs"], report["effective_macs"])
+        return Counts(0, report["macs"], report["effective_macs"], change_macs=changed, change_accesses=kept)
     analog = _macs(report.get("analog_uj", 0.0))
     return Counts(
         T,
@@ -97,6 +151,8 @@ def stored_counts(report: Mapping[str, Any], T: int, carry: bool) -> Counts:
         acs_by_layer=report["acs_by_layer"],
         neuron_updates=report["neuron_updates"],
         membrane_accesses=membrane_accesses(report["neuron_updates"] / T, T, carry),
+        change_macs=changed,
+        change_accesses=kept,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snn_rl.core.network import QNetwork
+from snn_rl.measure import opponents
 from snn_rl.measure.energy import energy
 from snn_rl.measure.stats import summary
 from snn_rl.measure.technology import FP32, Technology
@@ -124,7 +125,8 @@ def evaluate(
     carry, T = agent.network.carry and not protocol.zeroed, agent.network.T
     protocol = replace(protocol.in_(recipe), zeroed=carry != agent.network.carry)
     begins = protocol.starts(recipe)
-    player = Player(agent.network, recipe, agent.frames, protocol.epsilon, protocol.sticky, counted=True)
+    found = opponents.find(agent)
+    player = Player(agent.network, recipe, agent.frames, protocol.epsilon, protocol.sticky, True, found.watching)
     before = [one.length for one in agent.episodes if one.protocol == protocol.name]
     usual = sum(before) / len(before) if before else None
     total = None if usual is None else round(usual * len(begins))
@@ -132,7 +134,10 @@ def evaluate(
         if progress:
             bar.say(f"{bar.description}: {len(begins)} episodes, {protocol.name}")
         played = play_all(player, begins, processes=processes, progress=bar, usual=usual)
-    assert played.counter is not None
+    assert played.tally is not None
+    counter, *watching = played.tally.counters
+    own = counter.counts()
+    seen = {kind: one.counts() for kind, one in zip(found.networks, watching, strict=True) if one.decisions}
     score = Score(
         agent=agent.label,
         weights=agents.fingerprint(agent.network),
@@ -143,9 +148,9 @@ def evaluate(
         epsilon=protocol.epsilon,
         sticky=recipe.sticky if protocol.sticky is None else protocol.sticky,
         returns=Returns.from_json(summary(played.returns)),
-        spike_rate=played.counter.rates() if T else None,
-        engine=None if agent.integer is None else "torch" if agent.network.changes is None else "event",
-        energy=energy(played.counter.counts(), technology),
+        spike_rate=counter.rates() if T else None,
+        engine="torch" if agent.network.changes is None else "event",
+        energy=opponents.compared(agent, energy(own, technology), own, seen, technology),
         versions=versions(),
     )
     name, seed = protocol.name, agent.made.seed

@@ -6,6 +6,7 @@ to add one is to add a file there. Torch is not needed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -22,7 +23,8 @@ class Technology:
 
     ``name`` says process, number format and source. ``mac_pj``: a multiply-accumulate. ``ac_pj``: an accumulate.
     ``update_pj``: the update of one neuron's membrane, which is 32 bits wide whatever the numbers of the synapses are.
-    ``memory_pj``: 32 bits of membrane read or written.
+    ``memory_pj``: 32 bits of membrane read or written. ``weight_pj``: a weight fetched from memory; ``sum_pj``: the sum that
+    it is added to, read or written. A list that leaves these two out has the price of 32 bits of membrane for both.
     """
 
     name: str
@@ -30,6 +32,16 @@ class Technology:
     ac_pj: float
     update_pj: float
     memory_pj: float
+    weight_pj: float = math.nan
+    sum_pj: float = math.nan
+
+    def __post_init__(self) -> None:
+        for name in OPTIONAL:
+            if math.isnan(getattr(self, name)):
+                object.__setattr__(self, name, self.memory_pj)
+
+
+OPTIONAL = ("weight_pj", "sum_pj")
 
 
 def names() -> list[str]:
@@ -67,7 +79,7 @@ def load(path: Path) -> Technology:
     for key in found.keys() - set(known):
         raise UserError(f"'{path}' has the unknown key {key[:60]!r}; a price list has {', '.join(known)}")
     for key in known:
-        if key not in found:
+        if key not in found and key not in OPTIONAL:
             raise UserError(f"'{path}' lacks the key '{key}'; a price list has {', '.join(known)}")
     name, prices = found.pop("name"), found
     if not isinstance(name, str) or not name or not name.isprintable():

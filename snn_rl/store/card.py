@@ -132,9 +132,29 @@ class Returns(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Opponents(Record):
+    """ANNs of an agent's shape, in microjoules per decision; see :mod:`snn_rl.measure.opponents`.
+
+    ``dense``: every multiplication. ``nonzero``: those by zero left out. ``sparse``: the same of an ANN that was trained to be
+    less active. ``changes``: what changed since the last decision alone, the lower one of both ANNs.
+    """
+
+    dense: Amount
+    nonzero: Amount | None = None
+    sparse: Amount | None = None
+    changes: Amount | None = None
+
+    @property
+    def strongest(self) -> float:
+        """The least that any of them takes."""
+        return min(one for one in (self.dense, self.nonzero, self.sparse, self.changes) if one is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Energy(Record):
     """Per decision, energies in microjoules; see :mod:`snn_rl.measure.energy`. The fields without ``ann`` in their names, but
-    for the first four, are of spiking networks."""
+    for the first four, are of spiking networks; those with ``change`` are of both. ``opponents_missing``: why an opponent is
+    null."""
 
     ann_uj: Amount
     technology: str | None = None
@@ -156,6 +176,12 @@ class Energy(Record):
     ratio_synaptic: Amount | None = None
     snn_first_layer_times_T_uj: Amount | None = None  # noqa: N815
     ratio_first_layer_times_T: Amount | None = None  # noqa: N815
+    change_macs: Amount | None = None
+    change_accesses: Amount | None = None
+    change_uj: Amount | None = None
+    opponents: Opponents | None = None
+    opponents_missing: dict[str, str] | None = None
+    ratio_strongest: Amount | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

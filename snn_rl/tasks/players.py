@@ -6,11 +6,16 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch as th
 
+from snn_rl.core.changes import Last
 from snn_rl.core.network import QNetwork
-from snn_rl.core.synops import OperationCounter
+from snn_rl.core.synops import OperationCounter, Sums
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.rollout import Decision, Start, make_envs, play
+
+SAMPLED = 16  # an ANN that only watches looks at one decision in so many, if it is a large one
+LARGE = 1_000_000  # multiply-accumulates
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Player:
         epsilon: probability of a random action.
         sticky: probability that the environment repeats the previous action; its own if None.
         counted: whether operations are counted.
+        watching: ANNs that see what the network sees; what they would compute in its place is counted too.
     """
 
     network: QNetwork
@@ -32,6 +38,50 @@ class Player:
     epsilon: float = 0.0
     sticky: float | None = None
     counted: bool = False
+    watching: tuple[QNetwork, ...] = ()
+
+
+class Tally:
+    """Operations of a player's network, and those of the ANNs that watch.
+
+    Args:
+        player: who plays.
+        observation_shape: of one observation.
+
+    Attributes:
+        counters: of the network, then of the ANNs that watch.
+    """
+
+    def __init__(self, player: Player, observation_shape: tuple[int, ...]) -> None:
+        networks = (player.network, *player.watching)
+        self.counters = [OperationCounter(network, observation_shape) for network in networks]
+        self._every = [SAMPLED if sum(counter.macs) > LARGE else 1 for counter in self.counters]
+        self._last: Last | None = None
+
+    def update(self, decision: Decision, steps: Sequence[int]) -> None:
+        """Adds a decision of several episodes; ``steps``: how many decisions each of these has behind it."""
+        own, now = self.counters[0], th.as_tensor(decision.observation)
+        sent = [] if own.network.spiking else [layer[0].cpu() for layer in decision.layers]
+        if self._last is None:
+            self._last = Last(own.network, now[0])
+        before = self._last.swap(decision.episode, [now, *sent])
+        own.update(now, decision.layers, before)
+        for counter, every in zip(self.counters[1:], self._every[1:], strict=True):
+            rows = [row for row, step in enumerate(steps) if step % every == every // 2]
+            if rows:
+                counter.watch(before[0][rows], now[rows])
+        for row in np.flatnonzero(decision.done):
+            self._last.forget(decision.episode[row])
+
+    @property
+    def sums(self) -> list[Sums]:
+        """What each counted."""
+        return [counter.sums for counter in self.counters]
+
+    def add(self, sums: Sequence[Sums]) -> None:
+        """Adds what was counted in another process."""
+        for own, theirs in zip(self.sums, sums, strict=True):
+            own.add(theirs)
 
 
 class Played:
@@ -46,7 +96,7 @@ class Played:
         lengths: decisions so far, ``(episodes,)``.
         over: which are finished, ``(episodes,)``.
         last: return of the episode that was finished last; None before.
-        counter: what the network did; None where it is not counted, or nothing was decided yet.
+        tally: what the network did; None where it is not counted, or nothing was decided yet.
     """
 
     def __init__(self, player: Player, episodes: int) -> None:
@@ -54,14 +104,14 @@ class Played:
         self.returns, self.lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
         self.over = np.zeros(episodes, dtype=np.bool_)
         self.last: float | None = None
-        self.counter: OperationCounter | None = None
+        self.tally: Tally | None = None
 
     def update(self, decision: Decision) -> None:
         """Adds a decision of several episodes."""
         if self.player.counted:
-            if self.counter is None:
-                self.counter = OperationCounter(self.player.network, decision.observation.shape[1:])
-            self.counter.update(decision.observation, decision.layers)
+            if self.tally is None:
+                self.tally = Tally(self.player, decision.observation.shape[1:])
+            self.tally.update(decision, self.lengths[decision.episode].tolist())
         self.returns[decision.episode] += decision.reward
         self.lengths[decision.episode] += 1
         for r in np.flatnonzero(decision.done):

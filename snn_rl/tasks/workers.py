@@ -26,10 +26,10 @@ import torch as th
 from numpy.typing import NDArray
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.synops import OperationCounter, Sums
+from snn_rl.core.synops import Sums
 from snn_rl.tasks.catalogue import imported, module_of
 from snn_rl.tasks.environments import begin, make_env
-from snn_rl.tasks.players import Played, Player, playing
+from snn_rl.tasks.players import Played, Player, Tally, playing
 from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.rollout import Start, check_fits
 
@@ -54,7 +54,7 @@ class Report:
     over: NDArray[np.bool_]
     last: float | None
     finished: bool = False
-    sums: Sums | None = None
+    sums: list[Sums] | None = None
 
 
 @dataclass
@@ -159,7 +159,7 @@ def _side_by_side(player: Player, begins: Sequence[Start], processes: int, after
     """Plays with so many workers; ``after`` is called when one has told how far it is."""
     played, shape = Played(player, len(begins)), _check(player, begins[0])
     if player.counted:
-        played.counter = OperationCounter(player.network, shape)
+        played.tally = Tally(player, shape)
     env = ":".join(filter(None, (module_of(player.recipe.id), player.recipe.id)))
     messages = Messages()
     with ExitStack() as stack:
@@ -180,8 +180,8 @@ def _side_by_side(player: Player, begins: Sequence[Start], processes: int, after
             for mine, theirs in ((played.returns, said.returns), (played.lengths, said.lengths), (played.over, said.over)):
                 mine[n::processes] = theirs
             played.last = played.last if said.last is None else said.last
-            if played.counter is not None and said.sums is not None:
-                played.counter.sums.add(said.sums)
+            if played.tally is not None and said.sums is not None:
+                played.tally.add(said.sums)
             running -= {n} if said.finished else set()
             after(played)
     return played
@@ -265,5 +265,5 @@ def _reports(job: Job) -> Iterator[Report]:
         if time.monotonic() - told > REPORT_SECONDS:
             told = time.monotonic()
             yield Report(played.returns, played.lengths, played.over, played.last)
-    sums = None if played.counter is None else played.counter.sums
+    sums = None if played.tally is None else played.tally.sums
     yield Report(played.returns, played.lengths, played.over, played.last, finished=True, sums=sums)

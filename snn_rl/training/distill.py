@@ -1,5 +1,5 @@
 """The objective ``distill``: the student plays, its ANN labels what it sees, the student learns the labels. It is a spiking
-agent, or, as its control, an ANN that sees as little."""
+agent, or, as its control, an ANN: one that sees as little, or one that is active as little."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from snn_rl.training.watch import Watch
 ADVANTAGE_WEIGHT = 0.1
 MAX_GRAD_NORM = 10.0
 LOG_INTERVAL = 50  # gradient steps
+TINY = 1e-12  # keeps the penalty of a layer that is silent at 0
 
 
 def distillation_loss(q: Tensor, teacher_q: Tensor, temperature: float) -> Tensor:
@@ -51,9 +52,30 @@ def spike_penalty(spikes: list[Tensor], cost: list[Tensor]) -> Tensor:
 
     Args:
         spikes: of each layer, ``(S, T, batch, *neurons)``.
-        cost: of each layer's neurons, see :func:`~snn_rl.measure.energy.fan_out_shares`.
+        cost: of each layer's neurons, see :func:`~snn_rl.core.synops.fan_out_shares`.
     """
     return th.stack([(z.float().mean((0, 1, 2)) * share).sum() for z, share in zip(spikes, cost, strict=True)]).sum()
+
+
+def activity_penalty(activations: list[Tensor], cost: list[Tensor]) -> Tensor:
+    """What an ANN multiplies that skips zeros: about the part of its multiply-accumulates behind the first layer whose input
+    is not 0, a scalar in [0, 1].
+
+    Of one layer it is ``(sum c |a|)^2 / sum c a^2``, with a the activations and c their cost: the squared Hoyer measure with
+    weights (Yang, Wen and Li, *DeepHoyer*, ICLR 2020; of activations: Kurtz et al., ICML 2020). By Cauchy-Schwarz it is at
+    most the cost of those that are not 0, and it is that where they are equal. It does not change when all of them are
+    scaled, so a network cannot lower it by small activations and large weights behind them.
+
+    Args:
+        activations: of each layer, ``(S, 1, batch, *neurons)``.
+        cost: of each layer's neurons, see :func:`~snn_rl.core.synops.fan_out_shares`.
+    """
+    parts = []
+    for a, share in zip(activations, cost, strict=True):
+        size = a.float().abs().flatten(3)
+        weight = share.flatten()
+        parts.append(((size * weight).sum(-1).square() / ((size.square() * weight).sum(-1) + TINY)).mean())
+    return th.stack(parts).sum()
 
 
 class Distiller:
@@ -192,7 +214,8 @@ class Distiller:
         acted = batch.acted[after]  # the slot after a time limit's cut was never labelled
         loss = distillation_loss(q.float()[acted], batch.labels[after][acted], self.temperature)
         if self.recipe.spike_penalty:
-            loss = loss + self.recipe.spike_penalty * spike_penalty(spikes, self.spike_cost)
+            penalty = spike_penalty if self.student.spiking else activity_penalty
+            loss = loss + self.recipe.spike_penalty * penalty(spikes, self.spike_cost)
         self.optimizer.zero_grad()
         loss.backward()
         th.nn.utils.clip_grad_norm_(self.student.parameters(), MAX_GRAD_NORM)

@@ -25,8 +25,7 @@ class Options:
         vecnormalize: the file of the statistics under which a zip's agent learnt.
         trust_pickle: that pickle may be read.
         objective: ``distill`` or ``td``; None for the default.
-        spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
-        surrogate: gradient that spikes pass backward; None for the recipe's.
+            "--surrogate": self.surrogate is not None,
         seed: of all trainings.
         out: folder of the run; None for the default.
         carry: whether agents keep their membranes between environment steps.
@@ -67,7 +66,6 @@ class Options:
         if self.start is not None and self.start < self.T:
             raise UserError(f"--start must be at least --T, got {self.start} and {self.T}")
         for_spiking_agents = {
-            "--spike-penalty": self.spike_penalty is not None,
             "--surrogate": self.surrogate is not None,
             "--no-carry": not self.carry,
             "--start": self.start is not None,
@@ -75,6 +73,8 @@ class Options:
         }
         for option in (option for option, given in for_spiking_agents.items() if given and not self.spiking):
             raise UserError(f"{option} is for spiking agents; leave it out with --T 0")
+        if self.spike_penalty is not None and not self.spiking and self.objective != TAUGHT:
+            raise UserError("--spike-penalty with --T 0 is for an ANN that another one teaches: add --objective distill")
         for option in self.hints.given if not (self.ann or "").endswith(".zip") else ():
             raise UserError(f"--{option.replace('_', '-')} is for an SB3 zip; give one with --ann")
 

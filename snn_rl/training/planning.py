@@ -14,6 +14,7 @@ from snn_rl.training.options import Options, with_penalty, with_surrogate
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Otherwise, Plan, PlannedAgent
 
 CHAIN_START = 5  # T of the paper's first stage
+SPARSE_STEPS = 1_800  # gradient steps in which an ANN learns to play as it does with less activity
 
 Recipes = Callable[[str, int | None], Recipe]
 """The recipe of an environment's id for agents of that many frames, see :func:`~snn_rl.tasks.environments.load_recipe`."""
@@ -86,7 +87,9 @@ def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
     if not options.makes_agents(base):
         return made
     if not options.spiking:
-        return dataclasses.replace(made, agents=(*agents, *_taught_ann(made, default_frames)))
+        return dataclasses.replace(
+            made, agents=(*agents, *_taught_ann(made, default_frames if view.teacher_sees_more else base.frames))
+        )
     spiking = _spiking_agents(made, default_frames)
     return dataclasses.replace(made, agents=(*agents, *spiking), otherwise=tuple(_otherwise(made, default_frames)))
 
@@ -216,10 +219,17 @@ def _chain(plan: Plan, default_frames: int) -> tuple[PlannedAgent, ...]:
 
 
 def _taught_ann(plan: Plan, default_frames: int) -> list[PlannedAgent]:
-    """The ANN that learns from one that sees more."""
-    if not plan.view.teacher_sees_more:
-        raise UserError("an ANN learns from one that sees more than itself: give fewer --frames, or leave out --objective")
-    recipe = with_penalty(plan.recipe, 0.0, plan.objective)  # it has no spikes
+    """The ANN that learns from another one: to see less, or, with a penalty on its activity, to compute less."""
+    penalty, numbers = plan.options.spike_penalty or 0.0, plan.recipe.prune
+    if not plan.view.teacher_sees_more and not penalty:
+        raise UserError(
+            "an ANN learns from one that sees more than itself, or to compute less: give fewer --frames or --spike-penalty, "
+            "or leave out --objective"
+        )
+    if not plan.view.teacher_sees_more:  # it begins as what its teacher is
+        numbers = dataclasses.replace(numbers, gradient_steps=(SPARSE_STEPS,))
+    recipe = dataclasses.replace(plan.recipe, prune=dataclasses.replace(numbers, spike_penalty=penalty))
     start = PlannedAgent("narrowed", NARROWED, 0, plan.view, recipe, plan.agents[0].name)
-    name = f"ann{_kind(plan, default_frames)[1]}"
+    untaught, taught = _kind(plan, default_frames)
+    name = f"ann{untaught}-sparse" if penalty else f"ann{taught}"
     return [start, PlannedAgent(name, plan.objective, 0, plan.view, recipe, start.name)]
