@@ -16,6 +16,7 @@ STAGES = {
     "prune": "a spiking agent to fewer timesteps",
     "quantize": "a spiking agent as integers",
     "export": "an agent as a file for other tools",
+    "package": "an agent as a folder for the Hugging Face hub",
     "evaluate": "an agent: reward, spikes, energy, video",
     "list": "the agents that come with the package",
     "report": "tables and plots of runs and agents",

@@ -49,7 +49,7 @@ def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("stage", ["train", "convert", "prune", "quantize", "evaluate", "report", "probe", "demo"])
+@pytest.mark.parametrize("stage", ["train", "convert", "prune", "quantize", "package", "evaluate", "report", "probe", "demo"])
 def test_help_has_an_example(stage: str) -> None:
     done = call(f"snn_rl.{stage}", "--help")
     assert done.returncode == 0
