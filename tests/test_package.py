@@ -49,7 +49,7 @@ def test_the_download_is_the_agent(name: str, tmp_path: Path) -> None:
 def test_what_a_card_does_not_say_is_left_out() -> None:
     """And what it says is no YAML of its own."""
     whole, _ = read(data_folder("agents") / "CartPole-v1" / "T1")
-    least = {**whole.to_json(), "made": {}, "env": 'Mine: "v0" #é', "module": None}
+    least = {**whole.to_json(), "made": {}, "env": 'Mine "v0" #é', "module": None}
     for score in least["scores"].values():
         score["energy"] = None
         score["env"] = least["env"]

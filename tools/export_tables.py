@@ -52,7 +52,7 @@ def onnx() -> str:
 
 def nir() -> str:
     """Spikes in importers of NIR: share that is not the agent's, and in brackets not that of the file's definition."""
-    found = json.loads((EXPORTS / "nir.json").read_text())
+    found = json.loads((EXPORTS / "nir.json").read_text(encoding="utf-8"))
     agents = list(dict.fromkeys(row["agent"] for row in found["rows"]))
     lines = []
     for (file, importer), why in WHY.items():
