@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow format results
+.PHONY: install demo docs test test-slow format results
 
 install: .venv/installed
 
@@ -15,6 +15,9 @@ install: .venv/installed
 
 demo: install  ## the shipped Pong agent at T=1 beside its ANN: table, video, plot
 	$(BIN)/python -m snn_rl.demo --out runs/demo
+
+docs: install  ## the documentation as a site, in site/; no network is needed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 test: install  ## the gate
 	$(BIN)/ruff check .
