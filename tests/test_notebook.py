@@ -32,7 +32,12 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
         script = script.replace(many, few)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert {"spikes.png", "membranes.png", "spiking.zip"} <= {path.name for path in tmp_path.iterdir()}
