@@ -7,7 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -25,8 +30,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocs", reason="the extra docs is not installed")
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    short = {
+        "NO_MKDOCS_2_WARNING": "1",
+        "SNN_RL_SITE_DECISIONS": "60",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | short, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -40,7 +50,7 @@ def test_the_site_has_its_pages_and_asks_nobody_for_anything(site: Path) -> None
     assert "lif_step" in (site / "source/snn_rl/core/lif.py.html").read_text(encoding="utf-8")
 
 
-def node(script: str) -> object:
+def node(script: str) -> Any:
     """What a script for Node.js says, as JSON."""
     assert NODE is not None
     done = subprocess.run([NODE, "-e", script], cwd=ASSETS, capture_output=True, text=True, check=False)
@@ -53,10 +63,86 @@ def test_the_cart_in_the_browser_moves_as_gymnasiums_does() -> None:
     actions = [int(action) for action in np.random.default_rng(0).integers(2, size=12)]
     moved = node(f"""
         const {{ CartPole }} = require("./live.js"), world = new CartPole(() => 0.6), seen = [];
-        for (const action of {actions}) {{ world.step(action); seen.push([world.x, world.speed, world.angle, world.turning]); }}
+        for (const action of {actions}) {{
+            world.step(action);
+            seen.push([world.x, world.speed, world.angle, world.turning]);
+        }}
         console.log(JSON.stringify(seen));""")
     env = gym.make("CartPole-v1").unwrapped
     env.reset()
     env.state = np.full(4, 0.6 * 0.1 - 0.05)  # type: ignore[attr-defined]
     expected = [list(env.step(action)[0]) for action in actions]
     np.testing.assert_allclose(np.array(moved), expected, rtol=1e-6)
+
+
+@needs_node
+def test_the_pole_falls_when_the_membranes_are_zeroed(site: Path) -> None:
+    """The page's own agent and world, without the browser: 4 episodes carried, then 500 decisions from rest."""
+    held, fallen, later = node(f"""
+        const {{ CartPole, Play }} = require("./live.js"), fs = require("fs"), site = {json.dumps(str(site / "assets"))};
+        const {{ SpikingAgent }} = require(site + "/agent.js");
+        let seed = 7;
+        const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;  // Park & Miller 1988
+        const text = fs.readFileSync(site + "/cartpole.js", "utf8");
+        const description = JSON.parse(text.slice(text.indexOf("{{"), text.lastIndexOf("}}") + 1));
+        const play = new Play(new SpikingAgent(description), new CartPole(random));
+        for (let i = 0; i < 2001; i++) play.tick();
+        const before = [play.held, play.falls];
+        play.zeroed = true;
+        for (let i = 0; i < 500; i++) play.tick();
+        console.log(JSON.stringify([...before, play.falls - before[1]]));""")
+    assert held == 4
+    assert fallen == 0
+    assert later >= 4
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    """Of the site on this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Says nothing of what it serves."""
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+def test_the_switch_of_the_page(site: Path, address: str) -> None:
+    """A browser opens the first page, switches the membranes off, and the pole falls."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("Chromium is not installed")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, which drives Chromium")
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=browser, args=quiet).new_page(
+            viewport={"width": 1280, "height": 1000}
+        )
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{address}/index.html")
+        page.wait_for_function("liveAgent.world.steps > 60")
+        assert page.evaluate("liveAgent.falls") == 0
+        if picture := os.environ.get("SNN_RL_SCREENSHOT"):
+            page.screenshot(path=picture)
+        page.get_by_label("zero the membranes").check()
+        page.wait_for_function("liveAgent.falls > 1", timeout=60_000)
+        page.goto(f"{address}/pong.html")
+        page.get_by_label("decision").fill("50")
+        assert "decision 51 of 60" in page.locator("[data-part=score]").inner_text()
+        if picture:
+            page.screenshot(path=picture.replace(".png", "-pong.png"))
+        assert not wrong

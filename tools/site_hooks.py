@@ -1,4 +1,4 @@
-"""For mkdocs: pages that lie outside ``docs/``, and a page for every source file or folder that a page points to.
+"""For mkdocs: the agents that the pages show, the pages outside ``docs/``, and every source file that a page points to.
 
 The pages are written for the repository, where their links lead from file to file. Here each link is led to the same file's
 place in the site. A link to a file that is not there stays as it is, and ``mkdocs build --strict`` refuses it.
@@ -6,14 +6,22 @@ place in the site. A link to a file that is not there stays as it is, and ``mkdo
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from snn_rl import load_agent
+from snn_rl.exports import js
+
+sys.path.insert(0, str(Path(__file__).parent))  # mkdocs runs this file by its path
+from site_game import game
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -24,6 +32,7 @@ PAGES = {
     "agents/README.md": "agents.md",
     "envs/README.md": "envs.md",
 }
+LIVE, GAME = "CartPoleNoVel-v1/T1", "PongNoFrameskip-v4/T1-frames1"
 PICTURES = {".png", ".svg", ".gif"}
 LANGUAGES = {".py": "python", ".toml": "toml", ".js": "javascript", ".json": "json", ".ipynb": "json", "": "make"}
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr):<code>~?(?:[\w.]*\.)?(\w+)</code>")  # as docstrings write names
@@ -70,8 +79,16 @@ def shown(path: str) -> str:
     return f"# {path}\n\n" + "\n".join(f"* {name}" for name in names) + "\n"
 
 
+def live_agent() -> str:
+    """The shipped agent of the first page, as a script: pages that are opened as files cannot fetch JSON."""
+    return f"const SNN_RL_AGENT = {json.dumps(js.description(load_agent(LIVE)))};\n"
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages outside ``docs/`` and what the pages point to."""
+    """Adds the pages outside ``docs/``, what the pages point to, and the live agent."""
+    files.append(File.generated(config, "assets/agent.js", content=js.CODE.read_text(encoding="utf-8")))
+    files.append(File.generated(config, "assets/cartpole.js", content=live_agent()))
+    files.append(File.generated(config, "assets/pong.js", content=game(GAME, config.extra["decisions"] or None)))
     written = [*PAGES, *(f"docs/{file.src_uri}" for file in files if file.src_uri.endswith(".md"))]
     wanted = {path for page in written for path in links(page)}
     for path in [*PAGES, *sorted(wanted)]:

@@ -50,9 +50,21 @@ class Play {
   constructor(agent, world = new CartPole()) {
     this.agent = agent;
     this.world = world;
-    this.zeroed = false; // begin each decision with membranes at rest
-    this.falls = 0;
+    this.falls = this.held = 0; // episodes that ended in a fall, and after 500 steps
     this.begin();
+  }
+
+  get over() {
+    return this.world.fallen || this.world.steps >= LIMIT;
+  }
+
+  // Whether each decision begins with membranes at rest.
+  get zeroed() {
+    return !this.agent.carry;
+  }
+
+  set zeroed(value) {
+    this.agent.carry = !value;
   }
 
   begin() {
@@ -62,11 +74,10 @@ class Play {
   }
 
   tick() {
-    if (this.world.fallen) {
-      this.falls += 1;
+    if (this.over) {
+      this.world.fallen ? this.falls++ : this.held++;
       this.begin();
     }
-    if (this.zeroed) this.agent.reset();
     this.decision = this.agent.decide(this.world.observation);
     this.world.step(this.decision.action);
   }

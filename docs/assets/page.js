@@ -6,7 +6,6 @@
   if (!root) return;
   const find = (name) => root.querySelector(`[data-part=${name}]`);
   const play = new Play(new SpikingAgent(SNN_RL_AGENT));
-  const thresholds = play.agent.thresholds;
   const slow = find("slow"), pause = find("pause"), zero = find("zero");
 
   zero.addEventListener("change", () => (play.zeroed = zero.checked));
@@ -81,15 +80,17 @@
   function draw() {
     drawWorld(find("world"));
     find("steps").textContent = `${play.world.steps}`;
+    find("held").textContent = `${play.held}`;
     find("falls").textContent = `${play.falls}`;
     if (!play.decision) return;
     const { membranes, spikes, q } = play.decision;
     membranes.forEach((layer, index) => {
-      drawLayer(find(`layer${index + 1}`), layer, spikes[index], thresholds[index]);
-      const fired = spikes[index].reduce((sum, spike) => sum + spike, 0);
+      const last = spikes[index].at(-1); // of the decision's timesteps
+      drawLayer(find(`layer${index + 1}`), layer, last, play.agent.layers[index].threshold);
+      const fired = last.reduce((sum, spike) => sum + spike, 0);
       find(`rate${index + 1}`).textContent = `${fired} of ${layer.length} spike`;
     });
-    find("q").textContent = q.map((value) => value.toFixed(2)).join(" / ");
+    find("q").textContent = [...q].map((value) => value.toFixed(2)).join(" / ");
   }
 
   let last = 0, due = 0;
@@ -99,7 +100,7 @@
     const seconds = slow.checked ? 10 * SECONDS : SECONDS;
     while (due >= seconds && pause.textContent === "Pause") {
       play.tick();
-      if (play.world.fallen && !slow.checked) due -= 25 * SECONDS; // so that one sees it lie
+      if (play.over && !slow.checked) due -= 25 * SECONDS; // so that one sees how it ended
       due -= seconds;
     }
     draw();
