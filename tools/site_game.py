@@ -31,7 +31,8 @@ class Stream:
     def described(self) -> dict[str, str]:
         """For JavaScript's ``Uint32Array`` and ``Uint16Array``."""
         ends = np.array(self.ends, "<u4").tobytes()
-        return {"ends": base64.b64encode(ends).decode(), "numbers": base64.b64encode(np.concatenate(self.numbers)).decode()}
+        numbers = np.concatenate(self.numbers).tobytes()
+        return {"ends": base64.b64encode(ends).decode(), "numbers": base64.b64encode(numbers).decode()}
 
 
 def game(name: str, decisions: int | None) -> str:
