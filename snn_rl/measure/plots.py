@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from snn_rl.store.card import Points
 
 ANN, COLOURS = "#333333", ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")  # Okabe and Ito's, for the colour-blind
+LINES = (("-", 3.5, "#aaaaaa"), ("--", 2.0, "#333333"), (":", 2.0, "#000000"), ("-.", 1.0, "#555555"))  # of ANNs
 PARTS = {  # of an SNN's energy, from the bottom of the stack to its top
     "first_layer_uj": ("first layer (MACs, once per decision)", "#0072B2"),
     "accumulate_uj": ("accumulates (one per spike and synapse)", "#56B4E9"),
@@ -29,6 +30,9 @@ WORDS = {  # parts of agents' names
     "td": "learnt from reward",
     "zeroed": "membranes zeroed",
 }
+
+
+WIDTH, DPI = 5.2, 200  # inches: at half the width of a page letters of 9 and 10 points are still read
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def _frames(number: int) -> str:
 
 def panel(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """An empty plot in the style of all others."""
-    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.4), dpi=DPI, layout="constrained")
     axes = figure.add_subplot(xlabel=x, ylabel=y)
     axes.set_title(title, loc="left", fontsize=11)
     _style(axes)
@@ -125,13 +129,12 @@ def _style(axes: Axes) -> None:
 def _legend(figure: Figure, axes: Axes, most: int = 3, title: str | None = None) -> None:
     """A legend under the plot, in as many columns as there is room for; the figure grows with its rows."""
     handles, labels = axes.get_legend_handles_labels()
-    width = 0.65 + 0.07 * max(map(len, labels))  # of a column in inches
+    width = 0.32 + 0.066 * max(map(len, labels))  # of a column in inches
     columns = max(min(most, int(figure.get_figwidth() / width)), 1)
     rows = -(-len(labels) // columns) + (title is not None)
     figure.set_figheight(figure.get_figheight() + 0.2 * max(rows - 3, 0))
-    figure.legend(
-        handles, labels, title=title, frameon=False, loc="outside lower center", ncols=columns, fontsize=9, title_fontsize=9
-    )
+    close = {"handlelength": 1.2, "columnspacing": 1.0, "fontsize": 9, "title_fontsize": 9}
+    figure.legend(handles, labels, title=title, frameon=False, loc="outside lower center", ncols=columns, **close)
 
 
 def _reward(title: str, snns: list[_Agent], anns: list[_Agent], colours: dict[str, str]) -> Figure:
@@ -140,7 +143,7 @@ def _reward(title: str, snns: list[_Agent], anns: list[_Agent], colours: dict[st
     gap = _gap(*zip(*intervals, strict=True))
     if gap and not any(agent.mean > gap[1] for agent in snns):
         gap = None  # nothing above it differs: all that is to be seen lies below
-    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), dpi=DPI, layout="constrained")
     parts = figure.subplots(2 if gap else 1, sharex=True, squeeze=False, height_ratios=(4, 1) if gap else None)[:, 0]
     for axes in parts:
         _style(axes)
@@ -159,8 +162,8 @@ def _reward(title: str, snns: list[_Agent], anns: list[_Agent], colours: dict[st
 
 
 def _returns(axes: Axes, snns: list[_Agent], anns: list[_Agent], colours: dict[str, str]) -> None:
-    for ann, dash in zip(anns, ("-", ":", "-.", "--"), strict=False):
-        axes.axhline(ann.mean, color=ANN, linewidth=1.5, linestyle=dash, label=ann.kind)
+    for ann, (dash, width, colour) in zip(anns, LINES, strict=False):  # thinner from one to the next, where they are one
+        axes.axhline(ann.mean, color=colour, linewidth=width, linestyle=dash, label=ann.kind)
         axes.axhspan(*ann.interval, color=ANN, alpha=0.12, linewidth=0)
     for n, (kind, colour) in enumerate(colours.items()):
         group = [agent for agent in snns if agent.kind == kind]
@@ -274,18 +277,18 @@ class Membranes(NamedTuple):
 
 def membranes(rows: Sequence[Membranes], title: str) -> Figure:
     """What membranes remember over environment steps, one panel for each hidden quantity."""
-    figure = Figure(figsize=(7, 2.2 * len(rows) + 0.8), dpi=150, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.8 * len(rows) + 0.8), dpi=DPI, layout="constrained")
     figure.suptitle(title, x=0.02, ha="left", fontsize=11)
     for n, row in enumerate(rows):
         axes = figure.add_subplot(len(rows), 1, n + 1)
         other = axes.twinx()
-        lines = axes.plot(row.hidden, color=ANN, linewidth=1.6, label="hidden")
-        lines += axes.plot(row.read, color=COLOURS[0], linewidth=1.0, label="linear probe of the layer's membranes")
+        lines = axes.plot(row.hidden, color=ANN, linewidth=1.6, label="hidden from the agent")
+        lines += axes.plot(row.read, color=COLOURS[0], linewidth=1.0, label="linear probe of all membranes")
         lines += other.plot(row.membrane, color=COLOURS[1], linewidth=0.8, alpha=0.7, label="one membrane")
         axes.set_ylabel(row.quantity, color=ANN)
         other.set_ylabel(f"{row.layer}, neuron {row.neuron}", color=COLOURS[1])
         axes.spines["top"].set_visible(False)
         other.spines["top"].set_visible(False)
     axes.set_xlabel("environment step")
-    figure.legend(handles=lines, frameon=False, loc="outside lower center", ncols=3)
+    figure.legend(handles=lines, frameon=False, loc="outside lower center", ncols=2)
     return figure
