@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from snn_rl.measure.plots import COLOURS, panel
+from snn_rl.measure.plots import COLOURS, legend, panel
 
 
 def runs(record: dict[str, Any], value: Any) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def shown(value: Any) -> str:
 
 def words(key: str) -> str:
     """A key of a recipe in words."""
-    return key.replace("_", " ")
+    return {"start": "T of the first stage"}.get(key, key.replace("_", " "))
 
 
 def measured(record: dict[str, Any]) -> list[Any]:
@@ -45,14 +45,16 @@ def by_value(record: dict[str, Any]) -> Figure:
     figure, plot = panel(f"{setting['env']}, T={setting['T']}", words(setting["key"]), "mean return of each training")
     for x, value in enumerate(measured(record)):
         returns = [mean_return(run) for run in runs(record, value)]
-        plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3)
-        plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2)
+        one, all_of_them = (None, None) if x else ("a training", "mean of the trainings")
+        plot.scatter([x] * len(returns), returns, color=COLOURS[0], zorder=3, label=one)
+        plot.hlines(np.mean(returns), x - 0.25, x + 0.25, color=COLOURS[1], linewidth=2, label=all_of_them or "")
     several = any(isinstance(value, dict) for value in measured(record))
     labels = [words(shown(value)).replace(", ", "\n") for value in measured(record)]
     plot.set_xticks(range(len(labels)), labels, fontsize="small" if several else None)
     if several:
         figure.set_figwidth(1.4 * figure.get_figwidth())
     plot.margins(x=0.15)
+    legend(figure, plot)
     return figure
 
 
@@ -68,8 +70,8 @@ def by_energy(record: dict[str, Any]) -> Figure:
             continue
         plot.scatter(*points.T, color=COLOURS[n % len(COLOURS)], zorder=3, label=f"{words(setting['key'])} = {shown(value)}")
         middle.append(points.mean(0))
-    plot.plot(*np.array(middle).T, color="#999999", linewidth=1, zorder=2)
-    figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    plot.plot(*np.array(middle).T, color="#999999", linewidth=1, zorder=2, label="their means")
+    legend(figure, plot)
     return figure
 
 

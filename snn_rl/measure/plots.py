@@ -126,7 +126,7 @@ def _style(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(figure: Figure, axes: Axes, most: int = 3, title: str | None = None) -> None:
+def legend(figure: Figure, axes: Axes, most: int = 3, title: str | None = None) -> None:
     """A legend under the plot, in as many columns as there is room for; the figure grows with its rows."""
     handles, labels = axes.get_legend_handles_labels()
     width = 0.32 + 0.066 * max(map(len, labels))  # of a column in inches
@@ -157,7 +157,7 @@ def _reward(title: str, snns: list[_Agent], anns: list[_Agent], colours: dict[st
     parts[-1].set_xlabel("timesteps per decision T")
     parts[-1].set_xticks(range(1, max(agent.T for agent in snns) + 1))
     parts[-1].set_xlim(0.6, max(agent.T for agent in snns) + 0.6)
-    _legend(figure, parts[0], title=f"intervals over {words}")
+    legend(figure, parts[0], title=f"intervals over {words}")
     return figure
 
 
@@ -223,7 +223,7 @@ def _energy(title: str, snns: list[_Agent], anns: list[_Agent]) -> Figure:
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     axes.margins(x=0.16)  # room for the numbers
-    _legend(figure, axes, most=2, title="ANN / n: the dense ANN of the same shape uses n times as much")
+    legend(figure, axes, most=2, title="ANN / n: the dense ANN of the same shape uses n times as much")
     return figure
 
 
@@ -240,7 +240,7 @@ def _rates(title: str, snns: list[_Agent], colours: dict[str, str]) -> Figure:
         rates = [agent.spike_rate.get(layer, np.nan) for layer in layers]
         axes.bar(x, rates, 0.9 * width, color=colour, label=f"T={agent.T}, {agent.kind}")
     axes.set_xticks(range(len(layers)), layers)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -259,7 +259,7 @@ def learning(curves: Mapping[str, Mapping[int | None, Mapping[str, Points]]], ti
             learnt, selected = (None, None) if k else (f"{name}: last 100 games of training", f"{name}: evaluations")
             axes.plot(*zip(*curve["training"], strict=True), color=colour, linewidth=1.2, label=learnt)
             axes.plot(*zip(*curve["selection"], strict=True), "o", color=colour, markersize=5, label=selected)
-    _legend(figure, axes, most=2)
+    legend(figure, axes, most=2)
     return figure
 
 
