@@ -261,3 +261,11 @@ def test_arguments_are_left_as_they_were_given() -> None:
 def test_a_replay_buffer_without_sequences_is_an_error() -> None:
     with pytest.raises(UserError, match="ReplayBuffer holds no sequences"):
         dqn(replay_buffer_class=ReplayBuffer)
+
+
+def test_adam_takes_one_pass_over_the_weights_and_files_do_not_say_so() -> None:
+    model = dqn()
+    assert [group["fused"] for group in model.policy.optimizer.param_groups] == [True]
+    assert model.policy.optimizer_kwargs == {}
+    plain = dqn(policy_kwargs={"optimizer_kwargs": {"foreach": False}})
+    assert not plain.policy.optimizer.param_groups[0]["fused"]

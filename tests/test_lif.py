@@ -298,3 +298,19 @@ def test_one_decay_cannot_be_spread() -> None:
         LIF(decay=(0.1, 0.9))
     with pytest.raises(ValueError, match="must lie in"):
         LIF(decay=(0.1, 1.5), shape=(2,))
+
+
+@pytest.mark.parametrize("used", ["spikes", "membrane", "both"])
+@pytest.mark.parametrize("kind", [th.float32, th.bfloat16])
+def test_a_step_from_rest_is_one_from_a_membrane_of_zeros(used: str, kind: th.dtype) -> None:
+    th.manual_seed(0)
+    current, weights = th.randn(3, 4, 5).to(kind), th.randn(2, 3, 4, 5)
+    found = []
+    for v in (None, th.zeros(3, 4, 5)):
+        i, v_th, decay = (one.clone().requires_grad_() for one in (current, th.tensor(0.7), th.full((4, 1), 0.9)))
+        z, after = fast_lif_step(i, v, v_th, decay)
+        loss = {"spikes": z.float() * weights[0], "membrane": after * weights[1]}
+        loss["both"] = loss["spikes"] + loss["membrane"]
+        loss[used].sum().backward()
+        found.append([z, after, i.grad, v_th.grad, decay.grad])
+    assert all(th.equal(*pair) for pair in zip(*found, strict=True))

@@ -75,8 +75,11 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, surrogate: Surro
     return z.to(i.dtype), after
 
 
-def fast_lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, surrogate: Surrogate = USUAL) -> tuple[Tensor, Tensor]:
-    """What :func:`lif_step` says, by a backward pass written by hand: it is most of what a training does."""
+def fast_lif_step(
+    i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, surrogate: Surrogate = USUAL
+) -> tuple[Tensor, Tensor]:
+    """What :func:`lif_step` says, by a backward pass written by hand: it is most of what a training does. Without ``v`` from
+    rest."""
     stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, surrogate)
     return stepped
 
@@ -94,28 +97,38 @@ class _Step(th.autograd.Function):
         ddecay = sum(v * di)
         dv_th  = -sum(z * dafter + s * (1 + u))             du/dv_th = -c / v_th^2 = -(1 + u) / v_th
 
-    ``sum`` is over the neurons that share a threshold or a decay.
+    ``sum`` is over the neurons that share a threshold or a decay. What is 0 is not computed: what rest gives, and what comes
+    of ``dafter`` where nothing was made of the membrane.
     """
 
     @staticmethod
-    def forward(ctx: Any, i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
-        charged = (decay * v).add_(i)
+    def forward(
+        ctx: Any, i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, surrogate: Surrogate
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        charged = i.to(th.promote_types(i.dtype, th.float32)) if v is None else (decay * v).add_(i)
         u = (charged / v_th).sub_(1)
         z = th.gt(u, 0, out=th.empty_like(u))
         ctx.save_for_backward(u, v, v_th, decay)
         ctx.surrogate = surrogate
-        return z.to(i.dtype), charged.addcmul_(z, v_th, value=-1)
+        after = th.addcmul(charged, z, v_th, value=-1) if v is None else charged.addcmul_(z, v_th, value=-1)
+        return z.to(i.dtype), after
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         u, v, v_th, decay = ctx.saved_tensors
         dz, dafter = grad_outputs
-        s = SHAPES[ctx.surrogate.shape](u).mul_(dz).mul_(ctx.surrogate.height / v_th)
-        work = th.gt(u, 0, out=th.empty_like(u))  # z, then z * dafter + s * (1 + u), then v * di: one buffer for the three
-        dv_th = -work.mul_(dafter).add_(s).addcmul_(s, u).sum_to_size(v_th.shape)
-        di = s.add_(dafter)  # s is not needed any more
-        ddecay = th.mul(di, v, out=work).sum_to_size(decay.shape)
-        return di, di * decay, dv_th, ddecay, None
+        s = th.zeros_like(u) if dz is None else SHAPES[ctx.surrogate.shape](u).mul_(dz).mul_(ctx.surrogate.height / v_th)
+        if dafter is None:
+            di, dv_th = s, -th.addcmul(s, s, u).sum_to_size(v_th.shape)
+        else:
+            work = th.gt(u, 0, out=th.empty_like(u))  # z, then z * dafter + s * (1 + u)
+            dv_th = -work.mul_(dafter).add_(s).addcmul_(s, u).sum_to_size(v_th.shape)
+            di = s.add_(dafter)  # s is not needed any more
+        if v is None:
+            return di, None, dv_th, th.zeros_like(decay), None
+        dv = di * decay if ctx.needs_input_grad[1] else None
+        return di, dv, dv_th, (di * v).sum_to_size(decay.shape), None
 
 
 class LIF(nn.Module):
@@ -191,26 +204,35 @@ class LIF(nn.Module):
         Returns:
             Spikes ``(S, T, batch, *neurons)`` and the state after the last step.
         """
-        v_th, decay, step = self.v_th, self.decay, lif_step if self.plain else fast_lif_step
-        v, *rest = state or (i.new_zeros(i.shape[2:]),)
-        z = rest[0] if rest else th.zeros_like(v)
-        if v.shape != i.shape[2:] or z.shape != v.shape:  # PyTorch would stretch one that is narrower
-            raise UserError(
-                f"the state is {tuple(v.shape)} where the layer is {tuple(i.shape[2:])}; pass on what the previous call gave"
-            )
-        keep = keep.reshape(*keep.shape, *[1] * (v.dim() - 1))
+        v_th, decay = self.v_th, self.decay
+        v: Tensor | None = state[0] if state else None
+        z = state[1] if state and len(state) > 1 else i.new_zeros(i.shape[2:])
+        for given in (v, z):
+            if given is not None and given.shape != i.shape[2:]:  # PyTorch would stretch one that is narrower
+                raise UserError(
+                    f"the state is {tuple(given.shape)} where the layer is {tuple(i.shape[2:])}; pass on what the previous "
+                    "call gave"
+                )
+        keep = keep.reshape(*keep.shape, *[1] * (i.dim() - 3))
         spikes = []
         # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index
         for current, kept in zip(i.unbind(0), keep.unbind(0), strict=True):
-            v = v * kept
+            v = None if v is None else v * kept
             if recurrent is not None:
                 z = z * kept
             for i_t in current.unbind(0) if len(current) > 1 else [current[0]] * T:
                 if recurrent is not None:
                     i_t = i_t + recurrent(z)
-                z, v = step(i_t, v, v_th, decay, self.surrogate)
+                z, v = self._step(i_t, v, v_th, decay)
                 spikes.append(z)
-        return th.stack(spikes).unflatten(0, (i.shape[0], T)), (v,) if recurrent is None else (v, z)
+        sent = th.stack(spikes) if len(spikes) > 1 else spikes[0][None]
+        assert v is not None
+        return sent.unflatten(0, (i.shape[0], T)), (v,) if recurrent is None else (v, z)
+
+    def _step(self, i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.plain:
+            return fast_lif_step(i, v, v_th, decay, self.surrogate)
+        return lif_step(i, th.zeros_like(i) if v is None else v, v_th, decay, self.surrogate)
 
     def extra_repr(self) -> str:
         decay = self.decay.detach()

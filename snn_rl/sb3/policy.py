@@ -32,6 +32,7 @@ from snn_rl.sb3.layers import build_network, decider_of, pixel_scale
 from snn_rl.tasks.parts import Joined
 
 _STOCK = ("normalize_images", "optimizer_class", "optimizer_kwargs")  # arguments of DQNPolicy
+FUSED = (th.optim.Adam, th.optim.AdamW)
 INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
 
 
@@ -148,6 +149,14 @@ class SpikingPolicy(DQNPolicy):
             features_extractor_kwargs,
             **kwargs,
         )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """As Stable-Baselines3 does, with Adam in one pass over the weights where the device has that."""
+        given = self.optimizer_kwargs
+        if self.optimizer_class in FUSED and self.device.type in ("cpu", "cuda") and not {"fused", "foreach"} & given.keys():
+            self.optimizer_kwargs = {**given, "fused": True}
+        super()._build(lr_schedule)
+        self.optimizer_kwargs = given  # which is saved: a file says nothing of how it is computed
 
     def make_q_net(self) -> SpikingQNetwork:
         space, actions = cast(spaces.Box, self.observation_space), cast(spaces.Discrete, self.action_space)
