@@ -12,6 +12,7 @@ from snn_rl.engine.semantics import Array
 from snn_rl.exports import c_templates as templates
 
 BYTES = {"uint8_t": 1, "int8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4, "uint64_t": 8}
+BLOCK = 64  # inputs that are compared at once
 Axis = tuple[Array, Array, Array]
 
 
@@ -75,10 +76,9 @@ class Source:
         every = (-(2**15), 2**15 - 1) if program.wide else (0, 255)
         low = f"observation[i] < {least} ? {least} : " if least > every[0] else ""
         high = f"observation[i] > {most} ? {most} : " if most < every[1] else ""
-        ragged, many = program.numbers % 16, program.numbers >= 64
-        end = "begin + 16u < AGENT_INPUTS ? begin + 16u : AGENT_INPUTS" if ragged else "begin + 16u"
-        skip = templates.SKIP if many else ""
-        text = Template(templates.CHANGES).substitute(now=f"{low}{high}observation[i]", end=end, skip=skip)
+        skip = templates.SKIP if program.numbers >= 4 * BLOCK else ""
+        end = f"begin + {BLOCK}u" + (f" < AGENT_INPUTS ? begin + {BLOCK}u : AGENT_INPUTS" if program.numbers % BLOCK else "")
+        text = Template(templates.CHANGES).substitute(now=f"{low}{high}observation[i]", end=end, skip=skip, block=BLOCK)
         text += templates.NONZERO if self._pools else ""
         for n, stage in enumerate(program.stages):
             text += self._reach(n, stage, valued=n == 0 or n - 1 in self._pools)
@@ -98,7 +98,9 @@ class Source:
             weights = self.program.weights(n >= self.program.readout)
             self._constants(f"weight_{n}", weights[stage.weights : stage.weights + stage.weight_count], kind)
         if _is_dense(stage):
-            return self._filled(templates.DENSE, **numbers)
+            partial = "int32_t" if kind == "int16_t" else "int16_t"
+            four = "" if valued else self._filled(templates.FOUR, **numbers, partial=partial)
+            return self._filled(templates.DENSE, **numbers, four=four)
         for letter, (starts, out, taps) in zip("yx", _axes(stage), strict=True):
             self._constants(f"from_{letter}_{n}", starts)
             self._constants(f"out_{letter}_{n}", out)
@@ -180,7 +182,7 @@ class Source:
             "joined": max([0, *program.recurrent]),
             "value": values,
         }
-        largest = max([one.inputs for one in program.stages])
+        largest = max([8 * words, *(one.inputs for one in program.stages)])
         last = sum(program.recurrent)
         text = "".join(f"    int32_t {name}[{size}];\n" for name, size in work.items() if size)
         fields = {

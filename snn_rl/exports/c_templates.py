@@ -104,7 +104,7 @@ CHANGES = """\
 static uint32_t changes(agent_state *s, const agent_input *observation)
 {
     uint32_t count = 0, begin, i;
-    for (begin = 0; begin < AGENT_INPUTS; begin += 16u) {
+    for (begin = 0; begin < AGENT_INPUTS; begin += ${block}u) {
         const uint32_t end = $end;
 $skip        for (i = begin; i < end; i++) {
             const int32_t now = $now;
@@ -122,9 +122,9 @@ $skip        for (i = begin; i < end; i++) {
 """
 
 SKIP = """\
-        int differ = 0;
+        agent_input differ = 0;
         for (i = begin; i < end; i++)
-            differ |= observation[i] ^ s->observation[i];
+            differ |= (agent_input)(observation[i] ^ s->observation[i]);
         if (!differ)
             continue;
 """
@@ -137,9 +137,10 @@ static uint32_t fired(agent_state *s, uint32_t words)
     uint32_t count = 0, word, n;
     for (word = 0; word < words; word++)
         if (s->spikes[word])
-            for (n = word * 8u; n < word * 8u + 8u; n++)
-                if (spikes[n])
-                    s->index[count++] = (agent_index)n;
+            for (n = word * 8u; n < word * 8u + 8u; n++) {
+                s->index[count] = (agent_index)n;
+                count += spikes[n];
+            }
     return count;
 }
 
@@ -163,16 +164,27 @@ static uint32_t nonzero(agent_state *s, uint32_t sums)
 
 DENSE = """\
 /* Stage $n, dense, $inputs to $outputs: adds what the listed inputs bring. */
-static void reach_$n(const agent_state *s, uint32_t count, int32_t *restrict sums)
+static void reach_$n(const agent_state *s, uint32_t count, int32_t *sums)
 {
-    uint32_t e, k;
-    for (e = 0; e < count; e++) {
+    uint32_t e = 0, k;
+$four    for (; e < count; e++) {
         const $weight *const row = weight_$n + (uint32_t)s->index[e] * ${per_out}u;
         for (k = 0; k < ${per_out}u; k++)
             sums[k] += ${times}row[k];
     }
 }
 
+"""
+
+FOUR = """\
+    for (; e + 4u <= count; e += 4u) { /* four at a time, so that a sum goes to memory a quarter as often */
+        const $weight *const a = weight_$n + (uint32_t)s->index[e] * ${per_out}u;
+        const $weight *const b = weight_$n + (uint32_t)s->index[e + 1u] * ${per_out}u;
+        const $weight *const c = weight_$n + (uint32_t)s->index[e + 2u] * ${per_out}u;
+        const $weight *const d = weight_$n + (uint32_t)s->index[e + 3u] * ${per_out}u;
+        for (k = 0; k < ${per_out}u; k++)
+            sums[k] += ($partial)(a[k] + b[k] + c[k] + d[k]);
+    }
 """
 
 SPATIAL = """\
@@ -256,20 +268,20 @@ FIRE = """\
 /* Layer $n, $neurons neurons: leaks, charges, spikes and resets; lists which spiked. */
 static uint32_t fire_$n(agent_state *s, const int32_t *restrict current, uint32_t t)
 {
-    uint8_t *const spikes = (uint8_t *)s->spikes;
+    uint8_t *restrict const spikes = (uint8_t *)s->spikes;
     uint32_t p, k;
     (void)t;
     s->spikes[${words}u - 1u] = 0;
     for (p = 0; p < ${neurons}u; p += ${channels}u) {
         int32_t *restrict const membrane = s->membrane + ${at}u + p;
-        for (k = 0; k < ${channels}u; k++) {
-            const int32_t v = membrane[k], size = v < 0 ? -v : v;
+        for (k = 0; k < ${channels}u; k++) { /* without branches, for vectors: a sign or a spike is -1, else 0 */
+            const int32_t v = membrane[k], sign = -(v < 0), size = (v ^ sign) - sign;
             const int32_t kept = (size >> 12) * decay_$n[k] + (((size & 4095) * decay_$n[k]) >> 12);
-            const int32_t u = (v < 0 ? -kept : kept) + current[p + k] * $fraction + bias_$n[k];
-            const int32_t spike = u > threshold_$n[k];
-            const int32_t rest = u - (spike ? threshold_$n[k] : 0);
-            membrane[k] = rest > $limit ? $limit : rest < -$limit ? -$limit : rest;
-            spikes[p + k] = (uint8_t)spike;
+            const int32_t u = ((kept ^ sign) - sign) + current[p + k] * $fraction + bias_$n[k];
+            const int32_t spike = -(u > threshold_$n[k]), rest = u - (threshold_$n[k] & spike);
+            const int32_t below = rest < $limit ? rest : $limit;
+            membrane[k] = below > -$limit ? below : -$limit;
+            spikes[p + k] = (uint8_t)(spike & 1);
         }
     }
 $keep#ifdef AGENT_RECORD
