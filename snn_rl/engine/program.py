@@ -11,6 +11,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.engine.semantics import Array, Integers, Synapses, pair
 from snn_rl.store.integer import Integer
 
+TILE = 512  # numbers of channels are repeated to about as many, so that loops over neurons are long
 SHARE = 0.5  # of an observation that changed: beyond it computing all is faster
 
 Shape = tuple[int, int, int]
@@ -65,7 +66,7 @@ class Stage(NamedTuple):
 
 class Layer(NamedTuple):
     """A layer of neurons: its first stage and the one behind its last; where its neurons ``at`` begin, how many they are, and
-    their channels; where their channels' ``parameters`` begin; fraction bits; where its ``recurrent`` weights begin (-1:
+    their channels; where their channels' ``parameters`` begin, and how long their ``tile`` is; fraction bits; where its ``recurrent`` weights begin (-1:
     none), and where its last ``spikes``."""
 
     begin: int
@@ -74,6 +75,7 @@ class Layer(NamedTuple):
     neurons: int
     channels: int
     parameters: int
+    tile: int
     fraction: int
     recurrent: int
     spikes: int
@@ -155,9 +157,10 @@ class Program:
         size = int(np.prod(shape))
         of_recurrent = [len(one.threshold) for one in self.integers.neurons[:n] if one.recurrent is not None]
         recurrent = -1 if own.recurrent is None else sum(one**2 for one in of_recurrent)
-        at, parameters = sum(row.neurons for row in before), sum(row.channels for row in before)
+        at, parameters = sum(row.neurons for row in before), sum(row.tile for row in before)
+        tile = shape[0] * max(1, min(TILE, size) // shape[0])
         fraction = self.integers.form.fraction_bits[n]
-        before.append(Layer(begin, len(self.stages), at, size, shape[0], parameters, fraction, recurrent, sum(of_recurrent)))
+        before.append(Layer(begin, len(self.stages), at, size, shape[0], parameters, tile, fraction, recurrent, sum(of_recurrent)))
         self.shapes.append(shape)
 
     def weights(self, readout: bool) -> Array:
@@ -169,6 +172,8 @@ class Program:
         own = self.integers
         recurrent = [one.recurrent.T.ravel() for one in own.neurons if one.recurrent is not None]
         shifts = [one.shift for one in own.neurons if one.shift is not None]
+        biases = [one.bias for one in own.synapses[:-1]]
+        thresholds, decays = [one.threshold for one in own.neurons], [one.decay for one in own.neurons]
         first = self.stages[0]
         dense = first.outputs * first.kernel_high * first.kernel_wide * first.channels // first.groups
         sizes = [own.T, int(self.wide), own.limit, self.numbers, self.readout, dense]
@@ -179,17 +184,15 @@ class Program:
             self.weights(readout=True),
             np.concatenate([np.empty(0, np.int8), *recurrent]),
             np.concatenate([np.empty(0, np.int32), *shifts]),
-            np.stack(
-                [
-                    np.concatenate([one.bias for one in own.synapses[:-1]]),
-                    np.concatenate([one.threshold for one in own.neurons]),
-                    np.concatenate([one.decay for one in own.neurons]),
-                ]
-            ),
+            tuple(self._tiled(one) for one in (biases, thresholds, decays)),
             own.synapses[-1].bias,
             tuple(sizes),
             self.share,
         )
+
+    def _tiled(self, layers: list[Array]) -> Array:
+        """Numbers of channels, by layer, repeated as often as fills the layer's tile."""
+        return np.concatenate([np.tile(own, row.tile // row.channels) for own, row in zip(layers, self.layers, strict=True)])
 
     def _joined(self) -> tuple[Array, ...]:
         """What the positions of all stages reach."""
