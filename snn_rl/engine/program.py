@@ -65,9 +65,12 @@ class Stage(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A layer of neurons: its first stage and the one behind its last; where its neurons ``at`` begin, how many they are, and
-    their channels; where their channels' ``parameters`` begin, and how long their ``tile`` is; fraction bits; where its ``recurrent`` weights begin (-1:
-    none), and where its last ``spikes``."""
+    """A layer of neurons.
+
+    Its first stage and the one behind its last; where its neurons ``at`` begin, how many they are, and their channels; where
+    their channels' ``parameters`` begin, and how long their ``tile`` is; fraction bits; where its ``recurrent`` weights begin
+    (-1: none), and where its last ``spikes``.
+    """
 
     begin: int
     end: int
@@ -153,14 +156,15 @@ class Program:
         return channels, high, wide
 
     def _add_neurons(self, n: int, begin: int, shape: Shape) -> None:
-        own, before = self.integers.neurons[n], self.layers
+        neurons, before = self.integers.neurons[n], self.layers
         size = int(np.prod(shape))
         of_recurrent = [len(one.threshold) for one in self.integers.neurons[:n] if one.recurrent is not None]
-        recurrent = -1 if own.recurrent is None else sum(one**2 for one in of_recurrent)
+        recurrent = -1 if neurons.recurrent is None else sum(one**2 for one in of_recurrent)
         at, parameters = sum(row.neurons for row in before), sum(row.tile for row in before)
         tile = shape[0] * max(1, min(TILE, size) // shape[0])
         fraction = self.integers.form.fraction_bits[n]
-        before.append(Layer(begin, len(self.stages), at, size, shape[0], parameters, tile, fraction, recurrent, sum(of_recurrent)))
+        own = (at, size, shape[0], parameters, tile, fraction, recurrent, sum(of_recurrent))
+        before.append(Layer(begin, len(self.stages), *own))
         self.shapes.append(shape)
 
     def weights(self, readout: bool) -> Array:
