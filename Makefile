@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo docs test test-slow format results
+.PHONY: install demo docs test test-slow test-mcu format results
 
 install: .venv/installed
 
@@ -27,6 +27,9 @@ test: install  ## the gate
 
 test-slow: install  ## learning, minutes
 	$(BIN)/pytest -m slow
+
+test-mcu: install  ## agents in C on an emulated microcontroller; needs gcc-arm-none-eabi and qemu-system-arm
+	$(BIN)/python tools/mcu.py
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -16,7 +16,7 @@ from snn_rl import load_agent
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.engine.reference import IntegerNetwork
-from snn_rl.engine.rounding import input_bits, quantise
+from snn_rl.engine.rounding import input_bits, quantise, rounded
 from snn_rl.engine.semantics import Integers
 from snn_rl.store import agents
 from snn_rl.store.agents import WEIGHTS, Agent
@@ -61,6 +61,16 @@ def test_a_decision_is_what_the_equations_say(T: int, decay: float) -> None:
         assert [own[0].tolist() for own in state] == v
         spiked += len(set(sums)) > 1
     assert spiked > 10
+
+
+def test_kernels_keep_their_sums() -> None:
+    kernels = np.array([[[[0.4, 0.45, 0.4, 0.25]]], [[[2.6, -1.6, 3.0, 0.0]]], [[[2.9, 3.0, 2.9, 2.9]]]])
+    assert rounded(kernels, 7).tolist() == [[[[1, 1, 0, 0]]], [[[3, -2, 3, 0]]], [[[3, 3, 3, 3]]]]  # sums 1.5, 4.0, 11.7
+    assert rounded(np.array([[0.4, 0.4], [1.6, -7.4]]), 7).tolist() == [[0, 0], [2, -7]]  # dense: each is its own kernel
+    weight = np.random.default_rng(0).normal(size=(5, 3, 4, 4)) * 3
+    found = rounded(weight, 127)
+    assert np.abs(found.sum((2, 3)) - weight.sum((2, 3))).max() <= 0.5
+    assert np.abs(found - weight).max() < 1
 
 
 def test_observations_saturate() -> None:

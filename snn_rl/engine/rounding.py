@@ -93,7 +93,7 @@ class _Layer:
     def synapses(self, fraction_bits: int) -> Synapses:
         """Weights and biases."""
         scale = self._scale(fraction_bits)
-        weight = np.rint(self.weight / scale.reshape(-1, *[1] * (self.weight.ndim - 1))).astype(np.int8)
+        weight = rounded(self.weight / scale.reshape(-1, *[1] * (self.weight.ndim - 1)), self.top)
         bias = np.rint(self.bias / (scale * self.unit) * 2.0**fraction_bits).astype(np.int32)
         return Synapses(self.pools, self.layer, weight, bias)
 
@@ -119,6 +119,23 @@ class _Layer:
             if most <= INT32:
                 return bits
         return 0
+
+
+def rounded(weight: NDArray[np.float64], top: int) -> NDArray[np.int8]:
+    """Weights as integers up to ``top``: to the nearest, but so that each kernel keeps its sum.
+
+    Where the sum of the nearest integers is not the nearest to the sum of the weights, as many of them go the other way as are
+    missing: those that lie nearest to the middle. An image has large areas of one brightness, so what matters is the sum of a
+    kernel; errors of single weights cancel out in it only by chance. A weight of a dense layer is a kernel of its own.
+    """
+    kernels = weight.reshape(-1, weight[0, 0].size)
+    nearest = np.rint(kernels)
+    lacking = np.rint(kernels.sum(1) - nearest.sum(1)).astype(int)
+    for n in np.flatnonzero(lacking):
+        way = np.sign(lacking[n])
+        first = np.argsort(-way * (kernels[n] - nearest[n]), kind="stable")
+        nearest[n, first[: abs(lacking[n])]] += way
+    return nearest.clip(-top, top).reshape(weight.shape).astype(np.int8)
 
 
 _Floats = tuple[NDArray[np.float64], NDArray[np.float64]]

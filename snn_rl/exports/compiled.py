@@ -35,8 +35,13 @@ class Compiled:
 
     Args:
         agent: one of integers.
-        record: whether :attr:`fired` is kept, which takes time.
+        record: whether ``fired`` is kept, which takes time.
         flags: of the compiler.
+
+    Attributes:
+        state: all bytes of ``agent_state``, which may be kept and put back. ``q``, ``membrane`` and ``fired`` (at each
+            timestep) are parts of it.
+        bytes: of ``agent_state``.
 
     Raises:
         UserError: if the agent is not one of integers, or there is no C compiler.
@@ -71,14 +76,15 @@ class Compiled:
         self._library.agent_bytes.restype = self._library.agent_offset.restype = ctypes.c_size_t
         self._library.agent_decide.restype = ctypes.c_uint32
         self.bytes = int(self._library.agent_bytes())
-        self._state = np.zeros(-(-self.bytes // 8), np.uint64)  # aligned as the widest field
-        held, at = self._state.view(np.uint8), self._library.agent_offset
+        held = np.zeros(-(-self.bytes // 8), np.uint64).view(np.uint8)  # aligned as the widest field
+        self.state: NDArray[np.uint8] = held
+        at = self._library.agent_offset
         actions, neurons = len(self.integers.synapses[-1].bias), program.neurons
         self.q: NDArray[np.int32] = held[at(0) : at(0) + 4 * actions].view(np.int32)
         self.membrane: NDArray[np.int32] = held[at(1) : at(1) + 4 * neurons].view(np.int32)
         spikes = self.integers.T * neurons if record else 0
         self.fired: NDArray[np.uint8] = held[at(2) : at(2) + spikes].reshape(-1, neurons)
-        self._at = ctypes.c_void_p(self._state.ctypes.data)
+        self._at = ctypes.c_void_p(self.state.ctypes.data)
         self.reset()
 
     def reset(self) -> None:
