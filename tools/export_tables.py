@@ -30,6 +30,7 @@ def tables() -> Iterator[tuple[str, str]]:
     """Each table with its name."""
     yield "onnx", onnx()
     yield "nir", nir()
+    yield "counts", counts()
 
 
 def onnx() -> str:
@@ -68,3 +69,16 @@ def _share(row: dict[str, Any]) -> str:
     if not row["not_the_agents"]:
         return "equal"
     return f"{row['not_the_agents'] / row['spikes']:.1%} ({row['not_as_defined'] / row['spikes']:.1%})"
+
+
+def counts() -> str:
+    """Operations per agent, as this package counts them and as others do."""
+    found = json.loads((EXPORTS / "counts.json").read_text(encoding="utf-8"))
+    lines = []
+    for row in found["rows"]:
+        own, theirs, zeros = row["ours"], row["neurobench"], row["neurobench_zeros"]
+        columns = (own["ACs"], theirs["ACs"], zeros["ACs"], row["spikingjelly_acs"], own["MACs"], theirs["MACs"])
+        lines.append([row["agent"], *(f"{count:,}" for count in columns)])
+    neurobench, jelly = (f"{name} {version}" for name, version in found["versions"].items())
+    headings = ("accumulates", neurobench, "its zero weights counted", jelly, "multiplications", neurobench)
+    return markdown(["agent", *headings], lines, 1)
