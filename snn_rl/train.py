@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start", type=int, metavar="T", help="T of the conversion and the first stage (default: the recipe's)"
     )
+    said = "a number of the recipe, set anew (may be given several times): prune.learning_rate=3e-4"
+    parser.add_argument("--recipe-set", action="append", default=[], metavar="TABLE.KEY=VALUE", help=said)
     parser.add_argument("--ablate", action="store_true", help="also convert straight to T, and train straight at T from there")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and end; nothing is trained or written")
     add_threads(parser)

@@ -211,7 +211,17 @@ def test_folder_and_settings_are_those_of_the_options() -> None:
         "spike_penalty": None,
         "start": None,
         "total_timesteps": None,
+        "recipe_set": None,
     }
+    assert plan(given=CARTPOLE, recipe_set=("prune.batch_size=8",)).settings["recipe_set"] == ["prune.batch_size=8"]
+
+
+def test_a_number_of_the_recipe_that_is_set_anew_is_that_of_every_training() -> None:
+    made = run.plan_for(
+        Options("CartPole-v1", ann="scratch", recipe_set=("train.total_timesteps=30000", "prune.batch_size=8"))
+    )
+    assert {agent.recipe.train.total_timesteps for agent in made.agents} == {30_000}
+    assert {agent.recipe.prune.batch_size for agent in made.agents} == {8}
 
 
 # What it costs

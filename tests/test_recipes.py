@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from snn_rl.core.errors import UserError
 from snn_rl.tasks.catalogue import recipe_names
 from snn_rl.tasks.environments import load_recipe
-from snn_rl.tasks.recipe_files import read_recipe, recipe_files
+from snn_rl.tasks.recipe_files import changed, read_recipe, recipe_files
+from snn_rl.tasks.recipes import Recipe
 
 
 def write(folder: Path, text: str) -> Path:
@@ -180,3 +182,32 @@ def test_a_pair_of_decays_is_two_numbers(tmp_path: Path) -> None:
     path.write_text('id = "CartPole-v1"\n[convert]\ndecay = [0.1, 0.2, 0.3]\n')
     with pytest.raises(UserError, match="a pair of numbers"):
         read_recipe(path)
+
+
+def test_a_number_of_a_recipe_is_set_anew() -> None:
+    recipe = Recipe("CartPole-v1")
+    new = changed(recipe, ["prune.learning_rate=3e-4", "prune.gradient_steps=[7, 8]", "frames=2", "train.n_envs=4"])
+    assert new.prune.learning_rate == 3e-4
+    assert new.prune.gradient_steps == (7, 8)
+    assert (new.frames, new.train.n_envs) == (2, 4)
+    assert new.prune.batch_size == recipe.prune.batch_size
+    assert recipe == Recipe("CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("prune.learning_rate", "takes TABLE.KEY=VALUE"),
+        ("prune.learning_rte=1", "did you mean 'learning_rate'"),
+        ("prun.learning_rate=1", "did you mean 'prune'"),
+        ("prune.learning_rate=nan", "must be a finite number"),
+        ("prune.learning_rate=0", "must be a finite number above 0"),
+        ("prune.learning_rate=[1", "is no value of a recipe"),
+        ("prune.batch_size=1.5", "must be a whole number"),
+        ("prune=3", "must be a table"),
+        ("id=Pong", "says which recipe it is"),
+    ],
+)
+def test_a_mistake_in_a_setting_is_named(setting: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        changed(Recipe("CartPole-v1"), [setting])

@@ -110,4 +110,4 @@ def digits() -> Images:
     everything, classes = Part.of(pixels, found.target), tuple(map(str, found.target_names))
     rest, test = divided(everything, HELD_OUT, classes, "digits")
     train, validation = divided(rest, VALIDATION, classes, "digits")
-    return Images("digits", classes, train, validation, test, shift=1)
+    return Images("digits", classes, train, validation, test, shift=0)

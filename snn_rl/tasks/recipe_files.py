@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,6 +74,48 @@ def read_recipe(path: Path, *changes: Path) -> Recipe:
         for key, value in table.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     return cast(Recipe, _fill(Recipe, merged, path.name) if changes else recipe)
+
+
+def changed(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """A recipe with some of its numbers set anew.
+
+    Args:
+        recipe: as it was read.
+        settings: each ``TABLE.KEY=VALUE`` or ``KEY=VALUE``, in the words of a recipe: ``prune.learning_rate=3e-4``.
+
+    Raises:
+        UserError: if there is no such key, or the value cannot be.
+    """
+    for setting in settings:
+        key, value = setting_of(setting)
+        *section, name = key.split(".")
+        table: dict[str, Any] = {"id": recipe.id, key: value} if not section else {"id": recipe.id, section[0]: {name: value}}
+        new = _fill(Recipe, table, f"--recipe-set {setting}")
+        if name in ("id", "base") and not section:
+            raise UserError(f"--recipe-set {setting}: '{name}' says which recipe it is; give --env")
+        if section:
+            own = dataclasses.replace(getattr(recipe, section[0]), **{name: getattr(getattr(new, section[0]), name)})
+            recipe = dataclasses.replace(recipe, **{section[0]: own})
+        else:
+            recipe = dataclasses.replace(recipe, **{name: getattr(new, name)})
+    return recipe
+
+
+def setting_of(text: str) -> tuple[str, Any]:
+    """Key and value of ``TABLE.KEY=VALUE``; the value is TOML, a bare word is a text.
+
+    Raises:
+        UserError: if it is not of that form.
+    """
+    key, equals, written = (part.strip() for part in text.partition("="))
+    if not equals or not re.fullmatch(r"\w+(\.\w+)?", key) or not written or "\n" in text:
+        raise UserError(f"--recipe-set takes TABLE.KEY=VALUE, as in prune.learning_rate=3e-4, got '{text}'")
+    try:
+        return key, tomllib.loads(f"value = {written}")["value"]
+    except tomllib.TOMLDecodeError:
+        if re.fullmatch(r"[\w-]+", written):
+            return key, written
+        raise UserError(f"--recipe-set {key}: '{written}' is no value of a recipe") from None
 
 
 def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:

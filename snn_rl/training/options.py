@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Options:
         total_timesteps: environment steps of each training by reward; None for the recipe's.
         start: T of the conversion and the first stage; None for the recipe's.
         ablate: also convert straight to T, and train straight at T from there.
+        recipe_set: numbers of the recipe that are set anew, see :func:`~snn_rl.tasks.recipe_files.changed`.
     """
 
     env: str
@@ -52,6 +54,7 @@ class Options:
     total_timesteps: int | None = None
     start: int | None = None
     ablate: bool = False
+    recipe_set: Sequence[str] = ()
 
     def check(self) -> None:
         """Refuses numbers out of range, and options that would have no effect.

@@ -136,6 +136,7 @@ class Plan:
             "spike_penalty": options.spike_penalty,
             "start": options.start,
             "total_timesteps": options.total_timesteps,
+            "recipe_set": list(options.recipe_set) or None,
         }
 
     @property

@@ -13,6 +13,7 @@ from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import begin_run
 from snn_rl.tasks.environments import load_recipe, make_env
+from snn_rl.tasks.recipe_files import changed
 from snn_rl.tasks.recipes import TAUGHT, Recipe, listed
 from snn_rl.training import planning, td
 from snn_rl.training.conversion import convert, load_ann, narrowed
@@ -39,7 +40,7 @@ def plan_for(options: Options) -> Plan:
         UserError: if something is missing or does not fit, see :func:`~snn_rl.training.planning.plan`.
     """
     options.check()
-    recipe = load_recipe(options.env)
+    recipe = changed(load_recipe(options.env), options.recipe_set)
     make_env(recipe).close()  # an environment that cannot be built ends the run here
     where, given = planning.ann_to_look_at(options, recipe, agents.shipped()), None
     if where is not None:
@@ -47,7 +48,11 @@ def plan_for(options: Options) -> Plan:
         if options.spiking and options.chosen_objective(recipe) != TAUGHT:
             td.check_returns(ann)
         given = Given(where, ann.env, ann.frames)
-    return planning.plan(options, given, load_recipe)
+
+    def recipes(env: str, frames: int | None) -> Recipe:
+        return changed(load_recipe(env, frames), options.recipe_set)
+
+    return planning.plan(options, given, recipes)
 
 
 @dataclass
