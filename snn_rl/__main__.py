@@ -13,6 +13,7 @@ STAGES = {
     "train": "an agent from nothing, from a shipped ANN or from an SB3 zip, down to T timesteps per decision",
     "convert": "an ANN into a spiking network",
     "vision": "a classifier of images, from nothing down to T timesteps per decision",
+    "sweep": "many trainings, on this machine or on a cluster",
     "prune": "a spiking agent to fewer timesteps",
     "quantize": "a spiking agent as integers",
     "export": "an agent as a file for other tools",

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snn_rl.console import (
     ENV_HELP,
@@ -23,6 +24,9 @@ from snn_rl.console import (
     use_threads,
 )
 from snn_rl.tasks.recipes import OBJECTIVES
+
+if TYPE_CHECKING:
+    from snn_rl.training.options import Options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,16 +74,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def options_of(argv: Sequence[str]) -> Options:
+    """What a command line asks for."""
+    return _options(_parser().parse_args(argv))
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from snn_rl.training.options import Options
+
+    return Options(**{part.name: getattr(args, part.name) for part in dataclasses.fields(Options)})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m snn_rl.train``."""
     args = _parser().parse_args(argv)
     from snn_rl.measure import results, tables
     from snn_rl.measure.scores import score
-    from snn_rl.training.options import Options
     from snn_rl.training.run import carry_out, plan_for
 
     processes = use_threads(args.threads)
-    plan = plan_for(Options(**{part.name: getattr(args, part.name) for part in dataclasses.fields(Options)}))
+    plan = plan_for(_options(args))
     for note in plan.notes:
         print(note)
     print(plan)
