@@ -140,7 +140,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
         "child = subprocess.Popen([sys.executable, '-c', 'import os, sys, time\\n"
         "import snn_rl.sweeps.child as child, runpy\\n"
         "runpy.run_module = lambda *_, **__: (print(os.getpid(), flush=True), time.sleep(60))\\n"
-        "child.main()', str(os.getpid())], stdout=subprocess.PIPE)\n"
+        "child.main()', str(os.getpid()), 'module'], stdout=subprocess.PIPE)\n"
         "print(child.stdout.readline().decode(), flush=True); os.kill(os.getpid(), 9)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(sweep.__file__).parents[1])}

@@ -75,7 +75,7 @@ def main() -> None:
         "versions": versions(),
     }
     with whole(args.out) as new:
-        new.write_text(json.dumps(record, indent=1) + "\n")
+        new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record["ratio"]))
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 import ctypes
 import os
 import runpy
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+PR_SET_PDEATHSIG, SIGKILL = 1, 9  # of Linux
 
 
 def main() -> None:
     """Ties this process to its parent, where the system can, and trains."""
     parent, module, *arguments = sys.argv[1:]
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
         if os.getppid() != int(parent):  # it has ended already
             sys.exit(1)
     sys.argv = ["", *arguments]

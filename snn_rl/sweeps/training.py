@@ -120,7 +120,7 @@ def finished(folder: Path, outcome: Outcome) -> None:
         "node": outcome.node,
     }
     with whole(folder / DONE) as new:
-        new.write_text(json.dumps(record, indent=1) + "\n")
+        new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
