@@ -82,13 +82,16 @@ def test_an_update_learns_what_a_loop_of_single_decisions_says_behind_the_burn_i
     assert th.allclose(learnt[0], th.stack(expected[3:]).flatten(0, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize(("teacher_frames", "carry", "trained"), [(1, True, False), (2, True, True), (1, False, True)])
+@pytest.mark.parametrize(
+    ("teacher_frames", "carry", "asked", "trained"),
+    [(1, True, None, False), (2, True, None, True), (1, False, None, True), (1, True, True, True), (2, True, False, False)],
+)
 def test_decays_are_trained_only_where_they_can_serve(
-    teacher_frames: int, carry: bool, trained: bool, monkeypatch: pytest.MonkeyPatch
+    teacher_frames: int, carry: bool, asked: bool | None, trained: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A teacher that sees no more than the student, which carries its membranes, says nothing that memory could tell."""
     student = lively(QNetwork(mlp_spec(2, 16, 8, 2), T=2, carry=carry), decay=0.25)
-    numbers, teacher = PruneRecipe(learning_starts=30), QNetwork(mlp_spec(2, 8, 2), T=0)
+    numbers, teacher = PruneRecipe(learning_starts=30, train_decays=asked), QNetwork(mlp_spec(2, 8, 2), T=0)
     learner = Distiller(student, teacher, counts(5, 7), numbers, View(1, teacher_frames), seed=0, temperature=1.0)
     L, B = learner.burn_in + learner.learnt, 8
     nothing, none = th.zeros(L, B), th.zeros(L, B, dtype=th.bool)

@@ -117,8 +117,11 @@ def test_a_recipe_in_the_current_folder_comes_first(tmp_path: Path, monkeypatch:
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "CartPole-v1.toml").write_text('id = "CartPole-v1"\nframes = 3\n')
     assert load_recipe("CartPole-v1").frames == 3
+    (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "Acrobot-v2"\n')
+    with pytest.raises(UserError, match="id is 'Acrobot-v2', but a file of that name is for 'Acrobot-v1'"):
+        load_recipe("Acrobot-v1")
     (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "own:Acrobot-v1"\n')
-    with pytest.raises(UserError, match="id is 'own:Acrobot-v1', but a file of that name is for 'Acrobot-v1'"):
+    with pytest.raises(UserError, match="'id' names a module, which no file may"):
         load_recipe("Acrobot-v1")
 
 

@@ -68,6 +68,7 @@ class PruneRecipe:
     learning_rate: float = 1e-3  # of weights; it falls linearly to 0 in each stage
     surrogate: str = "triangle:0.3"  # gradient that spikes pass backward, SHAPE:HEIGHT, in every training of a spiking agent
     neuron_rate: float = 10.0  # of thresholds and decays, times learning_rate: they have to move by their own size; 0 freezes
+    train_decays: bool | None = None  # None: only where memory can serve, as docs/how-it-works.md tells
     batch_size: int = 64  # sequences per gradient step
     sequence_length: int = 4  # learnt environment steps of a sequence
     burn_in: int = 2  # environment steps before them, which only bring up the membranes

@@ -87,7 +87,7 @@ class Distiller:
     Decays are trained only where they can serve: where the teacher sees more than the student, or where membranes start from
     rest. What a teacher says that sees no more hangs on the observation alone. Trained decays rose all the same, to 0.91 from
     one decision to the next in MountainCar: then a membrane still holds what was long before the few steps of a sequence, the
-    student plays in states that it never learnt in, and plays worse than it learns.
+    student plays in states that it never learnt in, and plays worse than it learns. The recipe may decide (``train_decays``).
 
     Args:
         student: the network, trained in place; one that carries nothing learns from single steps.
@@ -125,8 +125,9 @@ class Distiller:
             seed=seed,
         )
         weights = [*student.synapses.parameters(), *student.recurrent.parameters()]
+        serve = view.teacher_sees_more or not student.carry
         for lif in student.lifs:
-            lif.raw_decay.requires_grad_(view.teacher_sees_more or not student.carry)
+            lif.raw_decay.requires_grad_(serve if recipe.train_decays is None else recipe.train_decays)
         neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
         self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
         self.play = Stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
