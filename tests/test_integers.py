@@ -21,7 +21,9 @@ from snn_rl.engine.semantics import Integers
 from snn_rl.store import agents
 from snn_rl.store.agents import WEIGHTS, Agent
 from snn_rl.tasks.recipes import Recipe
+from snn_rl.training.finetune import finetuned
 from snn_rl.training.integers import to_integers
+from snn_rl.training.rounded import Rounded
 
 
 def by_hand(integers: Integers, x: list[int], v: list[list[int]]) -> tuple[list[int], list[list[int]]]:
@@ -184,3 +186,37 @@ def test_an_agent_is_rounded_by_what_it_meets(recipe: Recipe) -> None:
     assert rounded.integer.input_bits >= 11
     observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) * 0.1
     assert np.mean(rounded.predict(observations)[0] == agent.predict(observations)[0]) > 0.9
+
+
+def test_a_finetuned_agent_has_its_weights_on_the_grid_and_goes_on_from_exact_ones(recipe: Recipe, tmp_path: Path) -> None:
+    agent = finetuned(load_agent("CartPole-v1/T1"), None, recipe, 3, tmp_path / "T1-int3-float", th.device("cpu"))
+    integers = quantise(agent.network, 3, observed=10)
+    for own, layer in zip(integers.synapses[:-1], list(agent.network.synapses)[:-1], strict=True):
+        weight = list(layer.children())[-1].weight
+        scale = weight.detach().abs().amax(1, keepdim=True) / 3
+        assert set(np.unique(own.weight)) == {-3, -2, -1, 0, 1, 2, 3}
+        assert th.allclose(th.from_numpy(own.weight) * scale, weight)
+    assert agent.made.how == "trained from T1, objective distill, weights rounded to 3 bits"
+    again = finetuned(load_agent("CartPole-v1/T1"), None, recipe, 3, tmp_path / "T1-int3-float", th.device("cpu"))
+    assert agents.fingerprint(again.network) == agents.fingerprint(agent.network)
+    with pytest.raises(UserError, match="number of bits differs"):
+        finetuned(load_agent("CartPole-v1/T1"), None, recipe, 4, tmp_path / "T1-int3-float", th.device("cpu"))
+
+
+def test_rounded_weights_step_from_exact_ones() -> None:
+    student = QNetwork(mlp_spec(2, 3, 2), T=1)
+    weight, optimizer = student.synapses[0][0].weight, th.optim.SGD(student.parameters(), lr=0.001)
+    with th.no_grad():
+        weight.copy_(th.tensor([[0.3, 1.0], [-1.0, 0.1], [0.2, 0.9]]))
+    own = Rounded(student, optimizer, bits=2)
+    assert weight.tolist() == [[0.0, 1.0], [-1.0, 0.0], [0.0, pytest.approx(0.9)]]
+    weight.grad = th.full_like(weight, -10.0)
+    optimizer.step()
+    assert own.exact[0].flatten().tolist() == pytest.approx([0.31, 1.01, -0.99, 0.11, 0.21, 0.91])
+    assert weight.flatten().tolist() == pytest.approx([0.0, 1.01, -0.99, 0.0, 0.0, 0.91])
+    kept = own.state_dict()
+    other = QNetwork(mlp_spec(2, 3, 2), T=1)
+    again = Rounded(other, th.optim.SGD(other.parameters(), lr=0.001), bits=2)
+    again.load_state_dict(kept)
+    assert th.equal(other.synapses[0][0].weight, weight)
+    assert th.equal(again.exact[0], own.exact[0])

@@ -130,11 +130,11 @@ def rounded(weight: NDArray[np.float64], top: int) -> NDArray[np.int8]:
     """
     kernels = weight.reshape(-1, weight[0, 0].size)
     nearest = np.rint(kernels)
-    lacking = np.rint(kernels.sum(1) - nearest.sum(1)).astype(int)
-    for n in np.flatnonzero(lacking):
-        way = np.sign(lacking[n])
-        first = np.argsort(-way * (kernels[n] - nearest[n]), kind="stable")
-        nearest[n, first[: abs(lacking[n])]] += way
+    if kernels.shape[1] > 1:
+        lacking = np.rint(kernels.sum(1) - nearest.sum(1))[:, None]
+        order = np.argsort(np.sign(lacking) * (nearest - kernels), axis=1, kind="stable")
+        change = np.sign(lacking) * (np.arange(kernels.shape[1]) < np.abs(lacking))
+        np.put_along_axis(nearest, order, np.take_along_axis(nearest, order, 1) + change, 1)
     return nearest.clip(-top, top).reshape(weight.shape).astype(np.int8)
 
 

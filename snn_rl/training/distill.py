@@ -25,6 +25,7 @@ from snn_rl.tasks.view import View
 from snn_rl.training.jobs import Goal, Job, early_points, late_points
 from snn_rl.training.lesson import Lesson, action_gap, first_student
 from snn_rl.training.logs import Log
+from snn_rl.training.rounded import Rounded
 from snn_rl.training.watch import Watch
 
 ADVANTAGE_WEIGHT = 0.1
@@ -133,6 +134,7 @@ class Distiller:
         self.play = Stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
         self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + view.frames)
         self.temperature = temperature
+        self.rounded: Rounded | None = None
         self.spike_cost = fan_out_shares(student, venv.observation_space.shape or ()) if recipe.spike_penalty else []
 
     @property
@@ -157,7 +159,10 @@ class Distiller:
         student, teacher = first_student(job, lesson).to(device), job.teacher.network.to(device)
         student.learn_by(numbers.surrogate)
         venv = make_vec_env(job.recipe, numbers.n_envs, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames)
-        return cls(student, teacher, venv, numbers, view, seed, numbers.temperature * action_gap(lesson.values))
+        learner = cls(student, teacher, venv, numbers, view, seed, numbers.temperature * action_gap(lesson.values))
+        if job.weight_bits is not None:
+            learner.rounded = Rounded(student, learner.optimizer, job.weight_bits)
+        return learner
 
     def learn(self, watch: Watch, log_folder: Path) -> None:
         """Updates until ``watch`` says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
@@ -225,9 +230,12 @@ class Distiller:
 
     def state_dict(self) -> dict[str, Any]:
         """The student and its optimiser. The replay buffer is left out: play fills it again."""
-        return {"network": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
+        own = {"network": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return own if self.rounded is None else own | {"rounded": self.rounded.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Puts a :meth:`state_dict` back. The environments begin new episodes."""
         self.student.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.rounded is not None:
+            self.rounded.load_state_dict(state["rounded"])

@@ -63,6 +63,7 @@ class Job:
         folder: of the new agent; the checkpoint is beside it.
         start: the agent whose weights, thresholds and decays it starts from; None for nothing.
         teacher: the ANN that labels observations; None where nobody does.
+        weight_bits: to which the weights of spiking layers are rounded while it learns; None for not at all.
     """
 
     recipe: Recipe
@@ -73,6 +74,7 @@ class Job:
     folder: Path
     start: Agent | None = None
     teacher: Agent | None = None
+    weight_bits: int | None = None
 
     @property
     def title(self) -> str:

@@ -83,6 +83,7 @@ def _watch(job: Job, goal: Goal, learner: Learner, show: bool, processes: int) -
         "from": start and start.to_json(),
         "teacher": teacher and teacher.to_json(),
         "total": goal.total,
+        "weight_bits": job.weight_bits,
     }
     progress, curve = Progress(goal.total, goal.unit, job.title, show), Curve()
     evaluate = selector(job.recipe, goal.episodes, job.view.frames, job.seed, processes)
@@ -122,7 +123,7 @@ def _made(job: Job, goal: Goal, watch: Watch) -> Made:
     what = "temporal pruning" if job.T < job.start.network.T else "trained"
     return dataclasses.replace(
         common,
-        how=f"{what} from {job.start.name}, objective {job.objective}",
+        how=f"{what} from {job.start.name}, objective {job.objective}{_bits(job)}",
         logits=(job.teacher or job.start).made.logits,
         origin=start,
         teacher=teacher,
@@ -130,6 +131,10 @@ def _made(job: Job, goal: Goal, watch: Watch) -> Made:
         spike_penalty=job.spike_penalty,
         compared=watch.selection.compared(watch.network),
     )
+
+
+def _bits(job: Job) -> str:
+    return "" if job.weight_bits is None else f", weights rounded to {job.weight_bits} bits"
 
 
 def _finished(job: Job, goal: Goal) -> Agent:
@@ -143,6 +148,7 @@ def _finished(job: Job, goal: Goal) -> Agent:
         ("spike_penalty", made.spike_penalty or 0.0, job.spike_penalty),  # older cards do not say it
         ("from", made.origin, start),
         ("teacher", made.teacher, teacher),
+        ("number of bits", (made.how or "").endswith(_bits(job)), True),
     ):
         if before != now:
             raise UserError(f"'{job.folder}' holds another agent (its {key} differs); choose another --out or remove it")
