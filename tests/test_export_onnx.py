@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,18 +117,18 @@ def test_integers_that_float32_cannot_convolve_exactly_are_refused() -> None:
         model(Agent("X", "T", IntegerNetwork(integers), (64, 8, 8), integer=integers.form))
 
 
-def test_whole_games_of_cartpole() -> None:
+def test_a_whole_game_of_cartpole() -> None:
     agent = load_agent("CartPoleNoVel-v1/T1")
-    recipe, begins = load_recipe(agent.env), starts(load_recipe(agent.env), 3, seed=0)
+    recipe, begins = load_recipe(agent.env), starts(load_recipe(agent.env), 1, seed=0)
     runtime, first, decisions = Runtime(agent, 1), np.array([True]), 0
     for decision in play(agent.network, [make_env(recipe)], begins):
         _, action, _ = runtime(decision.observation, first)
         assert action.tolist() == decision.action.tolist()
         first, decisions = decision.done, decisions + 1
-    assert decisions > 600
+    assert decisions == 500
 
 
-def test_some_seconds_of_pong() -> None:
+def test_a_second_of_pong() -> None:
     agent = load_agent("PongNoFrameskip-v4/T1-frames1")
     runtime, first = Runtime(agent, 1), np.array([True])
     env = make_env(load_recipe(agent.env, agent.frames), frames=agent.frames)
@@ -135,7 +136,7 @@ def test_some_seconds_of_pong() -> None:
         _, action, _ = runtime(decision.observation, first)
         assert action.tolist() == decision.action.tolist()
         first = decision.done
-        if n == 150:
+        if n == 40:
             break
 
 
@@ -167,9 +168,11 @@ def test_the_loop_of_the_page_plays_as_python_does(tmp_path: Path, monkeypatch: 
     known: dict[str, Any] = {}
     exec(compile(block, "docs/exports.md", "exec"), known)
     agent, first = load_agent("CartPoleNoVel-v1/T1"), True
-    for decision in play(agent.network, [make_env(load_recipe(agent.env))], [Start(0, None), Start(1, None)]):
-        assert known["decide"](decision.observation[0], first) == decision.action[0]
-        first = bool(decision.done[0])
+    for game in range(2):  # the second begins from rest
+        for decision in islice(play(agent.network, [make_env(load_recipe(agent.env))], [Start(game, None)]), 30):
+            assert known["decide"](decision.observation[0], first) == decision.action[0]
+            first = False
+        first = True
 
 
 def test_padding_by_name_and_dilation() -> None:

@@ -20,7 +20,7 @@ huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub
 def test_the_hub_reads_the_model_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "hub"
     assert package.main(["CartPoleNoVel-v1/T1", "--license", "mit", "--out", str(out)]) == 0
-    assert "huggingface-cli upload YOU/CartPoleNoVel-v1-T1" in capsys.readouterr().out
+    assert "hf upload YOU/CartPoleNoVel-v1-T1" in capsys.readouterr().out
     card = huggingface_hub.ModelCard.load(out / "README.md")
     assert (card.data.library_name, card.data.license) == ("snn_rl", "mit")
     assert {"reinforcement-learning", "stable-baselines3", "CartPoleNoVel-v1"} <= set(card.data.tags)

@@ -5,9 +5,7 @@ It computes what docs/integers.md says, by events as the event-driven engine doe
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from pathlib import Path
 from string import Template
 
@@ -16,6 +14,7 @@ from snn_rl.engine.program import Program
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.exports.c_network import Source
 from snn_rl.store.agents import Agent
+from snn_rl.store.files import whole_folder
 from snn_rl.store.provenance import versions
 
 
@@ -26,14 +25,9 @@ def write(agent: Agent, out: Path) -> str:
         UserError: if the agent is not one of integers.
     """
     files, source = texts(agent)
-    new = out.parent / f".{out.name}.new-{os.getpid()}"
-    try:
-        new.mkdir(parents=True)
+    with whole_folder(out) as new:
         for name, text in files.items():
             (new / name).write_bytes(text.encode())
-        new.rename(out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return (
         f"{out}: agent.h and agent.c. Flash {source.flash:,} bytes and the code, RAM {source.ram:,} bytes; a decision takes "
         f"at most {source.macs:,} multiply-accumulates, {source.acs:,} additions and {source.updates:,} updates of neurons"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.store import weights
 from snn_rl.store.card import Card, Score, read
 from snn_rl.store.episodes import Episode
-from snn_rl.store.files import CARD, EPISODES
+from snn_rl.store.files import CARD, EPISODES, whole_folder
 from snn_rl.store.shipped import find
 
 TAGS = ("reinforcement-learning", "deep-reinforcement-learning", "spiking-neural-network", "stable-baselines3", "snn_rl")
@@ -37,15 +35,10 @@ def write(where: str, out: Path, licence: str | None = None) -> str:
         raise UserError(f"'{where}' has no score to put into a model card: python -m snn_rl.evaluate {where} --save")
     files = {name: (folder / name).read_bytes() for name in (CARD, EPISODES)}
     files |= {weights.WEIGHTS: weights.read(folder, card.files), "README.md": text(card, episodes, licence).encode()}
-    new = out.parent / f".{out.name}.new-{os.getpid()}"
-    try:
-        new.mkdir(parents=True)
+    with whole_folder(out) as new:
         for name, content in files.items():
             (new / name).write_bytes(content)
-        new.rename(out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    return f"{out}: {', '.join(sorted(files))}; upload it with huggingface-cli upload YOU/{card.env}-{card.name} {out}"
+    return f"{out}: {', '.join(sorted(files))}; upload it with hf upload YOU/{card.env}-{card.name} {out}"
 
 
 def text(card: Card, episodes: Sequence[Episode], licence: str | None = None) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +20,7 @@ from snn_rl.core.spec import Spec, split_at_neurons
 from snn_rl.engine.semantics import pair
 from snn_rl.exports.layout import border, facts
 from snn_rl.store.agents import Agent
+from snn_rl.store.files import whole_folder
 
 CODE = Path(__file__).with_name("agent.js")
 
@@ -32,14 +32,9 @@ def write(agent: Agent, out: Path) -> str:
         UserError: for an ANN, and for an agent of integers.
     """
     text = json.dumps(description(agent), allow_nan=False)
-    new = out.parent / f".{out.name}.new-{os.getpid()}"
-    try:
-        new.mkdir(parents=True)
+    with whole_folder(out) as new:
         shutil.copyfile(CODE, new / CODE.name)
         (new / "agent.json").write_bytes(text.encode())
-        new.rename(out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return f"{out}: agent.js and agent.json ({len(text):,} bytes); new SpikingAgent(the parsed agent.json).decide(observation)"
 
 

@@ -7,8 +7,6 @@ not at all.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,7 +28,7 @@ from snn_rl.store.card import Card, Made, Score, Source, damaged, read
 from snn_rl.store.episodes import Episode, to_text
 from snn_rl.store.files import CARD as CARD
 from snn_rl.store.files import EPISODES as EPISODES
-from snn_rl.store.files import whole
+from snn_rl.store.files import whole, whole_folder
 from snn_rl.store.integer import Integer
 from snn_rl.store.schema import Table
 from snn_rl.store.shipped import find as find
@@ -185,14 +183,9 @@ def save(agent: Agent, folder: Path, *, half: bool = False, replace: bool = Fals
     if folder.exists():
         _replace(folder, files)
     else:
-        new = folder.parent / f".{folder.name}.new-{os.getpid()}"
-        try:
-            new.mkdir(parents=True)
+        with whole_folder(folder) as new:
             for name, written in files.items():
                 (new / name).write_bytes(written)
-            new.rename(folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
     integrity.relist(folder)
     agent.path = folder
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,18 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a new folder beside ``path`` to fill; it is renamed to ``path``, which must be free, once all went well."""
+    new = path.parent / f".{path.name}.new-{os.getpid()}"
+    try:
+        new.mkdir(parents=True)
+        yield new
+        new.rename(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def check_writable(path: Path) -> None:
