@@ -23,6 +23,7 @@ STAGES = {
     "report": "tables and plots of runs and agents",
     "probe": "what an agent's membranes remember",
     "memory": "the older name of probe",
+    "benchmark": "decisions, gradient steps and neurons beside their rivals",
     "demo": "the shipped Pong agent beside its ANN: table, video, plot",
 }
 

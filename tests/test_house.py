@@ -16,7 +16,7 @@ from snn_rl import early
 
 PACKAGE = Path(__file__).parents[1] / "snn_rl"
 RANKS = {"core": 0, "store": 1, "engine": 2, "tasks": 2, "sb3": 3, "exports": 4, "training": 4, "measure": 4}
-RANKS |= {"images": 5, "sweeps": 5}
+RANKS |= {"images": 5, "sweeps": 5, "speed": 5}
 COMMAND = 6  # what lies at the root
 MODULES = {
     ".".join(("snn_rl", *path.relative_to(PACKAGE).with_suffix("").parts)): path

@@ -17,6 +17,8 @@ import export_tables
 import figures
 from doc_tables import Row
 
+from snn_rl.speed import page
+
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = DOCS / "results"
 PAGES = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
@@ -89,6 +91,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield from of_pong(found[PONG])
     yield "probes", doc_tables.probes(records("memory"))
     yield "settling", doc_tables.settling(records("memory"))
+    yield "speed", page.tables(json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")))
     yield "any-zip", doc_tables.any_zip(RESULTS / "any-zip.json")
     yield from experiments()
     yield from export_tables.tables()

@@ -1,0 +1,1 @@
+"""How fast decisions and gradient steps are, beside other runtimes and libraries, in one run."""

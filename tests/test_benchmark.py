@@ -1,0 +1,85 @@
+"""The benchmark's arithmetic, and that its contestants compute what they should."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch as th
+from torch import nn
+
+from snn_rl.speed import decisions, page, timing, updates
+from snn_rl.speed.runtimes import session
+from snn_rl.speed.timing import Contest, contest
+
+DECISION = {"event_int8", "event_float", "c_int8", "torch_snn", "torch_ann_4", "torch_ann_1"}
+DECISION |= {"ort_fp32_4", "ort_fp32_1", "ort_int8_4", "ort_int8_1"}
+
+
+def test_contestants_take_turns_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = [0.0], list[str]()
+
+    def task(name: str, seconds: float) -> timing.Task:
+        def run() -> None:
+            order.append(name)
+            clock[0] += seconds * (100 if len(order) <= 4 else 1)
+
+        return run
+
+    monkeypatch.setattr(timing.time, "process_time", lambda: clock[0])
+    found = contest({"a": task("a", 1.0), "none": "it is not here", "b": task("b", 3.0)}, rounds=2, repeats=2)
+    assert order == ["a", "a", "b", "b"] * 3
+    assert (found.median("a"), found.median("b"), found.median("none")) == (1.0, 3.0, None)
+    assert (found.ratio("b", "a"), found.ratio("none", "a")) == (3.0, None)
+    assert found.missing == {"none": "it is not here"}
+
+
+def test_a_ratio_is_of_times_from_the_same_round() -> None:
+    found = Contest({"a": [1.0, 10.0, 2.0], "b": [2.0, 20.0, 4.0]}, {})
+    assert found.ratio("b", "a") == 2.0
+
+
+def test_the_json_has_every_contestant_and_null_with_a_reason() -> None:
+    deciding = Contest({name: [0.5] for name in decisions.NAMES if name != "c_int8"}, {"c_int8": "no compiler"})
+    updating = Contest({"stock_dqn": [0.1], "ann": [0.05], "T1": [0.05], "T5": [0.2]}, {})
+    found = json.loads(json.dumps(page.record(deciding, updating, Contest({"LIF": [1.0], "other": [1.5]}, {}), 1000)))
+    assert set(found["decision_us"]) == DECISION
+    assert found["decision_us"]["event_int8"] == 500
+    assert found["decision_us"]["c_int8"] is None
+    assert found["missing"] == {"c_int8": "no compiler"}
+    assert found["updates_per_s"] == pytest.approx({"stock_dqn": 10, "ann": 20, "T1": 20, "T5": 5})
+    assert found["update_ratio"] == pytest.approx({"stock_dqn": 1, "ann": 2, "T1": 2, "T5": 0.5})
+    text = page.tables(found)
+    assert "| other | 1.50 |" in text
+    assert "no compiler" in text
+    assert page.plot(found).axes[0].get_xscale() == "log"
+
+
+def test_onnxruntime_gives_the_values_of_torch() -> None:
+    th.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    seen = np.random.default_rng(0).random((20, 1, 1, 8, 8), dtype=np.float32)
+    with th.no_grad():
+        wanted = network(th.from_numpy(seen[:, 0])).numpy()
+    exact, rounded = session(network, seen[0], None), session(network, seen[0], seen)
+    assert np.concatenate([exact(one) for one in seen]) == pytest.approx(wanted, abs=1e-5)
+    near = np.concatenate([rounded(one) for one in seen])
+    assert 0 < np.abs(near - wanted).max() < 0.05
+
+
+def test_the_engine_in_the_contest_decides_as_the_agent_of_integers() -> None:
+    slow, fast = decisions.integer_agent(), decisions.event_agent()
+    frames, state, own = np.random.default_rng(0).integers(0, 255, (3, 1, 84, 84), dtype=np.uint8), None, None
+    for frame in frames:
+        wanted, state = slow.predict(frame, state)
+        found, own = fast.predict(frame, own)
+        assert found == wanted
+
+
+def test_updates_are_of_the_same_network_and_batch() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (30, 4, 84, 84), dtype=np.uint8)
+    models = {name: task.func.__self__ for name, task in updates.contestants(frames).items()}
+    sizes = {name: sum(p.numel() for p in model.q_net.parameters()) for name, model in models.items()}
+    assert sizes["stock_dqn"] == sizes["ann"] == sizes["T1"] - 8 == sizes["T5"] - 8  # a threshold and a decay per layer
+    assert {(model.sequence_length, model.burn_in) for name, model in models.items() if name != "stock_dqn"} == {(1, 0)}
