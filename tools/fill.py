@@ -17,7 +17,7 @@ import export_tables
 import figures
 from doc_tables import Row
 
-from snn_rl.speed import page
+from snn_rl.speed import page as speed
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = DOCS / "results"
@@ -91,7 +91,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield from of_pong(found[PONG])
     yield "probes", doc_tables.probes(records("memory"))
     yield "settling", doc_tables.settling(records("memory"))
-    yield "speed", page.tables(json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")))
+    yield "speed", speed.tables(json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")))
     yield "any-zip", doc_tables.any_zip(RESULTS / "any-zip.json")
     yield from experiments()
     yield from export_tables.tables()
