@@ -170,4 +170,6 @@ def test_what_nir_cannot_say_is_refused(tmp_path: Path) -> None:
     integers = quantise(network, observed=observed)
     with pytest.raises(UserError, match="is an agent of integers, and NIR computes real numbers: export it to c or onnx"):
         exact.write(Agent("X", "T", IntegerNetwork(integers), shape, integer=integers.form), tmp_path / "x.nir")
+    with pytest.raises(UserError, match="has no neurons, only a matrix, and so no spikes for NIR: export it to onnx"):
+        exact.write(Agent("X", "T1", QNetwork(mlp_spec(4, 2), T=1), (4,)), tmp_path / "x.nir")
     assert not (tmp_path / "x.nir").exists()

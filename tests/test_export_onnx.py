@@ -163,7 +163,6 @@ def test_the_file_says_what_it_takes_and_what_its_state_is(tmp_path: Path, capsy
 def test_the_loop_of_the_page_plays_as_python_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[1] / "docs" / "exports.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    export.main(["CartPoleNoVel-v1/T1", "--to", "onnx", "--out", "agent.onnx"])
     block = next(block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "onnxruntime" in block)
     known: dict[str, Any] = {}
     exec(compile(block, "docs/exports.md", "exec"), known)
@@ -187,10 +186,13 @@ def test_padding_by_name_and_dilation() -> None:
     np.testing.assert_allclose(runtime(seen, np.ones(2, bool))[0], wanted, atol=1e-5)
 
 
-def test_a_missing_package_is_said_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "package"), [("onnx", "onnx"), ("nir-lif", "nir")])
+def test_a_missing_package_is_said_with_its_extra(
+    kind: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def missing(name: str) -> None:
-        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
 
     monkeypatch.setattr(export, "import_module", missing)
-    with pytest.raises(UserError, match=r"--to onnx needs the package onnx: pip install 'snn-rl\[onnx\]'"):
-        export.main(["CartPole-v1/T1", "--to", "onnx", "--out", str(tmp_path / "x.onnx")])
+    with pytest.raises(UserError, match=rf"--to {kind} needs the package {package}: pip install 'snn-rl\[{package}\]'"):
+        export.main(["CartPole-v1/T1", "--to", kind, "--out", str(tmp_path / "x")])

@@ -47,7 +47,7 @@ def write(agent: Agent, out: Path) -> str:
     """Writes the exact graph and the traces.
 
     Raises:
-        UserError: for an ANN, for an agent of integers, and as :func:`graph`.
+        UserError: for an ANN, for an agent of integers or without neurons, and as :func:`graph`.
     """
     check(agent)
     made, golden = graph(agent), traces(agent)
@@ -60,6 +60,8 @@ def check(agent: Agent) -> None:
     """Raises UserError for what NIR has no words for."""
     if not agent.network.spiking:
         raise UserError(f"'{agent.label}' is an ANN, and NIR has no ReLU: export it to onnx")
+    if not agent.network.lifs:
+        raise UserError(f"'{agent.label}' has no neurons, only a matrix, and so no spikes for NIR: export it to onnx")
     if agent.integer is not None:
         raise UserError(f"'{agent.label}' is an agent of integers, and NIR computes real numbers: export it to c or onnx")
 
