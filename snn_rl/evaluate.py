@@ -48,9 +48,10 @@ def evaluate(
     """
     from snn_rl.measure import scores
     from snn_rl.sb3.zips import load_agent
+    from snn_rl.store.agents import Agent
     from snn_rl.tasks.environments import load_recipe
 
-    agent = load_agent(agent) if isinstance(agent, str | Path) else agent
+    agent = agent if isinstance(agent, Agent) else load_agent(agent)
     protocol = scores.Protocol(epsilon, sticky, zeroed, episodes, seed)
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     return scores.evaluate(agent, recipe, protocol, technology=price_list(technology))

@@ -232,7 +232,9 @@ def test_what_no_network_sees_is_said_and_the_way_out_leads_out() -> None:
     with pytest.raises(UserError, match=r"the part 'word' is a Text; a network sees vectors, images and whole numbers"):
         SpikingDQN("MultiInputPolicy", _Shows(spaces.Dict({"word": spaces.Text(5)})))
     for policy in ("MlpPolicy", "MultiInputPolicy"):
-        with pytest.raises(UserError, match=r"the part 'image' is an image.*TransformObservation"):
+        with pytest.raises(
+            UserError, match=r"the part 'image' is an image.*TransformObservation.*seen\['image'\].*FlattenObservation\(env\)"
+        ):
             SpikingDQN(policy, Pictures())
     with pytest.raises(UserError, match=r"sees one vector or image, got .*: use SpikingDQN, which joins the parts, or gymn"):
         DQN(SpikingMlpPolicy, LAKE, buffer_size=100)

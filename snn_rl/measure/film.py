@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snn_rl.core.errors import UserError
 from snn_rl.measure.video import record
+from snn_rl.sb3.zips import load_agent
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.rollout import starts
@@ -37,11 +38,11 @@ class Film:
 
 
 def play(
-    agent: Agent,
+    agent: Agent | str | Path,
     env: str | None = None,
     *,
     video: str | Path = "play.mp4",
-    beside: Agent | None = None,
+    beside: Agent | str | Path | None = None,
     steps: int | None = None,
     seed: int = 0,
     epsilon: float = 0.0,
@@ -49,7 +50,7 @@ def play(
     """Plays one episode and films it: the game, the Q-values and every layer's spikes.
 
     Args:
-        agent: who plays.
+        agent: who plays, or its folder, or its shipped name.
         env: another environment than the agent's own.
         video: where the film is written: ``.mp4``, or ``.gif``, which is larger.
         beside: an agent that plays beside it, from the same start.
@@ -60,7 +61,8 @@ def play(
     Raises:
         UserError: for another suffix, and for agents that cannot be shown together or do not fit the environment.
     """
-    players = [one if env is None else one.elsewhere(env) for one in (agent, beside) if one is not None]
+    given = [one if isinstance(one, Agent) else load_agent(one) for one in (agent, beside) if one is not None]
+    players = [one if env is None else one.elsewhere(env) for one in given]
     if steps is not None and steps < 1:
         raise UserError(f"steps must be at least 1, got {steps}")
     start = starts(load_recipe(players[0].env, players[0].frames, players[0].module), 1, seed)[0]

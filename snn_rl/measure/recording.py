@@ -89,7 +89,7 @@ def record(
     Raises:
         UserError: for an ANN, and for numbers out of range.
     """
-    agent = load_agent(agent) if isinstance(agent, str | Path) else agent
+    agent = agent if isinstance(agent, Agent) else load_agent(agent)
     network = agent.network
     if not network.spiking:
         raise UserError(f"{agent.label} is an ANN, whose neurons do not spike")

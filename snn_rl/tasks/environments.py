@@ -130,7 +130,7 @@ def make_env(
     Raises:
         UserError: for continuous actions, for observations that are neither vectors nor images, for missing dependencies.
     """
-    recipe = load_recipe(recipe, frames) if isinstance(recipe, str) else recipe
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, frames)
     frames = recipe.frames if frames is None else frames
     sticky = recipe.sticky if sticky is None else sticky
     if frames < 1:

@@ -219,9 +219,11 @@ def _parts(space: spaces.Space[Any], path: Sequence[str]) -> list[Part]:
             lowest = start if any(start) else None
             return [Part(path=[*path], shape=[*space.shape], numbers=space.nvec.reshape(-1).tolist(), lowest=lowest)]
         case spaces.Box() if is_image_space(space):
+            key = "".join(f"['{one}']" for one in path)
             raise UserError(
-                f"the part '{'.'.join(path)}' is an image; beside other parts none is seen yet, so take it out: gymnasium."
-                "wrappers.TransformObservation(env, lambda seen: seen['image'], env.observation_space['image'])"
+                f"the part '{'.'.join(path)}' is an image, which no network here sees beside other parts: let the environment "
+                f"show it alone, gymnasium.wrappers.TransformObservation(env, lambda seen: seen{key}, env.observation_space"
+                f"{key}), or all in one vector, gymnasium.wrappers.FlattenObservation(env)"
             )
         case spaces.Box() | spaces.MultiBinary():
             return [Part(path=[*path], shape=[*space.shape])]
