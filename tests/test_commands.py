@@ -1,6 +1,9 @@
 """The commands as a user types them: help, bad input in one sentence, exit codes, nothing lost."""
 
 import argparse
+import contextlib
+import importlib
+import io
 import json
 import os
 import signal
@@ -27,13 +30,27 @@ def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-def complains(*arguments: str, about: str, cwd: Path | None = None, code: int = 2) -> None:
-    """The command ends with the code and one sentence that holds ``about``, and no traceback."""
-    done = call(*arguments, cwd=cwd)
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == code, done.stderr
-    assert about in last
-    assert "Traceback" not in done.stderr
+def complains(*arguments: str, about: str, cwd: Path | None = None, code: int = 2, typed: bool = False) -> None:
+    """The command ends with the code and one sentence that holds ``about``, and no traceback.
+
+    ``typed``: in a process of its own, which takes seconds to begin; else in this one, where it ends in the same way.
+    """
+    if typed:
+        done = call(*arguments, cwd=cwd)
+        ended, said = done.returncode, done.stderr
+    else:
+        main, errors = importlib.import_module(arguments[0]).main, io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with contextlib.chdir(cwd or Path()), contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as stopped:
+                console.run(main, arguments[1:])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        ended, said = stopped.value.code, errors.getvalue()
+    assert ended == code, said
+    assert about in said.strip().splitlines()[-1]
+    assert "Traceback" not in said
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +82,7 @@ def test_the_version_is_that_of_the_package() -> None:
 
 def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
-    complains("snn_rl.train", "--env", "CartPole-v1", "--T", "-1", "--out", out, about="--T must be at least 1")
+    complains("snn_rl.train", "--env", "CartPole-v1", "--T", "-1", "--out", out, about="--T must be at least 1", typed=True)
     complains("snn_rl.train", "--env", "PongNoFrameskip-v5", "--out", out, about="did you mean 'PongNoFrameskip-v4'?")
     complains("snn_rl.train", "--env", "Pendulum-v1", "--out", out, about="needs Discrete actions")
     complains("snn_rl.train", "--env", "CartPole-v1", "--frames", "0", "--out", out, about="at least 1 frame")
@@ -159,7 +176,8 @@ gym.register("Mine-v0", Plain, max_episode_steps=20)
 """
 
 
-def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path) -> None:
+def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "own.py").write_text(OWN)
     make = "from own import Extractor\nfrom snn_rl import SpikingDQN\nfrom stable_baselines3 import DQN\n"
     make += "kwargs = {'net_arch': [4], 'features_extractor_class': Extractor}\n"
@@ -179,7 +197,7 @@ def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path) -> No
     done = call(*arguments, "--out", "run/T1", cwd=tmp_path)  # it describes its network itself
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "T1" / "card.json").read_text())["env"] == "Mine-v0"
-    complains("snn_rl.evaluate", "run/T1", about="give --env own:Mine-v0", cwd=tmp_path)
+    complains("snn_rl.evaluate", "run/T1", about="give --env own:Mine-v0", cwd=tmp_path, typed=True)
     done = call("snn_rl.evaluate", "run/T1", "--env", "own:Mine-v0", "--save", "--no-carry", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {"greedy", "greedy, membrane zeroed"} == json.loads((tmp_path / "run" / "T1" / "card.json").read_text())[
@@ -202,7 +220,7 @@ def test_a_device_that_is_not_there_is_an_error() -> None:
 
 
 def test_an_unknown_stage_is_one_sentence() -> None:
-    complains("snn_rl", "trian", about="unknown stage 'trian'")
+    complains("snn_rl", "trian", about="unknown stage 'trian'", typed=True)
 
 
 def test_what_nobody_expected_is_said_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
