@@ -9,6 +9,8 @@ import torch as th
 
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import decay_shape, spiking, split_at_neurons
+from snn_rl.engine.rounding import quantise
+from snn_rl.engine.semantics import Integers
 
 
 def random_network(rng: np.random.Generator) -> tuple[QNetwork, tuple[int, ...], int | None]:
@@ -27,6 +29,20 @@ def random_network(rng: np.random.Generator) -> tuple[QNetwork, tuple[int, ...],
             for synapses in [network.recurrent[str(n)]] if str(n) in network.recurrent else []:
                 synapses.weight.normal_(std=0.3)
     return network, shape, None if pixels else int(rng.integers(0, 14))
+
+
+def spiking_much(padding: int, groups: int) -> Integers:
+    """Integers for images 14x14 of one channel: two convolutions, whose first layer's neurons often spike."""
+    first = {"type": "Conv2d", "in_channels": 1, "out_channels": 8, "kernel_size": [3, 3], "stride": [1, 1], "bias": True,
+             "padding": [0, 0], "dilation": [1, 1], "groups": 1}  # fmt: skip
+    second = {**first, "in_channels": 8, "out_channels": 12, "kernel_size": [4, 3], "stride": [2, 1], "dilation": [2, 1],
+              "padding": [padding, padding], "groups": groups}  # fmt: skip
+    features = 12 * ((12 + 2 * padding - 7) // 2 + 1) * (10 + 2 * padding)
+    readout = {"type": "Linear", "in_features": features, "out_features": 3, "bias": True}
+    network = QNetwork([first, {"type": "ReLU"}, second, {"type": "ReLU"}, {"type": "Flatten"}, readout], 2, 1 / 255)
+    for lif in network.lifs:
+        lif.set(v_th=0.05, decay=0.5)
+    return quantise(network)
 
 
 def images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], tuple[int, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch as th
 from conftest import mlp_spec
-from random_networks import random_network, random_play
+from random_networks import random_network, random_play, spiking_much
 
 from snn_rl import export, load_agent
 from snn_rl.core.errors import UserError
@@ -92,6 +92,17 @@ def test_noise_goes_the_dense_way(carry: bool) -> None:
     assert "whole(s);" in texts(agent)[0]["agent.c"]
     noise = np.random.default_rng(0).integers(0, 256, (4, 2, 20, 20)).astype(np.uint8)
     same_play(agent, Compiled(agent, record=True, flags=(*STRICT, "-O2", "-fPIC", "-shared")), noise, np.array([1, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_many_spikes_go_output_by_output(padding: int) -> None:
+    integers = spiking_much(padding, groups=1)
+    agent = Agent("X-v0", "T-int", IntegerNetwork(integers), (1, 14, 14), integer=integers.form)
+    assert "gather_1(s, count, s->sums);" in texts(agent)[0]["agent.c"]
+    noise = np.random.default_rng(0).integers(0, 256, (4, 1, 14, 14)).astype(np.uint8)
+    compiled = Compiled(agent, record=True, flags=(*STRICT, "-O1", "-fPIC", "-shared"))
+    same_play(agent, compiled, noise, np.array([1, 0, 0, 0]))
+    assert Compiled(agent, flags=(*FLAGS, "-O0")).bytes == texts(agent)[1].ram
 
 
 @pytest.mark.parametrize("seed", [100, 103, 107])

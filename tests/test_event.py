@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch as th
 from conftest import conv_spec, lively
-from random_networks import random_network, random_play
+from random_networks import random_network, random_play, spiking_much
 
 from snn_rl import evaluate, load_agent
 from snn_rl.core.errors import UserError
@@ -122,6 +122,21 @@ def test_where_most_changed_all_is_computed(groups: int, dilation: int, padding:
         assert th.equal(q, fast)
         assert all(th.equal(*pair) for pair in zip(state, event.membranes(own), strict=True))
         assert event.changes.macs == len(noise) * 6 * high * wide * (2 // groups) * 4 * 7
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_many_spikes_go_output_by_output(padding: int, groups: int) -> None:
+    integers = spiking_much(padding, groups)
+    reference, event = IntegerNetwork(integers), EventNetwork(integers, (1, 14, 14))
+    play = th.randint(0, 256, (5, 2, 1, 14, 14), dtype=th.uint8, generator=th.Generator().manual_seed(0))
+    play[1] = play[0]
+    wanted, found = list[th.Tensor](), list[th.Tensor]()
+    q, state = reference.unroll(play, None, None, wanted)
+    fast, own = event.unroll(play, None, None, found)
+    assert th.equal(q, fast)
+    assert all(th.equal(*pair) for pair in (*zip(wanted, found, strict=True), *zip(state, event.membranes(own), strict=True)))
+    assert 0.3 < float(wanted[0].mean()) < 0.9
 
 
 def test_a_command_plays_by_events(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

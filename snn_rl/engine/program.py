@@ -205,11 +205,12 @@ class Program:
         return (np.concatenate(starts), *(np.concatenate([one[n] for one in self._reach]) for n in (1, 2)))
 
     def scratch(self) -> tuple[Any, ...]:
-        """Buffers of one thread: which inputs with their values, and pooled values; currents, recurrent currents, spikes as
-        words."""
+        """Buffers of one thread: which inputs with their values, pooled values, and where positions begin among the inputs;
+        currents, recurrent currents, spikes as words."""
         size = self._largest
         pooled, total, recurrent, value = (np.zeros(size, np.int32) for _ in range(4))
-        return (np.zeros(size, np.int64), value, pooled), total, recurrent, np.zeros(size // 8 + 1, np.uint64)
+        listed = (np.zeros(size, np.int64), value, pooled, np.zeros(size + 1, np.int64))
+        return listed, total, recurrent, np.zeros(size // 8 + 1, np.uint64)
 
     def packed(self, observations: Array) -> Array:
         """Observations ``(rows, *observation)`` as words ``(rows, words)``."""

@@ -12,6 +12,7 @@ from snn_rl.engine.semantics import Array
 from snn_rl.exports import c_templates as templates
 
 BYTES = {"uint8_t": 1, "int8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4, "uint64_t": 8}
+ROWS = 16  # of weights that an output adds up: beyond it, it pays to go output by output
 BLOCK = 64  # inputs that are compared at once
 Axis = tuple[Array, Array, Array]
 
@@ -32,6 +33,7 @@ class Source:
         stages, layers = program.stages, program.layers
         self.index = "uint16_t" if max(one.inputs for one in stages) < 2**16 else "uint32_t"
         self._pools = [n for n, one in enumerate(stages) if one.weights < 0]
+        self._gathers = {n: self._crossover(one) for n, one in enumerate(stages) if self._can_gather(n, one)}
         first = stages[: layers[0].end]
         counted = [(n, _products(one)) for n, one in enumerate(stages) if one.weights >= 0]
         self.macs = next(count for n, count in counted if n < layers[0].end)
@@ -59,6 +61,17 @@ class Source:
             actions=len(self.integers.synapses[-1].bias), neurons=self.program.neurons, T=self.integers.T,
             scale=2**self.integers.form.input_bits, q_scale=f"{self.integers.form.q_scale:.9g}",
         )  # fmt: skip
+
+    def _can_gather(self, n: int, stage: Stage) -> bool:
+        """Whether it is a convolution of 8-bit weights that spikes reach."""
+        fed = 0 < n < self.program.readout and n - 1 not in self._pools
+        return fed and stage.weights >= 0 and stage.groups == 1 and not _is_dense(stage)
+
+    @staticmethod
+    def _crossover(stage: Stage) -> int:
+        """Beyond how many spikes it is faster to go output by output."""
+        (_, high, _), (_, wide, _) = _axes(stage)
+        return ROWS * stage.out_high * stage.out_wide * stage.high * stage.wide // (len(high) * len(wide))
 
     def _filled(self, template: str, **values: Any) -> str:
         return Template(template).safe_substitute(values | {"tables": self.tables})
@@ -115,7 +128,8 @@ class Source:
         text = self._filled(
             templates.SPATIAL, **numbers, kind="pool" if pool else "convolution", found=found, group=group, inner=inner
         )
-        return self._filled(text, **numbers)
+        text = self._filled(text, **numbers)
+        return text + (self._filled(templates.GATHER, **numbers | {"positions": image}) if n in self._gathers else "")
 
     def _neurons(self, n: int, layer: Layer) -> str:
         own, begin = self.integers.neurons[n], layer.spikes
@@ -143,7 +157,13 @@ class Source:
         for n in range(begin, end - 1):
             size = self.program.stages[n].outputs
             text += f"zero(s->pooled, {size}u);\nreach_{n}(s, count, s->pooled);\ncount = nonzero(s, {size}u);\n"
-        text += f"reach_{end - 1}(s, count, {target});\n"
+        last = f"reach_{end - 1}(s, count, {target});\n"
+        if end - 1 in self._gathers:
+            last = (
+                f"if (count > {self._gathers[end - 1]}u) {{\n    gather_{end - 1}(s, count, {target});\n}} else {{\n"
+                f"    {last}}}\n"
+            )
+        text += last
         return "".join(f"{indent}{line}\n" for line in text.splitlines())
 
     def _steps(self) -> dict[str, str]:
@@ -184,10 +204,14 @@ class Source:
         }
         largest = max([8 * words, *(one.inputs for one in program.stages)])
         last = sum(program.recurrent)
+        gathered = [program.stages[n] for n in self._gathers]
+        rows = max([0, *(one.kernel_high * one.kernel_wide * one.channels for one in gathered)])
+        begin = max([0, *(one.high * one.wide + 1 for one in gathered)])
         text = "".join(f"    int32_t {name}[{size}];\n" for name, size in work.items() if size)
         fields = {
             "words": f"    uint64_t spikes[{words}]; /* of one layer, a byte each */\n",
             "work": text,
+            "gathered": (f"    uint32_t row[{rows}];\n    agent_index begin[{begin}];\n" if rows else ""),
             "recurrent": f"    uint8_t last[{last}]; /* spikes of the recurrent layers */\n" if last else "",
             "largest": largest,
             "first": layers[0].neurons,
@@ -196,6 +220,7 @@ class Source:
         ram = (
             8 * words + 4 * (actions + program.neurons + layers[0].neurons + sum(work.values())) + BYTES[self.index] * largest
         )
+        ram += 4 * rows + BYTES[self.index] * begin
         ram += BYTES[self.number] * program.numbers + last
         return fields, -(-ram // 8) * 8
 

@@ -44,7 +44,7 @@ typedef struct {
 $words    int32_t q[AGENT_ACTIONS]; /* sums of the readout; one unit is a Q-value of $q_scale */
     int32_t membrane[AGENT_NEURONS]; /* layer after layer, row after row, channels side by side */
     int32_t current[$first]; /* of the first layer, from the last observation */
-$work    agent_index index[$largest]; /* work space: which inputs, or which neurons, something comes from */
+$work$gathered    agent_index index[$largest]; /* work space: which inputs, or which neurons, something comes from */
     agent_input observation[AGENT_INPUTS]; /* the last */
 $recurrent#ifdef AGENT_RECORD
     uint8_t fired[AGENT_T][AGENT_NEURONS]; /* all spikes of the last decision, for comparisons */
@@ -202,6 +202,49 @@ static void reach_$n(const agent_state *s, uint32_t count, int32_t *restrict out
                     out + ((uint32_t)out_y_$n[a] * ${out_wide}u + out_x_$n[b]) * ${out_channels}u$group;
 $inner            }
     }
+}
+
+"""
+
+GATHER = """\
+/* Stage $n output by output, for many spikes: does what reach_$n does, four rows of weights at a time. */
+static void gather_$n(agent_state *s, uint32_t count, int32_t *out)
+{
+    uint32_t p, e = 0, oy, ox, ky, kx, k;
+    for (p = 0; p < ${positions}u; p++) { /* where the spikes of each position begin in the list */
+        s->begin[p] = (agent_index)e;
+        while (e < count && s->index[e] < (p + 1u) * ${channels}u)
+            e++;
+    }
+    s->begin[$positions] = (agent_index)e;
+    for (oy = 0; oy < ${out_high}u; oy++)
+        for (ox = 0; ox < ${out_wide}u; ox++) {
+            int32_t *const sums = out + (oy * ${out_wide}u + ox) * ${out_channels}u;
+            uint32_t rows = 0;
+            for (ky = 0; ky < ${kernel_high}u; ky++) {
+                const int32_t y = (int32_t)(oy * ${stride_high}u + ky * ${gap_high}u) - $pad_high;
+                if (y < 0 || y >= $high)
+                    continue;
+                for (kx = 0; kx < ${kernel_wide}u; kx++) {
+                    const int32_t x = (int32_t)(ox * ${stride_wide}u + kx * ${gap_wide}u) - $pad_wide;
+                    if (x < 0 || x >= $wide)
+                        continue;
+                    p = (uint32_t)y * ${wide}u + (uint32_t)x;
+                    for (e = s->begin[p]; e < s->begin[p + 1u]; e++)
+                        s->row[rows++] = (((s->index[e] - p * ${channels}u) * ${kernel_high}u + ky) * ${kernel_wide}u + kx) *
+                                         ${out_channels}u;
+                }
+            }
+            for (e = 0; e + 4u <= rows; e += 4u) {
+                const $weight *const a = weight_$n + s->row[e], *const b = weight_$n + s->row[e + 1u];
+                const $weight *const c = weight_$n + s->row[e + 2u], *const d = weight_$n + s->row[e + 3u];
+                for (k = 0; k < ${out_channels}u; k++)
+                    sums[k] += (int16_t)(a[k] + b[k] + c[k] + d[k]);
+            }
+            for (; e < rows; e++)
+                for (k = 0; k < ${out_channels}u; k++)
+                    sums[k] += weight_$n[s->row[e] + k];
+        }
 }
 
 """
