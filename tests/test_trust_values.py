@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from conftest import Count, dqn, mlp_spec
+from conftest import Count, dqn, lively, mlp_spec
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from snn_rl import report
@@ -21,7 +21,7 @@ from snn_rl.core.lif import lif_step
 from snn_rl.core.network import QNetwork
 from snn_rl.measure import technology
 from snn_rl.store import agents
-from snn_rl.store.agents import CARD
+from snn_rl.store.agents import CARD, Agent
 from snn_rl.store.files import begin_run, data_folder, folder_name
 from snn_rl.tasks.recipe_files import read_recipe
 from snn_rl.tasks.rollout import Start, Stream, play
@@ -178,3 +178,31 @@ def test_a_recipe_that_nothing_could_be_built_from_is_refused(tmp_path: Path, te
     (tmp_path / "x.toml").write_text(f'id = "CartPole-v1"\n{text}')
     with pytest.raises(UserError, match=said):
         read_recipe(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("T", [0, 2])
+def test_weights_that_no_float_can_carry_are_refused(tmp_path: Path, T: int) -> None:
+    """Of a spiking network on loading: its membranes would be infinite, and its spikes finite."""
+    network = lively(QNetwork(mlp_spec(4, 8, 2), T=T))
+    with th.no_grad():
+        for parameter in network.synapses.parameters():
+            parameter.fill_(1e37)
+    folder = agents.save(Agent("CartPole-v1", "T2", network, (4,)), tmp_path / "agent")
+    if T:
+        with pytest.raises(UserError, match="the weights of fc1 are so large that a membrane could become infinite"):
+            agents.load(folder)
+    else:
+        with pytest.raises(UserError, match="the network's values are NaN or infinite"):
+            agents.load(folder).predict(np.ones(4, np.float32))
+
+
+def test_the_largest_weights_leave_membranes_finite(tmp_path: Path) -> None:
+    network = lively(QNetwork(mlp_spec(1, 1, 2), T=1000), decay=1.0)
+    with th.no_grad():
+        network.synapses[0][0].weight.fill_(9e11)
+        network.synapses[0][0].bias.fill_(0.0)
+    agent = agents.load(agents.save(Agent("CartPole-v1", "T2", network, (1,)), tmp_path / "agent"))
+    state = None
+    for _ in range(3):
+        _, state = agent.predict(np.full(1, 1e18, np.float32), state)
+    assert all(bool(th.isfinite(v).all()) for v in state)

@@ -6,6 +6,7 @@ ReLU or Tanh and the network is an ANN. Both go through the same code: only the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
@@ -143,7 +144,7 @@ class QNetwork(nn.Module):
 
         Raises:
             UserError: if the state or the starts are for another number of environments, the state is of another network, or
-                an observation is not finite.
+                an observation is not finite, or the values are not.
         """
         check_observed(observation)
         if state is not None and len(state) != len(self.lifs) + len(self.recurrent):
@@ -157,6 +158,8 @@ class QNetwork(nn.Module):
                 raise UserError(f"{name} is for {len(rows)} environments but {len(observation)} observations were given")
         start = None if episode_start is None else episode_start.unsqueeze(0)
         q, state = self.unroll(observation.unsqueeze(0), state, start)
+        if not math.isfinite(q.sum()):  # the best of these would be a matter of chance
+            raise UserError("the network's values are NaN or infinite: its weights are too large for such observations")
         return q[0], state
 
     def unroll(

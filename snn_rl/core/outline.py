@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch as th
-from torch import Tensor
+from torch import Tensor, nn
 
-from snn_rl.core.limits import MAX_FRAMES, MAX_LAYERS, MAX_NEURONS, MAX_SIZE, MAX_T
+from snn_rl.core.limits import MAX_FRAMES, MAX_LAYERS, MAX_NEURONS, MAX_OBSERVED, MAX_SIZE, MAX_T
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import Spec, check_layers
 
+MAX_CURRENT = 1e30  # 2**25 times that is a float32
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -30,14 +32,49 @@ def outline(spec: Spec, T: int, input_scale: float, carry: bool, observation_sha
     try:
         with th.device("meta"):
             network = QNetwork(spec, T, input_scale, carry)
-            neurons = sum(map(math.prod, network.shapes(observation_shape)))
+            network.shapes(observation_shape)
+            numbers = _numbers(network, observation_shape)
     except ValueError:
         raise
     except Exception as error:  # what PyTorch raises for sizes that do not fit is of many kinds
         raise ValueError(f"network: {str(error).partition(chr(10))[0][:200]}") from error
-    if neurons > MAX_NEURONS:
+    if numbers > MAX_NEURONS:
         raise ValueError(f"network has more than {MAX_NEURONS:,} neurons")
     return network
+
+
+def _numbers(network: QNetwork, observation_shape: Sequence[int]) -> int:
+    """How many numbers all layers give, those before a pool too."""
+    x, sizes = th.empty(1, *observation_shape), []
+    for synapse in network.synapses:
+        for layer in cast(nn.Sequential, synapse):
+            x = layer(x)
+            sizes.append(0 if isinstance(layer, nn.Flatten) else x.numel())
+    return sum(sizes)
+
+
+def check_currents(network: QNetwork) -> None:
+    """Refuses weights by which a membrane could become infinite, and stay so: one without leak comes to 2**25 times its
+    largest current.
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    largest = MAX_OBSERVED * network.input_scale
+    for n, synapse in enumerate(network.synapses[:-1] if network.spiking else ()):
+        most = largest
+        for weight in synapse.parameters():
+            most = most + float(weight.detach().abs().max()) if weight.dim() == 1 else most * _row(weight)
+        if str(n) in network.recurrent:
+            most += sum(_row(weight) for weight in network.recurrent[str(n)].parameters())
+        if most > MAX_CURRENT and all(bool(th.isfinite(weight).all()) for weight in network.parameters()):
+            raise ValueError(f"the weights of {network.layer_names[n]} are so large that a membrane could become infinite")
+        largest = 1.0  # a spike
+
+
+def _row(weight: Tensor) -> float:
+    """The largest sum of a row's sizes."""
+    return float(th.linalg.vector_norm(weight.detach().flatten(1), 1, dim=1).max())
 
 
 def check_numbers(T: int, input_scale: float, frames: int = 1) -> None:
@@ -74,7 +111,8 @@ def filled(network: QNetwork, tensors: Mapping[str, Tensor]) -> QNetwork:
     """The network of an outline, with the weights, thresholds and decays of a file.
 
     Raises:
-        ValueError: if the tensors are not those of the outline, or a threshold is not a finite number above 0.
+        ValueError: if the tensors are not those of the outline, a threshold is not a finite number above 0, or a weight is so
+            large that a membrane could become infinite.
     """
     check_shapes(network, {key: tuple(value.shape) for key, value in tensors.items()})
     built = QNetwork(network.spec, network.T, network.input_scale, network.carry)
@@ -83,4 +121,5 @@ def filled(network: QNetwork, tensors: Mapping[str, Tensor]) -> QNetwork:
         v_th = lif.v_th.item()
         if bool(th.isfinite(lif.log_v_th)) and not 0 < v_th < math.inf:
             raise ValueError(f"neurons.{n}.log_v_th must be the logarithm of a finite threshold above 0, got {v_th}")
+    check_currents(built)
     return built

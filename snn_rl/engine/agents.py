@@ -9,11 +9,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.outline import outline
+from snn_rl.core.outline import check_shapes, outline
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.engine.semantics import Integers, from_arrays
 from snn_rl.store import weights
-from snn_rl.store.agents import Agent, find
+from snn_rl.store.agents import Agent, check_neurons, find
 from snn_rl.store.card import damaged, read
 
 ENGINES = ("torch", "event")
@@ -49,15 +49,21 @@ def load(where: str | Path, engine: str = "torch") -> Agent:
     try:
         tensors = weights.read(folder, card.files)
         weights.shapes(tensors, weights.INTEGERS)
+        if card.T < 1 or not card.integer.q_scale > 0:
+            raise ValueError(f"an agent of integers has T and q_scale above 0, got {card.T} and {card.integer.q_scale}")
         outline(card.network, card.T, card.input_scale, card.carry, card.observation_shape)
         arrays = load_arrays(tensors)
         integers = from_arrays(card.network, card.T, card.carry, card.input_scale, card.integer, arrays)
-        IntegerNetwork(integers).shapes(card.observation_shape)
+        network = IntegerNetwork(integers)
+        check_shapes(network, {key: value.shape for key, value in arrays.items()})
+        check_neurons(card, network)
     except UserError as error:
         raise UserError(f"'{folder}': {error}") from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise damaged(folder, error) from error
-    network, kind = _event(integers, card.observation_shape) if engine == "event" else (IntegerNetwork(integers), Agent)
+    kind = Agent
+    if engine == "event":
+        network, kind = _event(integers, card.observation_shape)
     shape, module = tuple(card.observation_shape), card.module or ""
     made, scores, more = card.made, card.scores, card.more
     return kind(card.env, card.name, network, shape, card.frames, made, scores, played, folder, module, more, card.integer)

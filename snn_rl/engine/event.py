@@ -17,7 +17,9 @@ from torch import Tensor
 from snn_rl.core.counts import Changes
 from snn_rl.core.deciding import Observation, check_observation
 from snn_rl.core.errors import UserError
+from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.core.network import State, check_observed
+from snn_rl.core.outline import outline
 from snn_rl.engine.kernels import decide
 from snn_rl.engine.program import Program
 from snn_rl.engine.reference import IntegerNetwork
@@ -38,8 +40,9 @@ class EventNetwork(IntegerNetwork):
 
     def __init__(self, integers: Integers, observation_shape: Sequence[int]) -> None:
         super().__init__(integers)
-        self.shapes(observation_shape)
+        outline(integers.spec, integers.T, integers.input_scale, integers.carry, observation_shape)
         self.program = Program(integers, observation_shape)
+        self._form = [(one.dtype, one.shape[1]) for one in cast(tuple[Array, ...], self.initial_state(0, ()))]
         self._net, self._scratch = self.program.net(), self.program.scratch()
         self._actions = len(integers.synapses[-1].bias)
         self.changes: Changes = Changes(self._kept())
@@ -71,6 +74,7 @@ class EventNetwork(IntegerNetwork):
         """
         rows = len(observations)
         before = cast(tuple[Array, ...], self.initial_state(rows, ()) if state is None else state)
+        self._check_state(rows, before)
         words = self.program.packed(observations)
         after = (np.empty_like(before[0]), before[1].copy(), words, np.empty_like(before[3]))
         if fresh is None or not self.carry:
@@ -80,6 +84,17 @@ class EventNetwork(IntegerNetwork):
         decide(self._net, before, after, fresh, self._scratch, sums, record, counted)
         self.changes.inputs, self.changes.macs = int(counted[0]), int(counted[1])
         return sums, cast(State, after)
+
+    def _check_state(self, rows: int, state: tuple[Array, ...]) -> None:
+        """The kernels do not look where an array ends."""
+        if len(state) != len(self._form) or not all(isinstance(one, np.ndarray) for one in state):
+            raise UserError("the state is not of this engine; pass on what the previous call returned, or None for rest")
+        for one, (kind, width) in zip(state, self._form, strict=True):
+            if one.dtype != kind or one.shape != (rows, width):
+                raise UserError(
+                    f"the state is {one.dtype}{one.shape} where the network's is {kind}{(rows, width)}; pass on what the "
+                    "previous call returned"
+                )
 
     def _kept(self) -> int:
         """32-bit accesses per decision to what is kept beside the membranes: the last observation is read and written, the
@@ -151,8 +166,9 @@ class EventAgent(Agent):
         seen = np.asarray(observation)
         batch = seen.ndim != len(self.observation_shape)
         seen = seen if batch else seen[None]
-        if seen.shape[1:] != tuple(self.observation_shape) or (seen.dtype.kind == "f" and not np.isfinite(seen).all()):
-            return super().predict(observation, state, episode_start)  # which says what is wrong
+        finite = seen.dtype.kind != "f" or bool((np.abs(seen) <= MAX_OBSERVED).all())
+        if seen.shape[1:] != tuple(self.observation_shape) or not finite:
+            return super().predict(observation, None, episode_start)  # which says what is wrong
         starts = None if episode_start is None else np.atleast_1d(episode_start).astype(np.bool_)
         _check_rows(len(seen), state, starts)
         sums, state = cast(EventNetwork, self.network).sums(seen, state, starts)

@@ -12,6 +12,7 @@ from snn_rl.engine.semantics import Array, Integers, Synapses, pair
 from snn_rl.store.integer import Integer
 
 TILE = 512  # numbers of channels are repeated to about as many, so that loops over neurons are long
+MAX_REACHED = 4_000_000  # positions under all kernels: of the NatureCNN on Atari's images there are 62,000
 SHARE = 0.5  # of an observation that changed: beyond it computing all is faster
 
 Shape = tuple[int, int, int]
@@ -150,6 +151,12 @@ class Program:
             for size, k, step, pad, gap in zip(shape[1:], kernel, stride, padding, dilation, strict=True)
         )
         own = (shape[1], shape[2], shape[0], high, wide, channels, *kernel, *stride, *padding, *dilation)
+        reached = high * wide * kernel[0] * kernel[1] + sum(len(places) for _, places, _ in self._reach)
+        if reached > MAX_REACHED:
+            raise UserError(
+                f"its tables would have {reached:,} places; the event engine and exports of integers take {MAX_REACHED:,}: "
+                "use strides, smaller images or the engine torch"
+            )
         positions = sum(len(starts) for starts, _, _ in self._reach)
         self._reach.append(_reach(shape, (channels, high, wide), kernel, stride, padding, dilation, groups))
         self.stages.append(Stage(*own, groups, weights, int(first), positions))

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch as th
 from torch import Tensor, nn
 
+from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
 from snn_rl.core.network import QNetwork, State
 from snn_rl.core.spec import build, decay_shape, split_at_neurons
@@ -101,6 +102,8 @@ class IntegerNetwork(QNetwork):
             v: its membrane before.
             z: its own last spikes, where they arrive too.
         """
+        if z is not None and z.shape != v.shape:
+            raise UserError(f"the state has last spikes {tuple(z.shape)} where its membranes are {tuple(v.shape)}")
         synapses, neurons = cast(IntegerSynapses, self.synapses[n]), cast(IntegerLIF, self.neurons[n])
         i = synapses(sent) << self.integers.form.fraction_bits[n]
         i = i + neurons.like(synapses.bias, i)
@@ -170,6 +173,11 @@ class IntegerLIF(LIF):
         Returns:
             Spikes and the membrane after, both int32.
         """
+        if v.shape != i.shape or v.is_floating_point():  # PyTorch would stretch one that is narrower
+            raise UserError(
+                f"the state is {v.dtype} {tuple(v.shape)} where the layer is int32 {tuple(i.shape)}; pass on what the "
+                "previous call returned"
+            )
         v, threshold = v.long(), self.like(self.threshold, i)
         leaked = v.sign() * ((v.abs() * self.like(self.decay_4096, i)) >> DECAY_BITS)
         charged = leaked + i

@@ -240,7 +240,7 @@ def load(where: str | Path) -> Agent:
         empty = outline(card.network, card.T, card.input_scale, card.carry, card.observation_shape)
         network = weights.fill(empty, tensors)
         check_finite(network.state_dict(), str(folder))
-        _check_neurons(card, network)
+        check_neurons(card, network)
     except NotFiniteError:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -249,7 +249,7 @@ def load(where: str | Path) -> Agent:
     return Agent(card.env, card.name, network, shape, card.frames, card.made, card.scores, played, folder, module, card.more)
 
 
-def _check_neurons(card: Card, network: QNetwork) -> None:
+def check_neurons(card: Card, network: QNetwork) -> None:
     """Raises ValueError where a card's thresholds and decays are not those of the weights."""
     for name, said in (("v_th", card.v_th), ("decay", card.decay)):
         if len(said) != len(network.lifs):
