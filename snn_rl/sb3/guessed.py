@@ -152,8 +152,11 @@ def _neurons(source: Zip) -> dict[str, Any]:
     """What a spiking policy was told of its neurons."""
     kwargs = source.policy_kwargs
     T = kwargs.get("T", 1)
-    if type(T) is int and T > MAX_T:
-        raise UserError(f"'{source.path}' has {T:,} timesteps per decision; more than {MAX_T:,} are refused")
+    if type(T) is not int or not 0 < T <= MAX_T:
+        raise UserError(f"'{source.path}' has T = {str(T)[:40]}; timesteps per decision are from 1 to {MAX_T:,}")
+    for key in ("carry", "recurrent", "normalize_images"):
+        if key in kwargs and kwargs[key] not in (True, False, "True", "False", None):
+            raise UserError(f"'{source.path}' says {key} = {str(kwargs[key])[:40]}, which is neither true nor false")
     return {key: kwargs[key] for key in ("T", "carry", "decay", "recurrent") if key in kwargs}
 
 

@@ -152,6 +152,10 @@ class Decider:
                 ours, theirs = ann(probe)[0], self.forward(raw)
         except RuntimeError as error:
             raise UnconvertibleError(f"cannot convert '{self.name}': run as a list of layers it fails ({error})") from error
+        if not bool(th.isfinite(theirs).all()):
+            raise UnconvertibleError(
+                f"cannot convert '{self.name}': its values are NaN or infinite; its weights are too large"
+            )
         if self.logits:
             ours, theirs = ours.log_softmax(-1), theirs.log_softmax(-1)
         if ours.shape != theirs.shape or not th.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):

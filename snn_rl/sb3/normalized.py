@@ -21,6 +21,8 @@ from torch import nn
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.fits import Reading
+from snn_rl.store.agents import check_finite
+from snn_rl.store.bounded import MAX_TENSORS, opened
 from snn_rl.tasks.parts import Joined
 
 
@@ -42,8 +44,10 @@ def statistics(given: VecNormalize | str | Path, trust_pickle: bool = False) -> 
             "--trust-pickle (in Python trust_pickle=True), or give the live VecNormalize in Python"
         )
     try:
-        with Path(given).open("rb") as file:
+        with opened(Path(given), MAX_TENSORS) as file:  # a FIFO would be waited for
             found = pickle.load(file)
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"no file '{given}'") from error
     except Exception as error:  # whatever a pickle can raise
@@ -73,7 +77,10 @@ def folded(reading: Reading, normalize: VecNormalize, who: str) -> Reading:
             f"{who} sees observations of shape {shape}, the statistics of VecNormalize are of shape {mean.shape}: give those "
             "of the same training (of vectors; images are not normalised), or train with norm_obs=False"
         )
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and (deviation > 0).all()):
+        raise UserError(f"the statistics of VecNormalize for {who} hold NaN, infinity or no deviation; save them anew")
     _fold(reading.network, mean, deviation, who)
+    check_finite(reading.network.state_dict(), who)
     note = "; its first layer holds the statistics of VecNormalize"
     if _clips(normalize, mean, deviation):
         note += f", without the clipping at {normalize.clip_obs:g} deviations, which only matters to observations beyond them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any
 
@@ -14,6 +15,8 @@ from snn_rl.sb3.described import Description, spec_of
 from snn_rl.sb3.zips import description_of
 from snn_rl.store.agents import check_finite
 from snn_rl.store.schema import Table
+
+MAX_STORED = 10_000  # frames in a stack, and labels, of a replay buffer
 
 
 class Restored:
@@ -37,6 +40,7 @@ class Restored:
     def __init__(self, source: Zip, given: Table) -> None:
         where, data = str(source.path), source.data
         told = plain(data.get("plain_settings"))
+        settings.check_format(told.get("format", 1), where)
         numbers = settings.Numbers.known(data, where)
         own = given.get("policy_class")
         self.policy = own or settings.policy_of(told.get("policy_class"), data.get("policy_class"), where)
@@ -54,10 +58,11 @@ class Restored:
         rate = told.get("learning_rate", data.get("learning_rate"))
         rate = given["learning_rate"] if "learning_rate" in given else settings.learning_rate_of(rate, where)
         window = numbers.get("_stats_window_size", 100)
+        actions = plain(told.get("action_space")) or plain(data.get("action_space"))
         self.attributes: Table = {
             **numbers,
             "observation_space": settings.box_of(space, description.observation_shape, where),
-            "action_space": settings.discrete_of(plain(told.get("action_space")) or plain(data.get("action_space")), where),
+            "action_space": settings.discrete_of(actions, description.network[-1].get("out_features", 0), where),
             "learning_rate": rate,
             "train_freq": settings.train_freq_of(told.get("train_freq", data.get("train_freq")), where),
             "tensorboard_log": settings.log_folder_of(data.get("tensorboard_log"), where),
@@ -99,24 +104,52 @@ def check_optimizer(state: object, optimizer: th.optim.Optimizer, where: str) ->
     """Refuses a state that is not of these weights: PyTorch takes tensors of any size and learning rates of any kind."""
     own = [weight for group in optimizer.param_groups for weight in group["params"]]
     groups = plain(state).get("param_groups")
-    listed: list[Table] = [plain(group) for group in groups] if isinstance(groups, list) else []
-    fits = len(listed) == len(optimizer.param_groups)
-    for group, known in zip(listed, optimizer.param_groups, strict=False):
-        plainly = all(value is None or isinstance(value, bool | int | float | tuple | list) for value in group.values())
-        fits = fits and plainly and group.keys() <= known.keys() and group.get("params") == [*range(len(known["params"]))]
     moments: dict[Any, Any] = plain(plain(state).get("state"))
-    for index, values in moments.items():
-        fits = fits and type(index) is int and 0 <= index < len(own)
-        for value in plain(values).values() if fits else ():
-            sizes = value.shape if isinstance(value, th.Tensor) else ()
-            fits = fits and sizes in ((), own[index].shape) and bool(th.isfinite(th.as_tensor(value)).all())
-    if not fits:
-        raise UserError(f"the optimizer's state in '{where}' is not that of its weights; copy or save it anew")
+    try:
+        kept = _what_is_kept(groups, optimizer)
+        for index, values in moments.items():
+            if type(index) is not int or not 0 <= index < len(own) or plain(values).keys() != kept:
+                raise ValueError(index)
+            for key, value in values.items():
+                _check_moment(key, th.as_tensor(value), own[index])
+    except (TypeError, ValueError, RuntimeError, AssertionError, LookupError) as error:
+        said = f"the optimizer's state in '{where}' is not that of its weights ({str(error)[:80]})"
+        raise UserError(f"{said}; copy or save it anew") from error
+
+
+def _what_is_kept(groups: object, optimizer: th.optim.Optimizer) -> set[str]:
+    """What an optimizer with a file's settings keeps of each weight, as one step of it shows."""
+    if not isinstance(groups, list) or len(groups) != len(optimizer.param_groups):
+        raise ValueError("groups")
+    kept: set[str] = set()
+    for group, known in zip(groups, optimizer.param_groups, strict=True):
+        own = {key: value for key, value in plain(group).items() if key != "params"}
+        settings.check_plain_numbers(own)  # a function as learning rate may go below 0
+        if not own.keys() <= known.keys() or group.get("params") != [*range(len(known["params"]))]:
+            raise ValueError("params")
+        if own.get("maximize", False) != known.get("maximize", False):
+            raise ValueError("maximize")
+        weight = th.nn.Parameter(th.zeros(1))
+        trial = type(optimizer)([weight], **{key: value for key, value in own.items() if key not in ("lr", "initial_lr")})
+        weight.grad = th.zeros(1)
+        trial.step()
+        kept |= trial.state[weight].keys()
+    return kept
+
+
+def _check_moment(name: str, value: th.Tensor, weight: th.Tensor) -> None:
+    """Refuses what no step leaves: a tensor of another size, or one that is not finite, or squares and steps below 0."""
+    if value.shape not in ((), weight.shape) or not bool((value.abs() <= settings.MAX_RATE).all()):
+        raise ValueError(name)
+    if (name in ("step", "sum", "acc_delta", "exp_inf") or "sq" in name) and bool((value < 0).any()):
+        raise ValueError(name)
 
 
 def _buffer_kwargs(written: object, where: str) -> Table:
     kwargs = plain(written)
     for key, value in kwargs.items():
+        if key in ("frame_stack", "n_labels") and type(value) is int and not (key == "frame_stack") <= value <= MAX_STORED:
+            raise UserError(f"the replay buffer in '{where}' has {key} = {value}; copy or save it anew")
         if key not in ("seed", "verbose", "frame_stack", "n_labels") or not (value is None or type(value) is int):
             raise UserError(
                 f"the replay buffer in '{where}' was built with {key[:40]}, which only its pickle holds: {settings.TRUST}"
@@ -131,4 +164,4 @@ def _episodes(written: object) -> list[dict[str, float]]:
 
 def _floats(written: object) -> list[float]:
     values = written if isinstance(written, list) else []
-    return [float(value) for value in values if type(value) in (int, float)]
+    return [float(value) for value in values if type(value) in (int, float) and abs(value) <= sys.float_info.max]

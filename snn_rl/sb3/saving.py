@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.utils import check_for_correct_spaces
 
 from snn_rl.core.errors import UserError
+from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.sb3 import settings
 from snn_rl.sb3.archives import check_sizes, check_zip
 from snn_rl.sb3.contents import Zip, plain
@@ -40,6 +42,7 @@ class SavedDQN(StatefulDQN):
         :meth:`load` needs no pickle."""
         frequency = self.train_freq
         self.plain_settings: Table = {
+            "format": settings.FORMAT,
             "policy_class": type(self.policy).__name__ if type(self.policy) in settings.POLICIES.values() else None,
             "observation_space": settings.space_to_json(self.observation_space),
             "action_space": settings.space_to_json(self.action_space),
@@ -136,7 +139,7 @@ class SavedDQN(StatefulDQN):
             path: of the file; ``.pkl`` may be left out.
         """
         file = open_path(path, "w", verbose=self.verbose, suffix="pkl")
-        th.save(self.replay_buffer.state_dict(), file)
+        th.save({"format": settings.FORMAT, **self.replay_buffer.state_dict()}, file)
         if isinstance(path, str | Path):
             file.close()
 
@@ -165,6 +168,7 @@ class SavedDQN(StatefulDQN):
                 check_zip(file, size)
                 state = th.load(path, map_location="cpu", weights_only=True, mmap=True)
             check_sizes(state, 4 * size)
+            settings.check_format(state.get("format", 1), str(path))
             _check_buffer(state, own)
             buffer = own
             if state["buffer_size"] != own.buffer_size:
@@ -199,16 +203,21 @@ def _found(path: Path, suffix: str) -> Path:
 
 def _check_buffer(state: Any, own: SequenceReplayBuffer) -> None:
     """Raises ValueError for a state that no buffer gave."""
-    size, head = state["buffer_size"], state["head"]
+    size, head, actions = state["buffer_size"], state["head"], cast(spaces.Discrete, own.action_space).n
     if type(size) is not int or not 0 < size < 1 << 40:
         raise ValueError(f"buffer_size {size}")
     for value in (head, state["next_age"]):
-        if value.dtype != th.int64 or value.shape != (own.n_envs,) or bool((value < 0).any()):
+        if value.dtype != th.int64 or value.shape != (own.n_envs,) or bool(((value < 0) | (value > 1 << 40)).any()):
             raise ValueError("head or next_age")
+    if bool((state["next_age"] > 1 << 30).any()):
+        raise ValueError("next_age")
     for name, rings in state["rings"].items():
         ring = getattr(own, name)
         for filled, slots in zip(head.clamp(max=size).tolist(), rings, strict=True):
             if slots.numpy().dtype != ring.dtype or tuple(slots.shape) != (filled, *ring.shape[2:]):
                 raise ValueError(f"{name} has the shape {tuple(slots.shape)}")
-            if name in ("reward", "labels") and not bool(th.isfinite(slots).all()):
-                raise ValueError(f"{name} is not finite")
+            low, high = slots.aminmax() if slots.numel() and slots.dtype != th.bool else (0, 0)  # NaN is both of a NaN
+            if slots.is_floating_point() and not max(high, -low) <= MAX_OBSERVED:
+                raise ValueError(f"{name} holds a number that is not finite, or beyond {MAX_OBSERVED:g}")
+            if name in ("action", "age") and not (low >= 0 and high < (actions if name == "action" else 1 << 30)):
+                raise ValueError(f"{name} is between {low} and {high}")

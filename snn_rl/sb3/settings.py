@@ -27,7 +27,19 @@ from snn_rl.tasks.parts import Joined, Parts
 POLICIES = {kind.__name__: kind for kind in (SpikingPolicy, SpikingMlpPolicy, SpikingCnnPolicy, SpikingMultiInputPolicy)}
 TRUST = "give trust=True, which executes what the file holds"
 One = Annotated[int, Within(1)]
+FORMAT = 1  # of saved learners and replay buffers; those that do not say it have it too
+MAX_RATE = 1e30  # of a learning rate and the other settings of an optimizer
 _PICKLE = ":serialized:"  # Stable-Baselines3's mark
+
+
+def check_format(number: object, where: str) -> None:
+    """Refuses what a later version wrote.
+
+    Raises:
+        UserError: naming the file and its format.
+    """
+    if type(number) is not int or number != FORMAT:
+        raise UserError(f"'{where}' has format {str(number)[:20]}; this version of snn_rl reads {FORMAT}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +47,7 @@ class Numbers(Record):
     """The numbers of a learner, under the names of its attributes. What a file does not say is as in a new learner."""
 
     verbose: Count | None = None
-    seed: int | None = None
+    seed: Annotated[int, Within(0, 2**32 - 1)] | None = None
     start_time: float | None = None
     num_timesteps: Count | None = None
     total_timesteps: Count | None = field(default=None, metadata={"key": "_total_timesteps"})
@@ -47,7 +59,7 @@ class Numbers(Record):
     stats_window_size: One | None = field(default=None, metadata={"key": "_stats_window_size"})
     n_envs: Annotated[int, Within(1, 100_000)] | None = None
     buffer_size: One | None = None
-    batch_size: One | None = None
+    batch_size: Annotated[int, Within(1, 1_000_000)] | None = None
     learning_starts: Count | None = None
     gradient_steps: Annotated[int, Within(-1)] | None = None
     target_update_interval: One | None = None
@@ -123,14 +135,15 @@ def box_of(written: Table, shape: list[int], where: str) -> spaces.Box:
         raise UserError(f"'{where}' is damaged: its observation_space ({str(error)[:80]}); copy or save it anew") from error
 
 
-def discrete_of(written: Table, where: str) -> spaces.Discrete:
-    """The space of actions; see :func:`box_of`."""
+def discrete_of(written: Table, outputs: int, where: str) -> spaces.Discrete:
+    """The space of actions, of which the network has so many values; see :func:`box_of`."""
     try:
         n, start = int(written["n"]), int(written.get("start", 0))
-        if not 0 < n <= MAX_SIZE or abs(start) > MAX_SIZE:
+        if n != outputs or abs(start) > MAX_SIZE:
             raise ValueError(n)
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"'{where}' is damaged: its action_space; copy or save it anew") from error
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        said = f"'{where}' is damaged: its action_space is not that of a network with {outputs} values"
+        raise UserError(f"{said}; copy or save it anew") from error
     return spaces.Discrete(n, start=start)
 
 
@@ -155,10 +168,11 @@ def learning_rate_of(written: object, where: str) -> float | LinearSchedule:
         UserError: if it is a function of the user's own.
     """
     match written:
-        case (int() | float()) as number if not isinstance(number, bool) and 0 <= number < float("inf"):
+        case (int() | float()) as number if not isinstance(number, bool) and 0 <= number <= MAX_RATE:
             return float(number)
-        case {"start": float(start), "end": float(end), "end_fraction": float(fraction)} if fraction > 0:
-            return LinearSchedule(start, end, fraction)
+        case {"start": float(start), "end": float(end), "end_fraction": float(fraction)} if 0 < fraction <= MAX_RATE:
+            if 0 <= start <= MAX_RATE and 0 <= end <= MAX_RATE:
+                return LinearSchedule(start, end, fraction)
     raise UserError(
         f"the learning rate in '{where}' is a function, which only its pickle holds: give "
         f"load(..., learning_rate=...), or {TRUST}"
@@ -201,12 +215,29 @@ def optimizer_of(kwargs: Table, where: str) -> Table:
     if name:
         found = re.fullmatch(r"<class 'torch\.optim\.(?:\w+\.)?(\w+)'>", name)
         kind = getattr(th.optim, found[1], None) if found else None
-        if not (isinstance(kind, type) and issubclass(kind, th.optim.Optimizer)):
+        if not (isinstance(kind, type) and issubclass(kind, th.optim.Optimizer)) or kind is th.optim.Optimizer:
             raise UserError(f"the optimizer in '{where}' is {name[:80]}, which only its pickle holds: {TRUST}")
         given["optimizer_class"] = kind
     if isinstance(kwargs.get("optimizer_kwargs"), dict):
-        given["optimizer_kwargs"] = kwargs["optimizer_kwargs"]
+        given["optimizer_kwargs"] = own = kwargs["optimizer_kwargs"]
+        try:
+            check_plain_numbers(own)
+            given.get("optimizer_class", th.optim.Adam)([th.nn.Parameter(th.zeros(1))], lr=1.0, **own)
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+            raise UserError(f"the optimizer_kwargs in '{where}' are none ({str(error)[:80]}); copy or save it anew") from error
     return given
+
+
+def check_plain_numbers(group: Table) -> None:
+    """Refuses the settings of an optimizer that are more than finite numbers.
+
+    Raises:
+        ValueError: naming one.
+    """
+    for key, value in group.items():
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if not (number is None or (isinstance(number, bool | int | float) and abs(number) <= MAX_RATE)):
+                raise ValueError(f"{key[:40]} = {str(value)[:40]}")
 
 
 def log_folder_of(written: object, where: str) -> str | None:
