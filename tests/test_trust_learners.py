@@ -55,7 +55,7 @@ def said(path: Path) -> str:
     ("key", "value"),
     [
         ("lr", float("nan")), ("lr", 1e300), ("betas", (5.0, 5.0)), ("betas", (0.9,)), ("betas", (float("nan"), 0.9)),
-        ("eps", float("nan")), ("eps", [1]), ("weight_decay", 1e300), ("maximize", True), ("capturable", True),
+        ("eps", float("nan")), ("eps", [1]), ("weight_decay", 1e300), ("maximize", True),
         ("amsgrad", True), ("more", 1),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
     python tools/fixtures.py
 
 ``tests/fixtures/shipped.json`` says of every agent of the catalogue what it does on fixed observations.
-``tests/fixtures/files`` holds one small file of each kind: agents, one of them of integers, a saved learner, its replay buffer.
+``tests/fixtures/files`` holds one small file of each kind: agents (one of integers), a saved learner, its replay buffer.
 Run it where agents were added or replaced. Where only code changed, a difference is a defect of the code.
 """
 
