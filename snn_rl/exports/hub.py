@@ -55,7 +55,8 @@ def text(card: Card, episodes: Sequence[Episode], licence: str | None = None) ->
         f"{source} Made with snn_rl: {card.made.how or 'nobody knows how'}.",
         "## Use\n\n```python\nfrom huggingface_hub import snapshot_download\n\nfrom snn_rl import load_agent\n\n"
         'agent = load_agent(snapshot_download("YOU/NAME"))  # the folder that this page lies in\n'
-        "action, state = agent.predict(observation, state, episode_start)\n```",
+        "action, state = agent.predict(observation)  # an episode begins\n"
+        "action, state = agent.predict(observation, state)  # it goes on\n```",
         f"## Scores\n\n{_scores(card, episodes)}",
         "Returns are whole and unclipped. Energy is counted from operations, not measured on a device"
         f"{_convention(card)}. Every episode is in `{EPISODES}`.",
