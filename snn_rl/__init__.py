@@ -52,10 +52,14 @@ if TYPE_CHECKING:
     from snn_rl.sb3.dqn import SpikingDQN
     from snn_rl.sb3.learner import to_sb3
     from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
+    from snn_rl.sb3.resumable import Checkpoints
     from snn_rl.sb3.zips import load_agent
     from snn_rl.tasks.environments import load_recipe, make_env
+    from snn_rl.tasks.resuming import Resumable
 
 __all__ = [
+    "Checkpoints",
+    "Resumable",
     "SpikingCnnPolicy",
     "SpikingDQN",
     "SpikingMlpPolicy",
@@ -75,6 +79,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checkpoints": "snn_rl.sb3.resumable",
+    "Resumable": "snn_rl.tasks.resuming",
     "SpikingDQN": "snn_rl.sb3.dqn",
     "SpikingCnnPolicy": "snn_rl.sb3.policy",
     "SpikingMlpPolicy": "snn_rl.sb3.policy",

@@ -110,6 +110,17 @@ def surrogate(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_checkpoint_every(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--checkpoint-every``."""
+    help_ = "seconds between two checkpoints, at least (default 60); they take at most a twentieth of the time"
+    parser.add_argument("--checkpoint-every", type=seconds, metavar="SECONDS", default=60.0, help=help_)
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a time is a finite number from 0 on."""
+    return _number(float, text, lambda value: 0 <= value < float("inf"), "a time is a finite number of seconds from 0 on")
+
+
 def add_hints(parser: argparse.ArgumentParser, of: str = "the zip") -> None:
     """Adds what a zip may need to be told: ``--extractor``, ``--activation``, ``--vecnormalize`` and ``--trust-pickle``."""
     parser.add_argument("--extractor", metavar="MODULE:CLASS", help=f"custom feature extractor of {of}, from your code")

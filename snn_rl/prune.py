@@ -11,6 +11,7 @@ from snn_rl.console import (
     ENV_HELP,
     PENALTY_HELP,
     SURROGATE_HELP,
+    add_checkpoint_every,
     add_hints,
     add_threads,
     device,
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--surrogate", type=surrogate, metavar="SHAPE:HEIGHT", help=SURROGATE_HELP)
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
+    add_checkpoint_every(parser)
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or auto (default cpu)")
     add_threads(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -12,6 +12,7 @@ from snn_rl.console import (
     ENV_HELP,
     PENALTY_HELP,
     SURROGATE_HELP,
+    add_checkpoint_every,
     add_hints,
     add_threads,
     device,
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<env>-T<T>-seed<seed>")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    add_checkpoint_every(parser)
     parser.add_argument("--device", type=device, default="auto", help="cpu, cuda or auto (default auto)")
     parser.add_argument(
         "--no-carry", dest="carry", action="store_false", help="the membranes start from rest at every decision"
@@ -90,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     from snn_rl.measure import results, tables
     from snn_rl.measure.scores import score
-    from snn_rl.training.run import carry_out, plan_for
+    from snn_rl.training.run import begin, carry_out, plan_for
 
     processes = use_threads(args.threads)
     plan = plan_for(_options(args))
@@ -99,12 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(plan)
     if args.dry_run:
         return 0
-    # scored after all training, so that nothing waits for it
-    made = carry_out(plan, args.device, args.resume, tune=args.threads is None, processes=processes)
-    for agent, recipe, zeroed in made:
-        score(agent, recipe, ablate=zeroed, processes=processes)
-    for path in tables.write(results.read(results.find(str(plan.out))), plan.out / "report"):
-        print(path)
+    with begin(plan, args.resume):
+        # scored after all training, so that nothing waits for it
+        for agent, recipe, zeroed in carry_out(plan, args.device, tune=args.threads is None, processes=processes):
+            score(agent, recipe, ablate=zeroed, processes=processes)
+        for path in tables.write(results.read(results.find(str(plan.out))), plan.out / "report"):
+            print(path)
     return 0
 
 

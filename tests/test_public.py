@@ -17,8 +17,9 @@ from snn_rl import load_agent, to_sb3
 def test_the_public_names_and_nothing_else_are_shown() -> None:
     assert dir(snn_rl) == sorted(snn_rl.__all__)
     assert set(dir(snn_rl)) == {
-        "SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "UserError", "__version__", "convert", "evaluate", "list_agents",
-        "load_agent", "load_recipe", "make_env", "play", "raster", "record", "to_sb3", "traces",
+        "Checkpoints", "Resumable", "SpikingCnnPolicy", "SpikingDQN", "SpikingMlpPolicy", "UserError", "__version__",
+        "convert", "evaluate", "list_agents", "load_agent", "load_recipe", "make_env", "play", "raster", "record", "to_sb3",
+        "traces",
     }  # fmt: skip
     for name in dir(snn_rl):
         assert getattr(snn_rl, name) is not None

@@ -1,6 +1,7 @@
 """Long training: nothing is lost, the best network is kept, Ctrl-C is answered cleanly."""
 
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,8 @@ import torch as th
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import describe
+from snn_rl.store import checkpoints
 from snn_rl.tasks.progress import Progress
-from snn_rl.training import checkpoints
 from snn_rl.training.checkpoints import Checkpoint
 from snn_rl.training.curve import Curve
 from snn_rl.training.selection import Selection
@@ -179,41 +180,147 @@ def test_an_interrupt_after_the_last_update_is_not_lost(tmp_path: Path) -> None:
     assert (tmp_path / "c").exists()
 
 
-def full(*args: Any) -> None:
+def full(*_: Any) -> None:
     raise OSError(28, "No space left on device")
+
+
+def held(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 def test_a_failing_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = watch(tmp_path / "c", net(), []).checkpoint
     checkpoint.write()
-    before = (tmp_path / "c").read_bytes()
-    monkeypatch.setattr(checkpoints.th, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        checkpoint.write()
-    assert (tmp_path / "c").read_bytes() == before
+    before = held(tmp_path / "c")
+    for broken in ("replace", "fsync"):
+        with monkeypatch.context() as context:
+            context.setattr(os, broken, full)
+            with pytest.raises(OSError, match="No space"):
+                checkpoint.write()
+        assert held(tmp_path / "c") == before
     assert os.listdir(tmp_path) == ["c"]
 
 
 def test_training_goes_on_where_no_checkpoint_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(checkpoints.th, "save", full)
     with watch(tmp_path / "c", net(), [], points=[]) as watching:
-        assert watching.update(1)
-    assert "no checkpoint could be written (No space left on device)" in capsys.readouterr().out
+        watching.checkpoint.every = -1.0
+        monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
+        with monkeypatch.context() as context:
+            context.setattr(os, "fsync", full)
+            assert watching.update(1)
+            assert watching.update(2)
+        said = capsys.readouterr().out
+        assert said.count("no checkpoint could be written (No space left on device); training goes on") == 1
+        assert "There is no checkpoint yet, so --resume begins this stage anew" in said
+        assert watching.update(3)
+        assert "test: checkpoints are written again" in capsys.readouterr().out
+    assert watch(tmp_path / "c", net(), []).resume()
 
 
-def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+def test_an_interrupt_on_a_full_disk_says_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watch(tmp_path / "c", net(), [], points=[]) as watching:
+        watching.update(1)
+        watching.checkpoint.write()
+        watching.update(2)
+        monkeypatch.setattr(os, "fsync", full)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match=r"after 3 of 6 steps; no checkpoint .*\(No space.*--resume goes on from"):
+            watching.update(3)
+    again = watch(tmp_path / "c", net(), [])
+    assert again.resume()
+    assert again.done == 1
+
+
+def test_a_checkpoint_of_other_settings_or_versions_is_refused(tmp_path: Path) -> None:
     watch(tmp_path / "c", net(), []).checkpoint.write()
     with pytest.raises(UserError, match="seed = 0, this run has 1"):
         watch(tmp_path / "c", net(), [], seed=1).resume()
-    (tmp_path / "c").write_bytes((tmp_path / "c").read_bytes()[:100])
-    with pytest.raises(UserError, match="damaged"):
-        watch(tmp_path / "c", net(), []).resume()
-    th.save({"identity": {"seed": 1}, "network": {}}, tmp_path / "c")  # as an older version wrote it
+    before = watch(tmp_path / "c", net(), [])
+    del before.checkpoint.parts["curve"]
+    before.checkpoint.write()
     with pytest.raises(UserError, match="of another version"):
         watch(tmp_path / "c", net(), []).resume()
+    th.save({"identity": {"seed": 0}}, tmp_path / "d")  # as an older version wrote it
+    with pytest.raises(UserError, match=r"'.*d' has format 1, and this version of snn_rl reads format 2: go on with"):
+        watch(tmp_path / "d", net(), []).resume()
+
+
+def test_of_two_checkpoints_the_one_that_is_not_damaged_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with watch(tmp_path / "c", net(), [], points=[]) as watching:
+        for done in (1, 2, 3):
+            watching.update(done)
+            watching.checkpoint.write()
+    whole = held(tmp_path / "c")
+    assert sorted(whole) == ["2.json", "2.state", "3.json", "3.state"]
+    for name, content in whole.items():
+        for damaged in (content[:-1], content[:50] + bytes([content[50] ^ 1]) + content[51:], b"", None):
+            shutil.rmtree(tmp_path / "c")
+            (tmp_path / "c").mkdir()
+            for file, before in whole.items():
+                (tmp_path / "c" / file).write_bytes(before)
+            if damaged is None:
+                (tmp_path / "c" / name).unlink()
+            else:
+                (tmp_path / "c" / name).write_bytes(damaged)
+            again = watch(tmp_path / "c", net(), [])
+            assert again.resume()
+            assert again.done == (2 if name.startswith("3") else 3)
+            said = capsys.readouterr().out
+            lost = name == "3.json" and damaged is None  # nobody knows that it was there
+            assert (f"c/{name}' is damaged; the one before it is used" in said) == (name.startswith("3") and not lost)
+            again.checkpoint.write()  # the damaged one goes
+            assert len(held(tmp_path / "c")) == 4
+            assert watch(tmp_path / "c", net(), []).resume()
+            capsys.readouterr()
+    for file in (tmp_path / "c").glob("*.state"):
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match=r"state' is damaged; .*state' is damaged; remove '.*c' to start that stage anew"):
+        watch(tmp_path / "c", net(), []).resume()
+
+
+def test_an_interrupt_in_an_evaluation_is_answered_at_once(tmp_path: Path) -> None:
+    with watch(tmp_path / "c", net(), [], points=[2]) as watching:
+        watching.update(1)
+        watching.selection.evaluate = lambda _: os.kill(os.getpid(), signal.SIGTERM) or 1.0
+        with pytest.raises(KeyboardInterrupt, match="interrupted after 2 of 6 steps; --resume goes on"):
+            watching.update(2)
+    again = watch(tmp_path / "c", net(), [7.0], points=[2])
+    assert again.resume()
+    assert again.selection.evaluations == []
+    with again:
+        again.update(2)  # what was interrupted is done now
+    assert again.selection.evaluations == [[2, 7.0]]
+
+
+def test_what_raises_leaves_a_checkpoint_of_the_last_sound_state(tmp_path: Path) -> None:
+    def run(sound: bool) -> Watch:
+        with watch(tmp_path / str(sound), net(), [], points=[]) as watching:
+            watching.rollback = lambda: sound
+            watching.update(2)
+            raise UserError("the environment broke")
+
+    for sound in (True, False):
+        with pytest.raises(UserError, match="broke"):
+            run(sound)
+        again = watch(tmp_path / str(sound), net(), [])
+        assert again.resume() == sound
+    assert again.done == 0
+
+
+def test_messages_name_no_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    def twice(there: bool) -> None:
+        with watch(tmp_path / "c", net(), []) as watching:
+            if there:
+                watching.checkpoint.write()
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for there in (False, True):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            twice(there)
+        assert (str(tmp_path / "c") in str(caught.value)) == there
 
 
 def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path: Path) -> None:

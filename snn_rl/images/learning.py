@@ -124,7 +124,7 @@ class Classifier:
         Raises:
             UserError: if the loss is not finite any more.
         """
-        going = watch.going
+        going = watch.going and watch.update(watch.done)  # evaluates where that was interrupted
         while going:
             loss = self.update(watch.done)
             going = watch.update(watch.done + 1, loss=loss)

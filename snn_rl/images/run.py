@@ -20,6 +20,7 @@ from snn_rl.images.options import CHAIN_START, Options
 from snn_rl.measure.energy import energy
 from snn_rl.measure.technology import FP32, Technology
 from snn_rl.sb3.conversion import spiking_twin
+from snn_rl.store.checkpoints import States
 from snn_rl.store.files import begin_run
 from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.progress import Progress
@@ -83,17 +84,18 @@ class Run:
             KeyboardInterrupt: after a checkpoint was written.
         """
         options = self.options
-        begin_run(options.folder, options.settings, resume)
-        ann = self._made("ann", 0, None, None)
-        network = self._converted(ann)
-        for T in options.stages:
-            network = self._made(f"T{T}", T, network, ann)
-        return self._summary()
+        with begin_run(options.folder, options.settings, resume):
+            ann = self._made("ann", 0, None, None)
+            network = self._converted(ann)
+            for T in options.stages:
+                network = self._made(f"T{T}", T, network, ann)
+            return self._summary()
 
     def _made(self, name: str, T: int, before: QNetwork | None, ann: QNetwork | None) -> QNetwork:
         """A trained network, from the one before it."""
         folder = self.options.folder / name
         if folder.is_dir():
+            States(_checkpoint(folder)).remove()  # what was interrupted between the two
             network, self.results[name] = kept(folder)
             return network
         th.manual_seed(self.options.seed)
@@ -178,8 +180,11 @@ def _watch(learner: Classifier, folder: Path, title: str) -> Watch:
     selection = Selection(points, lambda network: 100 * merit(network, learner.images.validation), measure="accuracy")
     identity = {"total": learner.total, "seed": learner.seed, **dataclasses.asdict(learner.numbers)}
     parts: dict[str, Stateful] = {"learner": learner, "progress": progress, "selection": selection, "curve": curve}
-    checkpoint = Checkpoint(folder.with_name(f".{folder.name}.checkpoint"), identity, parts)
-    return Watch(learner.network, progress, selection, checkpoint, curve)
+    return Watch(learner.network, progress, selection, Checkpoint(_checkpoint(folder), identity, parts), curve)
+
+
+def _checkpoint(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.checkpoint")
 
 
 def untested(options: Options) -> str:

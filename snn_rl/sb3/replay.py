@@ -15,6 +15,7 @@ bootstrap from: it gets a slot of its own (o3*) in which nothing was done.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
@@ -30,6 +31,7 @@ from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.sb3.sequences import Sequences
 
 RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "labels")
+NEVER = np.iinfo(np.int64).max
 TOLD_BYTES = 100e6  # a buffer above this is announced even when SB3's verbose is 0
 
 
@@ -38,10 +40,20 @@ class ReplayState(TypedDict):
 
     buffer_size: int
     rings: dict[str, list[Tensor]]
-    """By name one tensor per environment: the slots of its ring that hold something."""
+    """By name one tensor per environment: the slots of its ring that hold something. None at all where they are kept in
+    segments, see :class:`~snn_rl.sb3.ring.ReplayRing`."""
     head: Tensor
     next_age: Tensor
     rng: dict[str, Any]
+
+
+@dataclass
+class Journal:
+    """What a buffer needs to go back to where it was marked: its counters then, and what was in the slots written since."""
+
+    head: NDArray[np.int64]
+    next_age: NDArray[np.int64]
+    lost: list[tuple[int, int, list[Any]]]
 
 
 class SequenceReplayBuffer(ReplayBuffer):
@@ -111,6 +123,8 @@ class SequenceReplayBuffer(ReplayBuffer):
         self.labels = np.zeros((*size, n_labels), np.float32)
         self.head = np.zeros(n_envs, np.int64)  # slots ever written, per environment
         self.next_age = np.zeros(n_envs, np.int64)
+        self.settled = np.full(n_envs, NEVER)  # the first slot that was changed after it was written
+        self.journal: Journal | None = None
 
     def size(self) -> int:
         """Slots that hold something, over all environments."""
@@ -119,6 +133,14 @@ class SequenceReplayBuffer(ReplayBuffer):
     def reset(self) -> None:
         self.head[:] = 0
         self.next_age[:] = 0
+
+    def clear(self) -> None:
+        """Makes it what it was when it was new."""
+        self.reset()
+        for name in RINGS:
+            getattr(self, name)[:] = 0
+        self.settled[:] = NEVER
+        self.journal = None
 
     def add(
         self,
@@ -153,6 +175,8 @@ class SequenceReplayBuffer(ReplayBuffer):
             if self.next_age[e]:  # what came before is cut off there, with nothing to bootstrap from
                 self.acted[e, (self.head[e] - 1) % self.buffer_size] = False
                 self.next_age[e] = 0
+                self.settled[e] = min(self.settled[e], self.head[e] - 1)
+        self.journal = None
 
     def _write(self, e: int, observation: NDArray[Any]) -> int:
         stack = observation.reshape(self.frame_stack, *self.frames.shape[2:])
@@ -167,6 +191,8 @@ class SequenceReplayBuffer(ReplayBuffer):
                 "mend the environment"
             )
         slot = int(self.head[e] % self.buffer_size)
+        if self.journal is not None:
+            self.journal.lost.append((e, slot, [getattr(self, name)[e, slot].copy() for name in RINGS]))
         self.frames[e, slot] = stack[-1]
         self.age[e, slot] = self.next_age[e]
         self.head[e] += 1
@@ -220,20 +246,35 @@ class SequenceReplayBuffer(ReplayBuffer):
         Raises:
             UserError: if it is of a buffer for other observations, of another size or for another number of environments.
         """
-        for name in RINGS:
+        names = RINGS if state["rings"] else ()  # else the slots have been put back already
+        same = state["buffer_size"] == self.buffer_size and len(state["head"]) == self.n_envs
+        for name in names:
             saved, own = state["rings"][name], getattr(self, name)
-            same = len(saved) == len(own) and all(slots.shape[1:] == own.shape[2:] for slots in saved)
-            if not same or state["buffer_size"] != self.buffer_size:
-                raise UserError(
-                    f"the state is of another replay buffer than this one of {self.n_envs} environments with "
-                    f"{self.buffer_size:,} slots each; build it with the same buffer_size, environments and frames"
-                )
-        for name in RINGS:
+            same = same and len(saved) == len(own) and all(slots.shape[1:] == own.shape[2:] for slots in saved)
+        if not same:
+            raise UserError(
+                f"the state is of another replay buffer than this one of {self.n_envs} environments with "
+                f"{self.buffer_size:,} slots each; build it with the same buffer_size, environments and frames"
+            )
+        for name in names:
             for ring, slots, held in zip(getattr(self, name), state["rings"][name], self.head, strict=True):
                 ring[: len(slots)] = slots.numpy()
                 ring[len(slots) : held] = 0  # as in a new buffer; beyond is nothing yet
         self.head[:], self.next_age[:] = state["head"].numpy(), state["next_age"].numpy()
         self.rng.bit_generator.state = state["rng"]
+
+    def mark(self) -> None:
+        """Remembers where the buffer stands, for :meth:`rollback`."""
+        self.journal = Journal(self.head.copy(), self.next_age.copy(), [])
+
+    def rollback(self) -> None:
+        """Goes back to where :meth:`mark` was; nothing may have been sampled since."""
+        assert self.journal is not None
+        for e, slot, values in reversed(self.journal.lost):
+            for name, value in zip(RINGS, values, strict=True):
+                getattr(self, name)[e, slot] = value
+        self.head, self.next_age = self.journal.head, self.journal.next_age
+        self.mark()
 
     def windows(self, length: int) -> NDArray[np.int64]:
         """Number of windows of ``length`` consecutive slots in each environment, ``(n_envs,)``."""

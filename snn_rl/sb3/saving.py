@@ -17,9 +17,9 @@ from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.sb3 import settings
 from snn_rl.sb3.archives import check_sizes, check_zip
 from snn_rl.sb3.contents import Zip, plain
-from snn_rl.sb3.replay import SequenceReplayBuffer
+from snn_rl.sb3.replay import RINGS, SequenceReplayBuffer
 from snn_rl.sb3.restored import Restored, check_optimizer, check_weights
-from snn_rl.sb3.state import StatefulDQN
+from snn_rl.sb3.resumable import ResumableDQN
 from snn_rl.sb3.zips import read_parts
 from snn_rl.store.bounded import opened
 from snn_rl.store.schema import Table
@@ -32,7 +32,7 @@ MAX_BUFFER = 1 << 40  # bytes of a saved replay buffer, which is not read at onc
 _OPTIMIZER = "policy.optimizer.pth"
 
 
-class SavedDQN(StatefulDQN):
+class SavedDQN(ResumableDQN):
     """The part of :class:`~snn_rl.sb3.dqn.SpikingDQN` that saves and loads."""
 
     network_description: Table
@@ -211,6 +211,8 @@ def _check_buffer(state: Any, own: SequenceReplayBuffer) -> None:
             raise ValueError("head or next_age")
     if bool((state["next_age"] > 1 << 30).any()):
         raise ValueError("next_age")
+    if state["rings"].keys() != set(RINGS):
+        raise ValueError(f"it holds {', '.join(state['rings'])}")
     for name, rings in state["rings"].items():
         ring = getattr(own, name)
         for filled, slots in zip(head.clamp(max=size).tolist(), rings, strict=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 import torch as th
 from numpy.typing import NDArray
+from stable_baselines3.common.type_aliases import RolloutReturn
 from torch import Tensor
 
 from snn_rl.sb3.acting import ActingDQN
@@ -24,6 +26,7 @@ COUNTERS = (
     "_current_progress_remaining",
     "exploration_rate",
 )
+PLAY = ("_last_obs", "_last_original_obs", "_last_episode_starts", "_last_states")
 
 
 class PlayState(TypedDict):
@@ -56,8 +59,65 @@ class LearnerState(TypedDict):
     successes: list[float]
 
 
+@dataclass
+class Mark:
+    """Where a learner was before a rollout: what the rollout changes. ``target`` is the target network before its update."""
+
+    attributes: dict[str, Any]
+    rng: dict[str, Any]
+    finished: list[Any]
+    successes: list[Any]
+    target: dict[str, Tensor] | None = None
+
+
 class StatefulDQN(ActingDQN):
     """The part of :class:`~snn_rl.sb3.dqn.SpikingDQN` that tells its state."""
+
+    _marked: Mark | None
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._marked = None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_marked"]
+
+    def mark(self) -> None:
+        """Remembers at little cost where the learner stands between two rollouts, for :meth:`rollback`."""
+        self._marked = Mark(
+            {name: getattr(self, name) for name in (*COUNTERS, *PLAY)},
+            dict(self._rng.bit_generator.state),
+            [*(self.ep_info_buffer or ())],
+            [*(self.ep_success_buffer or ())],
+        )
+        self.replay_buffer.mark()
+
+    def rollback(self) -> bool:
+        """Goes back to where :meth:`mark` was, if no more than a part of a rollout was played since: returns whether it could.
+        The environments stay where they are."""
+        mark, self._marked = self._marked, None
+        if mark is None or self.replay_buffer.journal is None:
+            return False
+        vars(self).update(mark.attributes)
+        self._rng.bit_generator.state = mark.rng
+        self.ep_info_buffer = deque(mark.finished, maxlen=self._stats_window_size)
+        self.ep_success_buffer = deque(mark.successes, maxlen=self._stats_window_size)
+        if mark.target is not None:
+            self.policy.q_net_target.load_state_dict(mark.target)
+        self.replay_buffer.rollback()
+        return True
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """As the parent's. What follows changes the networks: there is no way back from there."""
+        rollout = super().collect_rollouts(*args, **kwargs)
+        self._marked = None
+        return rollout
+
+    def _on_step(self) -> None:
+        due = (self._n_calls + 1) % max(self.target_update_interval // self.n_envs, 1) == 0
+        if due and self._marked is not None and self._marked.target is None:
+            self._marked.target = {key: value.clone() for key, value in self.policy.q_net_target.state_dict().items()}
+        super()._on_step()
 
     def state_dict(self) -> LearnerState:
         """All of the model by which learning goes on.

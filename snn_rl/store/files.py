@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from snn_rl.core.errors import UserError
+from snn_rl.store import leftovers, lock
 from snn_rl.store.bounded import MAX_JSON, content, parse_json
+from snn_rl.store.lock import Lock
 
 SETTINGS = "settings.json"
 CARD, EPISODES = "card.json", "episodes.csv"  # of an agent's folder
@@ -33,20 +35,20 @@ def folder_name(env_id: str) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` to write to; it takes the place of ``path`` once all went well.
 
-    Otherwise the temporary file is removed and what was at ``path`` is still there. A link stays a link; what is no regular
-    file (a pipe, ``/dev/stdout``) is written to directly.
+    Otherwise the temporary file is removed and what was at ``path`` is still there. Both the file and its name are on the disk
+    when this ends. A link stays a link; what is no regular file (a pipe, ``/dev/stdout``) is written to directly.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.stem}.new-{os.getpid()}{path.suffix}")
+    new = leftovers.temporary(path, path.suffix)
     try:
         yield new
-        with new.open("r+b") as file:  # Windows flushes only what may be written to
-            os.fsync(file.fileno())
+        sync(new)
         os.replace(new, path)
+        sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
 
@@ -54,13 +56,34 @@ def whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Gives a new folder beside ``path`` to fill; it is renamed to ``path``, which must be free, once all went well."""
-    new = path.parent / f".{path.name}.new-{os.getpid()}"
+    new = leftovers.temporary(path)
     try:
         new.mkdir(parents=True)
         yield new
+        for file in new.rglob("*"):
+            if file.is_file():
+                sync(file)
+        sync_folder(new)
         new.rename(path)
+        sync_folder(path.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Sees to it that a file is on the disk."""
+    with path.open("r+b") as file:  # Windows flushes only what may be written to
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Sees to it that the names in a folder are on the disk, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_writable(path: Path) -> None:
@@ -98,19 +121,45 @@ def write_json(value: Any, path: Path) -> None:
         new.write_bytes(f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode())
 
 
-def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Makes a run's folder with its settings, or checks that it is the one to resume.
+def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> Lock:
+    """Makes a run's folder with its settings, or checks that it is the one to resume; removes what killed processes left
+    there.
+
+    Returns:
+        A lock on the folder, which is to be held as long as anything is written to it.
 
     Raises:
-        UserError: if the folder exists and is not to be resumed, is no run, or was begun with other settings.
+        UserError: if the folder exists and is not to be resumed, is no run, was begun with other settings, or another process
+            writes to it.
     """
-    written = out / SETTINGS
+    begun = (out / SETTINGS).is_file()
+    if begun and not resume:
+        Lock(out).release()  # where somebody is at it, that is what to say
+        raise UserError(f"'{out}' exists already; add --resume to go on with that run, choose another --out or remove it")
     if not resume:
-        if (out / SETTINGS).is_file():
-            raise UserError(f"'{out}' exists already; add --resume to go on with that run, choose another --out or remove it")
         check_new(out)
-        out.mkdir(parents=True)
-    elif written.is_file():
+    elif not begun and out.exists() and not all(_is_ours(path.name) for path in out.iterdir()):
+        raise UserError(f"'{out}' is no run that could be resumed; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    held = Lock(out)
+    try:
+        leftovers.remove(out)
+        _check_settings(out, settings, resume)
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run that was killed in its first write leaves such a file."""
+    return name == lock.NAME or leftovers.is_temporary(name)
+
+
+def _check_settings(out: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Writes a run's settings, or checks that they are those that it was begun with."""
+    written = out / SETTINGS
+    if written.is_file():
         try:
             before = parse_json(content(written, MAX_JSON))
             if not isinstance(before, dict):
@@ -120,8 +169,8 @@ def begin_run(out: Path, settings: dict[str, Any], resume: bool) -> None:
         for key, value in settings.items():
             if before.get(key) != value:
                 raise UserError(f"'{out}' was begun with {key} = {before.get(key)!r}, not {value!r}; use the same options")
-    elif out.exists() and any(out.iterdir()):
-        raise UserError(f"'{out}' is no run that could be resumed; choose another --out")
-    else:
+        if before == settings:
+            return  # a full disk does not keep a run from going on
+    elif resume:
         print(f"nothing to resume in '{out}': a new run begins there")
     write_json(settings, written)

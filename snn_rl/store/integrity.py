@@ -20,7 +20,7 @@ OWN = "sha256"
 LIST = "SHA256SUMS"
 
 
-def digest(content: bytes) -> str:
+def digest(content: bytes | memoryview) -> str:
     """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 

@@ -25,6 +25,7 @@ from snn_rl.tasks.partial import PartialFrames
 from snn_rl.tasks.parts import Joined, Parts, in_parts
 from snn_rl.tasks.recipe_files import read_recipe, recipe_files
 from snn_rl.tasks.recipes import IMAGE_DEFAULTS, Recipe
+from snn_rl.tasks.resuming import Resumable, lost, repeats
 
 
 def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Recipe:
@@ -189,11 +190,39 @@ def _visible(env: gym.Env[Any, Any], env_id: str) -> gym.Env[Any, Any]:
     return env
 
 
-def make_vec_env(recipe: Recipe, n_envs: int, *, seed: int, frames: int | None = None, teacher_frames: int = 0) -> VecEnv:
-    """``n_envs`` training environments, see :func:`make_env`."""
-    venv = DummyVecEnv([lambda: make_env(recipe, frames=frames, teacher_frames=teacher_frames, training=True)] * n_envs)
+def make_vec_env(
+    recipe: Recipe,
+    n_envs: int,
+    *,
+    seed: int,
+    frames: int | None = None,
+    teacher_frames: int = 0,
+    resumable: bool = False,
+) -> VecEnv:
+    """``n_envs`` training environments, see :func:`make_env`; those of a training that may be interrupted are ``resumable``,
+    see :class:`~snn_rl.tasks.resuming.Resumable`."""
+
+    def make() -> gym.Env[np.ndarray, int]:
+        env = make_env(recipe, frames=frames, teacher_frames=teacher_frames, training=True)
+        return Resumable(env) if resumable else env
+
+    venv = DummyVecEnv([make] * n_envs)
     venv.seed(seed)
     return venv
+
+
+def look(recipe: Recipe, frames: int) -> tuple[int, ...]:
+    """The shape of an observation of a training; says it if the environment cannot be brought back to where it stood."""
+    one, other = (Resumable(make_env(recipe, frames=frames, training=True)) for _ in range(2))
+    try:
+        if not repeats(one, other):
+            _say(lost(f"'{recipe.id}'"))
+    except UserError:
+        pass  # what it raises is said where something is learnt from it
+    shape = one.observation_space.shape or ()
+    for env in (one, other):
+        env.close()
+    return shape
 
 
 def begin(env: gym.Env[np.ndarray, int], seed: int, start: int | None) -> tuple[np.ndarray, dict[str, Any]]:

@@ -233,6 +233,11 @@ class Stream:
             last[e] = infos[e]["terminal_observation"]
         return Step(observation, full, episode_start, action, last, reward, done, infos)
 
+    def begin_episodes(self) -> None:
+        """Makes the next step begin new episodes."""
+        self._membranes = None
+        self._episode_start[:] = True
+
     def _begin(self) -> State:
         """Resets the environments; returns membranes at rest."""
         self._observation = cast(NDArray[Any], self.venv.reset())
@@ -248,7 +253,7 @@ class Stream:
             "observation": th.from_numpy(self._observation),
             "full": th.from_numpy(self._full),
             "episode_start": th.from_numpy(self._episode_start),
-            "rng": self.rng.bit_generator.state,
+            "rng": dict(self.rng.bit_generator.state),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

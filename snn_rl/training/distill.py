@@ -16,7 +16,9 @@ from torch import Tensor
 from snn_rl.core.network import QNetwork, mixed_precision
 from snn_rl.core.synops import fan_out_shares
 from snn_rl.sb3.replay import SequenceReplayBuffer
+from snn_rl.sb3.ring import ReplayRing
 from snn_rl.store.card import GRADIENT_STEPS
+from snn_rl.tasks import resuming
 from snn_rl.tasks.environments import make_vec_env
 from snn_rl.tasks.parts import stacked
 from snn_rl.tasks.recipes import PruneRecipe, Recipe, listed
@@ -131,6 +133,10 @@ class Distiller:
             lif.raw_decay.requires_grad_(serve if recipe.train_decays is None else recipe.train_decays)
         neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
         self.optimizer = th.optim.Adam([{"params": weights}, {"params": neurons}], fused=True)
+        self.ring = ReplayRing(self.buffer)
+        self.played, self.updates = 0, 0  # steps in each environment, gradient steps
+        self._losses: deque[float] = deque(maxlen=LOG_INTERVAL)
+        self._marked: tuple[int, dict[str, Any], list[resuming.Mark]] | None = None
         self.play = Stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
         self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + view.frames)
         self.temperature = temperature
@@ -158,7 +164,9 @@ class Distiller:
         lesson = Lesson.of(job.teacher, job.recipe, view.frames, seed, show=True)
         student, teacher = first_student(job, lesson).to(device), job.teacher.network.to(device)
         student.learn_by(numbers.surrogate)
-        venv = make_vec_env(job.recipe, numbers.n_envs, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames)
+        venv = make_vec_env(
+            job.recipe, numbers.n_envs, seed=seed, frames=view.frames, teacher_frames=view.teacher_frames, resumable=True
+        )
         learner = cls(student, teacher, venv, numbers, view, seed, numbers.temperature * action_gap(lesson.values))
         if job.weight_bits is not None:
             learner.rounded = Rounded(student, learner.optimizer, job.weight_bits)
@@ -166,20 +174,25 @@ class Distiller:
 
     def learn(self, watch: Watch, log_folder: Path) -> None:
         """Updates until ``watch`` says stop; losses and spike rates go to TensorBoard in ``log_folder``."""
-        losses: deque[float] = deque(maxlen=LOG_INTERVAL)
+        losses = self._losses
         with Log(log_folder) as log:
-            if going := watch.going:
-                for _ in range(self.first_steps):
-                    self._collect()
-            while going:
+            while watch.going and self.played < self.first_steps:
+                self.mark()
+                watch.pause()
+                self._collect()
+            while self._learning(watch):
                 losses.append(self.update(watch.done / watch.total))
-                done = watch.done + 1
-                if done % LOG_INTERVAL == 0:
-                    log.add("train/loss", float(np.mean(losses)), done)
+                self.updates += 1
+                if self.updates % LOG_INTERVAL == 0:
+                    log.add("train/loss", float(np.mean(losses)), self.updates)
                     for name, rate in self.spike_rates().items() if self.student.spiking else ():
-                        log.add(f"snn/spike_rate/{name}", rate, done)
-                going = watch.update(done, loss=float(np.mean(losses)))
+                        log.add(f"snn/spike_rate/{name}", rate, self.updates)
         self.venv.close()
+
+    def _learning(self, watch: Watch) -> bool:
+        """Tells the watch how far it is; whether it goes on."""
+        self.mark()
+        return watch.update(self.updates, **({"loss": float(np.mean(self._losses))} if self._losses else {}))
 
     def spike_rates(self) -> dict[str, float]:
         """Spikes per neuron and timestep of each layer, on a small sample of replay."""
@@ -192,6 +205,7 @@ class Distiller:
     def _collect(self) -> None:
         """Plays one step in every environment and stores it with the teacher's Q-values."""
         step = next(self.play)
+        self.played += 1
         observation = step.full if self.view.teacher_sees_more else step.observation
         with th.no_grad():
             labels = self.teacher(th.as_tensor(observation, device=self.device))[0].cpu()
@@ -207,6 +221,7 @@ class Distiller:
         """
         for _ in range(self.recipe.play_steps):
             self._collect()
+        self._marked = None  # what follows changes the student: there is no way back
         batch = self.buffer.sample_sequences(self.batch_size, self.burn_in + self.learnt)
         assert batch.labels is not None
         rate = self.recipe.learning_rate * (1 - progress)
@@ -228,14 +243,49 @@ class Distiller:
         self.optimizer.step()
         return float(loss.detach())
 
+    def mark(self) -> None:
+        """Remembers where play stands, for :meth:`rollback`."""
+        self.buffer.mark()
+        self._marked = self.played, self.play.state_dict(), resuming.marks(self.venv) if self.played else []
+
+    def rollback(self) -> bool:
+        """Goes back to where :meth:`mark` was, if there was only play since; whether it could."""
+        if self._marked is None:
+            return False
+        self.played = self._marked[0]
+        self.play.load_state_dict(self._marked[1])
+        self.buffer.rollback()
+        return True
+
     def state_dict(self) -> dict[str, Any]:
-        """The student and its optimiser. The replay buffer is left out: play fills it again."""
-        own = {"network": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return own if self.rounded is None else own | {"rounded": self.rounded.state_dict()}
+        """All that is needed to go on from the last :meth:`mark`: the student, its optimiser, where its play and the
+        environments stand, and the replay buffer without its slots, which are in :attr:`ring`."""
+        return {
+            "network": self.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "replay_buffer": {**self.buffer.state_dict(), "rings": {}},
+            "losses": [*self._losses],
+            "played": self.played,
+            "updates": self.updates,
+            "play": self.play.state_dict(),
+            "rounded": None if self.rounded is None else self.rounded.state_dict(),
+            "environments": [resuming.stand(mark) for mark in self._marked[2]] if self._marked else [],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Puts a :meth:`state_dict` back. The environments begin new episodes."""
+        """Puts a :meth:`state_dict` back, after the slots of the replay buffer. Environments that do not come back to where
+        they stood begin new episodes."""
         self.student.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.rounded is not None:
             self.rounded.load_state_dict(state["rounded"])
+        self.buffer.load_state_dict(state["replay_buffer"])
+        self._losses.extend(state["losses"])
+        self.played, self.updates = state["played"], state["updates"]
+        if not self.played:
+            return
+        self.play.load_state_dict(state["play"])
+        if not resuming.restore(self.venv, state["environments"]):
+            self.play.begin_episodes()
+            self.buffer.begin()
+        self.mark()

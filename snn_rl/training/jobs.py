@@ -13,6 +13,7 @@ from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Source
+from snn_rl.store.checkpoints import SECONDS, Ring
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training.checkpoints import Stateful
@@ -64,6 +65,7 @@ class Job:
         start: the agent whose weights, thresholds and decays it starts from; None for nothing.
         teacher: the ANN that labels observations; None where nobody does.
         weight_bits: to which the weights of spiking layers are rounded while it learns; None for not at all.
+        checkpoint_every: seconds between two checkpoints, at least.
     """
 
     recipe: Recipe
@@ -75,6 +77,7 @@ class Job:
     start: Agent | None = None
     teacher: Agent | None = None
     weight_bits: int | None = None
+    checkpoint_every: float = SECONDS
 
     @property
     def title(self) -> str:
@@ -83,7 +86,7 @@ class Job:
 
     @property
     def checkpoint(self) -> Path:
-        """The file from which an interrupted training goes on."""
+        """The folder from which an interrupted training goes on."""
         return self.folder.with_name(f".{self.folder.name}.checkpoint")
 
     @property
@@ -103,6 +106,13 @@ class Learner(Stateful, Protocol):
     @property
     def network(self) -> QNetwork:
         """What is trained."""
+
+    @property
+    def ring(self) -> Ring:
+        """Its replay buffer, which is stored in segments; :meth:`state_dict` leaves the slots out."""
+
+    def rollback(self) -> bool:
+        """Goes back to where it stood at the last update of its watch; False where it cannot."""
 
     @classmethod
     def goal(cls, recipe: Recipe, T: int) -> Goal:

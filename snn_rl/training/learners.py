@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snn_rl.training.distill import Distiller
 from snn_rl.training.jobs import Learner
-from snn_rl.training.td import AnnLearner, TDLearner
+from snn_rl.training.rewarded import AnnLearner, TDLearner
 
 LEARNERS: dict[str, type[Learner]] = {
     "distill": Distiller,  # from an ANN that labels observations

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snn_rl.core.errors import UserError
 from snn_rl.sb3.hints import Hints
+from snn_rl.store.checkpoints import SECONDS
 from snn_rl.store.files import folder_name
 from snn_rl.tasks.recipes import TAUGHT, Recipe
 
@@ -35,6 +36,7 @@ class Options:
         start: T of the conversion and the first stage; None for the recipe's.
         ablate: also convert straight to T, and train straight at T from there.
         recipe_set: numbers of the recipe that are set anew, see :func:`~snn_rl.tasks.recipe_files.changed`.
+        checkpoint_every: seconds between two checkpoints of a training, at least.
     """
 
     env: str
@@ -55,6 +57,7 @@ class Options:
     start: int | None = None
     ablate: bool = False
     recipe_set: Sequence[str] = ()
+    checkpoint_every: float = SECONDS
 
     def check(self) -> None:
         """Refuses numbers out of range, and options that would have no effect.

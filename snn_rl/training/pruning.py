@@ -3,6 +3,7 @@ before."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from snn_rl.sb3.hints import NO_HINTS, Hints
 from snn_rl.sb3.zips import load_hinted
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
+from snn_rl.store.checkpoints import SECONDS
 from snn_rl.store.files import begin_run
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.training.conversion import load_ann, view_of
@@ -38,6 +40,7 @@ class PruneOptions:
         spike_penalty: weight of the spikes' cost in the loss; None for the recipe's.
         surrogate: gradient that spikes pass backward; None for the recipe's.
         seed: of all trainings.
+        checkpoint_every: seconds between two checkpoints of a stage, at least.
     """
 
     agent: str
@@ -53,6 +56,7 @@ class PruneOptions:
     spike_penalty: float | None = None
     surrogate: str | None = None
     seed: int = 0
+    checkpoint_every: float = SECONDS
 
     @property
     def chosen_objective(self) -> str:
@@ -107,11 +111,12 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
         "spike_penalty": recipe.prune.spike_penalty,
         "seed": options.seed,
     }
-    begin_run(options.out, settings, resume)
-    for T in stages:
-        folder = options.out / f"T{T}"
-        job = pruning_job(agent, ann, recipe, T, folder, objective, options.seed)
-        agent = run_stage(job, device, tune=tune, processes=processes)
-        best = max((value for _, value in agent.made.selection or ()), default=float("nan"))
-        print(f"T={T}: {folder}, return {best:.2f} in selection, {agent.made.seconds or 0:.0f} s")
+    with begin_run(options.out, settings, resume):
+        for T in stages:
+            folder = options.out / f"T{T}"
+            job = pruning_job(agent, ann, recipe, T, folder, objective, options.seed)
+            job = dataclasses.replace(job, checkpoint_every=options.checkpoint_every)
+            agent = run_stage(job, device, tune=tune, processes=processes)
+            best = max((value for _, value in agent.made.selection or ()), default=float("nan"))
+            print(f"T={T}: {folder}, return {best:.2f} in selection, {agent.made.seconds or 0:.0f} s")
     return agent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import begin_run
+from snn_rl.store.lock import Lock
 from snn_rl.tasks.environments import load_recipe, make_env
 from snn_rl.tasks.recipe_files import changed
 from snn_rl.tasks.recipes import TAUGHT, Recipe, listed
@@ -110,6 +112,7 @@ class _Run:
         teacher = self.made[self.plan.agents[0].name] if planned.how == TAUGHT else None
         folder, seed = self.plan.out / planned.name, self.plan.options.seed
         job = Job(planned.recipe, planned.how, planned.T, planned.view, seed, folder, start, teacher)
+        job = dataclasses.replace(job, checkpoint_every=self.plan.options.checkpoint_every)
         agent = run_stage(job, self.device, tune=self.tune, processes=self.processes)
         print(f"{agent.name} took {agent.made.seconds or 0:.0f} s")
         return agent
@@ -140,21 +143,24 @@ class _Run:
         return agent
 
 
-def carry_out(plan: Plan, device: th.device, resume: bool = False, *, tune: bool = False, processes: int = 1) -> list[ToScore]:
+def begin(plan: Plan, resume: bool = False) -> Lock:
+    """Makes the folder of a run, or takes it to go on; see :func:`~snn_rl.store.files.begin_run`."""
+    return begin_run(plan.out, plan.settings, resume)
+
+
+def carry_out(plan: Plan, device: th.device, *, tune: bool = False, processes: int = 1) -> list[ToScore]:
     """Makes the agents of a plan, each kept in the folder of the run; what is there already is loaded.
 
     Args:
         plan: what to make.
         device: where to train.
-        resume: go on with an interrupted run.
         tune: find out whether more threads pay, see :func:`~snn_rl.training.stages.run_stage`.
         processes: evaluate in at most so many, where that pays.
 
     Raises:
-        UserError: if the folder exists and is not to be resumed, or holds something else.
+        UserError: if the folder holds something else.
         KeyboardInterrupt: after a checkpoint was written.
     """
-    begin_run(plan.out, plan.settings, resume)
     run, scored = _Run(plan, device, tune, processes), []
     for planned in run.needed():
         agent = run.make(planned)

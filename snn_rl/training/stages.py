@@ -13,13 +13,14 @@ from snn_rl.core.errors import UserError
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Work
+from snn_rl.store.checkpoints import States
 from snn_rl.store.provenance import command, versions
-from snn_rl.tasks.environments import load_recipe, make_env
+from snn_rl.tasks.environments import load_recipe, look
 from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import OBJECTIVES, TAUGHT, Recipe
 from snn_rl.tasks.view import View
 from snn_rl.training import td, tuning
-from snn_rl.training.checkpoints import Checkpoint, Stateful
+from snn_rl.training.checkpoints import Checkpoint, GlobalRandom, Stateful
 from snn_rl.training.conversion import view_of
 from snn_rl.training.curve import Curve
 from snn_rl.training.jobs import Goal, Job, Learner
@@ -48,20 +49,24 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
     kind = LEARNERS[job.objective]
     goal = kind.goal(job.recipe, job.T)
     if (job.folder / agents.CARD).is_file():
-        return _finished(job, goal)
+        agent = _finished(job, goal)
+        States(job.checkpoint).remove()  # what was interrupted between the two
+        return agent
     if show:
         print(f"{job.title}: at most {goal.total:,} {goal.unit}, written to {job.folder}")
     th.manual_seed(job.seed)
     learner = kind.of(job, device)
-    env = make_env(job.recipe, frames=job.view.frames)
-    shape = env.observation_space.shape or ()
-    env.close()
-    n, why = tuning.chosen(job, learner.network, shape) if tune else tuning.given()
-    if show:
-        print(f"{job.title}: {why}")
-    with _watch(job, goal, learner, show, processes) as watch, threads.using(n):
-        watch.resume()
-        learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)
+    shape = look(job.recipe, job.view.frames)
+    speed = tuning.Threads()
+    with _watch(job, goal, learner, show, processes, speed) as watch:
+        if not watch.resume():
+            speed.choose(job, learner.network, shape, tune)
+            if speed.measured:
+                watch.write()  # another measurement could end otherwise, and threads change the last bit of a sum
+        if show:
+            print(f"{job.title}: {speed.why}")
+        with threads.using(speed.n):
+            learner.learn(watch, job.folder.parent / "tensorboard" / job.folder.name)
     watch.selection.choose(learner.network)
     made, module = _made(job, goal, watch), job.recipe.module
     agent = Agent(job.recipe.id, job.folder.name, learner.network.cpu(), shape, job.view.frames, made, module=module)
@@ -70,7 +75,7 @@ def run_stage(job: Job, device: th.device, show: bool = True, *, tune: bool = Fa
     return agent
 
 
-def _watch(job: Job, goal: Goal, learner: Learner, show: bool, processes: int) -> Watch:
+def _watch(job: Job, goal: Goal, learner: Learner, show: bool, processes: int, speed: tuning.Threads) -> Watch:
     start, teacher = job.parents()
     identity = {
         **goal.numbers,
@@ -88,8 +93,16 @@ def _watch(job: Job, goal: Goal, learner: Learner, show: bool, processes: int) -
     progress, curve = Progress(goal.total, goal.unit, job.title, show), Curve()
     evaluate = selector(job.recipe, goal.episodes, job.view.frames, job.seed, processes)
     selection = Selection(goal.points, evaluate, goal.stop_at, _match(job, processes))
-    parts: dict[str, Stateful] = {"learner": learner, "progress": progress, "selection": selection, "curve": curve}
-    return Watch(learner.network, progress, selection, Checkpoint(job.checkpoint, identity, parts), curve)
+    parts: dict[str, Stateful] = {
+        "learner": learner,
+        "progress": progress,
+        "selection": selection,
+        "curve": curve,
+        "threads": speed,
+        "random": GlobalRandom(),
+    }
+    checkpoint = Checkpoint(job.checkpoint, identity, parts, learner.ring, job.checkpoint_every)
+    return Watch(learner.network, progress, selection, checkpoint, curve, learner.rollback)
 
 
 def _match(job: Job, processes: int) -> Match | None:

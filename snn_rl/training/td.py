@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, cast
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.dqn import SpikingDQN
 from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
-from snn_rl.sb3.state import LearnerState
 from snn_rl.store.agents import Agent
-from snn_rl.store.card import ENVIRONMENT_STEPS, Made
+from snn_rl.store.card import Made
 from snn_rl.tasks.environments import make_env, make_vec_env
 from snn_rl.tasks.parts import stacked
-from snn_rl.tasks.recipes import Recipe, listed
-from snn_rl.training.jobs import Goal, Job, late_points
-from snn_rl.training.logs import logger
-from snn_rl.training.watch import Watch
+from snn_rl.tasks.recipes import Recipe
 
 NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
 
@@ -157,7 +151,7 @@ def build(
     settings, own = recipe.train, _Numbers.of_spiking(recipe, carry) if T else _Numbers.of_ann(recipe)
     train_freq, gradient_steps = _rhythm(recipe, own.train_freq)
     eps = settings.exploration_final_eps if trained else 1.0
-    venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames)
+    venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames, resumable=True)
     shape = venv.observation_space.shape or ()
     image = len(shape) == 3
     model = SpikingDQN(
@@ -194,90 +188,3 @@ def build(
     if initial is not None:
         model.policy.fill(initial)
     return model
-
-
-class _Report(BaseCallback):
-    """Tells the watch of every environment step; stops learning when the watch says so."""
-
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()
-        self.watch = watch
-
-    def _on_step(self) -> bool:
-        returns = [float(info["r"]) for info in self.model.ep_info_buffer or ()]
-        shown = {"return": sum(returns) / len(returns)} if returns else {}
-        return self.watch.update(self.num_timesteps, **shown)
-
-
-class TDLearner:
-    """A :class:`SpikingDQN` that learns until its watch says stop, and whose whole state can be stored.
-
-    Args:
-        model: what learns; see :func:`build`.
-    """
-
-    def __init__(self, model: SpikingDQN) -> None:
-        self.model = model
-
-    @property
-    def network(self) -> QNetwork:
-        """The online network."""
-        return self.model.policy.q_net.network
-
-    @classmethod
-    def goal(cls, recipe: Recipe, T: int) -> Goal:
-        """The environment steps of a stage by reward; they are as many at every T."""
-        total, episodes = recipe.td.timesteps, recipe.prune.eval_episodes
-        return Goal(total, ENVIRONMENT_STEPS, late_points(total, recipe.td.evaluations), episodes, recipe.stage("td"))
-
-    @classmethod
-    def of(cls, job: Job, device: th.device) -> Self:
-        """A learner that starts from ``job.start``."""
-        assert job.start is not None
-        network, made = job.start.network, job.start.made
-        model = build(
-            job.recipe,
-            job.T,
-            seed=job.seed,
-            frames=job.view.frames,
-            carry=network.carry,
-            device=device,
-            initial=network,
-            trained=not made.untrained,
-        )
-        return cls(model)
-
-    def learn(self, watch: Watch, log_folder: Path) -> None:
-        """Learns; TensorBoard logs under Stable-Baselines3's names go to ``log_folder``."""
-        model = self.model
-        model.set_logger(logger(log_folder))
-        if watch.going:
-            model.num_timesteps = watch.done
-            model.learn(watch.total - watch.done, callback=_Report(watch), reset_num_timesteps=False, log_interval=10)
-        model.logger.close()
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on: networks, optimiser, counters, random numbers, replay buffer."""
-        return {**self.model.state_dict()}
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Puts a :meth:`state_dict` back. The environments begin new episodes."""
-        self.model.load_state_dict(cast(LearnerState, saved))
-        self.model.begin_episodes()
-
-
-class AnnLearner(TDLearner):
-    """Trains the ANN from nothing."""
-
-    @classmethod
-    def goal(cls, recipe: Recipe, T: int) -> Goal:
-        """The environment steps of the ANN's training; it may end early."""
-        numbers = recipe.train
-        points = (*range(numbers.eval_freq, numbers.total_timesteps, numbers.eval_freq), numbers.total_timesteps)
-        total, episodes = numbers.total_timesteps, numbers.eval_episodes
-        return Goal(total, ENVIRONMENT_STEPS, points, episodes, listed(numbers), numbers.stop_at)
-
-    @classmethod
-    def of(cls, job: Job, device: th.device) -> Self:
-        """A learner with random weights."""
-        return cls(build(job.recipe, 0, seed=job.seed, frames=job.view.frames, carry=False, device=device))

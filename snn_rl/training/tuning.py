@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch as th
 
@@ -70,6 +71,34 @@ def given() -> tuple[int, str]:
     """The threads that torch computes with now, and a line that says so."""
     n = th.get_num_threads()
     return n, _said(n)
+
+
+class Threads:
+    """With how many threads a training computes: a part of its checkpoint, because another number can change the last bit of a
+    sum, and a measurement does not always end in the same one.
+
+    Attributes:
+        n: threads.
+        why: a line that says so.
+        measured: whether :meth:`choose` has measured.
+    """
+
+    def __init__(self) -> None:
+        self.n, self.why, self.measured = 1, _said(1), False
+
+    def choose(self, job: Job, network: QNetwork, shape: Sequence[int], tune: bool) -> None:
+        """Decides at the beginning of a training, see :func:`chosen` (``tune``) and :func:`given`."""
+        self.measured = tune and len(shape) == 3
+        self.n, self.why = chosen(job, network, shape) if tune else given()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number."""
+        return {"n": self.n}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes the number of a :meth:`state_dict`."""
+        self.n = state["n"]
+        self.why = f"{_said(self.n)}, as before"
 
 
 def _said(n: int) -> str:
