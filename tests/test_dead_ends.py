@@ -13,6 +13,7 @@ from stable_baselines3 import DQN, PPO
 
 from snn_rl import SpikingDQN, SpikingMlpPolicy, evaluate, load_agent, make_env, play, record
 from snn_rl.core.errors import UserError
+from snn_rl.tasks.recipes import Recipe
 
 CARTPOLE = "CartPole-v1"
 
@@ -77,6 +78,22 @@ SMALL = spaces.Box(0, 255, (10, 10, 3), np.uint8)
 def test_what_no_learner_can_be_made_of_is_said(policy: Any, env: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         SpikingDQN(policy, env, buffer_size=100)
+
+
+class Dark(OlderGym):
+    """It cannot be seen."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+
+def test_an_environment_that_shows_no_pictures_is_not_filmed() -> None:
+    gym.register("Dark-v0", Dark)
+    with (
+        pytest.warns(UserWarning, match="render_mode"),
+        pytest.raises(UserError, match="'Dark-v0' cannot be filmed: its metadata have no 'rgb_array' among"),
+    ):
+        make_env(Recipe("Dark-v0"), render_mode="rgb_array")
 
 
 def test_an_environment_of_gymnasiums_own_vectors_is_none() -> None:

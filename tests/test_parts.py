@@ -179,6 +179,8 @@ def test_numbers_that_do_not_begin_at_zero_and_parts_within_parts_are_seen() -> 
         [1, 0, 0, 1, 0],
         [0, 0, 1, 0, 1],
     ]
+    with pytest.raises(ValueError, match="numbers has 1, the part has 2"):
+        Parts.from_json([{"path": [], "shape": [2], "numbers": [3]}])
     with pytest.raises(UserError, match=r"'inner\.n' holds .4., beyond its .3. numbers"):
         parts.join({"inner": {"n": 4}, "pair": (1,)})
     with pytest.raises(UserError, match=r"lacks the part 'pair\.0'"):

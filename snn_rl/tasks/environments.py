@@ -151,6 +151,8 @@ def make_env(
         if render_mode and "render_mode" in str(error):
             raise UserError(f"'{recipe.id}' cannot be filmed: its constructor takes no render_mode") from error
         raise
+    if render_mode and render_mode not in (env.metadata.get("render_modes") or ()):
+        raise UserError(f"'{recipe.id}' cannot be filmed: its metadata have no '{render_mode}' among their render_modes")
     if not isinstance(env.action_space, spaces.Discrete) or env.action_space.start != 0:
         raise UserError(f"'{recipe.id}' has actions {env.action_space}; a Q-network needs Discrete actions from 0")
     if training:

@@ -26,14 +26,18 @@ class Part(Record):
 
     ``path``: the keys that lead to it, outermost first; none where it is the whole observation. ``shape``: of one, as the
     environment shows it. ``numbers``: it holds whole numbers, so many each, which are seen one-hot. ``lowest``: of them, if
-    they do not begin at 0. ``image``: it is one, with its channels first.
+    they do not begin at 0.
     """
 
     path: list[str]
     shape: list[Size]
     numbers: list[Size] | None = None
     lowest: list[int] | None = None
-    image: bool | None = None
+
+    def __post_init__(self) -> None:
+        numbers = self.numbers
+        if numbers is not None and (len(numbers) != prod(self.shape) or len(self.lowest or numbers) != len(numbers)):
+            raise ValueError(f"numbers has {len(numbers)}, the part has {prod(self.shape)}")
 
     @property
     def size(self) -> int:
@@ -52,8 +56,6 @@ class Part(Record):
             except (LookupError, TypeError, ValueError) as error:
                 raise UserError(f"the observation lacks the part '{'.'.join(self.path)}'") from error
         value, shape = np.asarray(observation), tuple(self.shape)
-        if self.image and value.shape[-3:] != shape and (value.shape[-1:] + value.shape[-3:-1]) == shape:
-            value = np.moveaxis(value, -1, -3)
         lead = value.shape[: value.ndim - len(shape)]
         if len(lead) > 1 or value.shape[len(lead) :] != shape:
             raise UserError(f"the part '{'.'.join(self.path)}' has shape {shape}, got {value.shape}")
@@ -65,18 +67,16 @@ class Part(Record):
         at = values.astype(np.int64) - np.array(self.lowest or 0)
         if ((at < 0) | (at >= np.array(self.numbers))).any():
             raise UserError(f"the part '{'.'.join(self.path)}' holds {values.tolist()}, beyond its {self.numbers} numbers")
-        rows = [np.eye(n, dtype=np.float32)[at[..., k]] for k, n in enumerate(self.numbers)]
-        return np.concatenate(rows, -1)
+        seen = np.zeros((*at.shape[:-1], self.size), np.float32)
+        np.put_along_axis(seen, at + np.cumsum([0, *self.numbers[:-1]]), 1, -1)
+        return seen
 
     def bounds(self, space: spaces.Space[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Lowest and highest values, flat; ``space``: of the whole observation."""
         for key in self.path:
             space = space[key] if isinstance(space, spaces.Dict) else space[int(key)]  # type: ignore[index]
         if self.numbers is None and isinstance(space, spaces.Box):
-            low, high = space.low, space.high
-            if self.image and low.shape != tuple(self.shape):
-                low, high = np.moveaxis(low, -1, -3), np.moveaxis(high, -1, -3)
-            return low.reshape(-1), high.reshape(-1)
+            return space.low.reshape(-1), space.high.reshape(-1)
         return np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
 
 
@@ -95,11 +95,6 @@ class Parts:
     def size(self) -> int:
         """Numbers in the vector."""
         return sum(part.size for part in self.parts)
-
-    @property
-    def images(self) -> bool:
-        """Whether some parts are images."""
-        return any(part.image for part in self.parts)
 
     @property
     def whole(self) -> bool:
@@ -139,13 +134,7 @@ class Parts:
         """The parts of that many stacked frames; numbers are one-hot in them."""
         if frames == 1:
             return self
-
-        def stack(part: Part) -> Part:
-            if part.image:
-                return Part(path=part.path, shape=[frames * part.shape[0], *part.shape[1:]], image=True)
-            return Part(path=part.path, shape=[frames * part.size])
-
-        return Parts(tuple(map(stack, self.parts)))
+        return Parts(tuple(Part(path=part.path, shape=[frames * part.size]) for part in self.parts))
 
     def in_stack(self, stack: NDArray[Any]) -> NDArray[Any]:
         """One vector of the vectors of several frames, ``(frames, size)``: the frames of each part follow one another, as
