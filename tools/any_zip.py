@@ -3,10 +3,9 @@
     python tools/any_zip.py [--algorithm ppo] [--zips DIR] [--only CartPole-v1 ...] [--seeds 5] [--chain-seeds 3]
 
 Zips that are not in the folder are trained first, see tools/zoo.py. Each seed is one run of ``python -m snn_rl.train``, in a
-process of its own with one thread; the chain is the same with ``--start 5``. What was measured is added to
-docs/results/any-zip.json. A measurement that is there is made again only with ``--again``. ``make results`` writes the tables
-of docs/any-zip.md from that file. A zip whose agent learnt under ``VecNormalize`` is first made an agent with the statistics
-beside it, by ``python -m snn_rl.evaluate``.
+process of its own with one thread; the chain is the same with ``--start 5``, one command for each stage. Statistics of
+``VecNormalize`` are given where they lie beside the zip. What was measured is added to docs/results/any-zip.json; what is
+there is measured again only with ``--again``. ``make results`` writes the tables of docs/any-zip.md from that file.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,35 +49,28 @@ def command(*arguments: str) -> None:
         raise UserError(f"{' '.join(called)} failed: {done.stderr.strip().splitlines()[-1]}")
 
 
-def teacher(zip_file: Path, env_id: str, folder: Path) -> Path:
-    """The zip, or the agent that it makes with the statistics beside it."""
-    kept = zoo.statistics(zip_file)
-    if not kept.is_file():
-        return zip_file
-    given = ("--vecnormalize", str(kept), "--trust-pickle", "--episodes", "1", "--out", str(folder))
-    command("snn_rl.evaluate", str(zip_file), "--env", env_id, *given)
-    return folder
-
-
 def measure(zip_file: Path, env_id: str, seed: int, start: int | None) -> Measured:
-    """One run of the command: the mean return of every agent that it made, and the time that it took.
+    """The mean return of every agent that the command makes, and the time that it takes.
 
     Args:
         zip_file: the ANN.
         env_id: Gymnasium id.
         seed: of the run.
-        start: T of the first stage; None for the default.
+        start: T of the first stage; each stage is then a command of its own. None for the default, straight to T=1.
 
     Raises:
-        UserError: if the command fails.
+        UserError: if a command fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        out, ann = Path(folder) / "run", teacher(zip_file, env_id, Path(folder) / "ann")
-        options = ["--env", env_id, "--T", "1", "--ann", str(ann), "--seed", str(seed), "--out", str(out), "--device", "cpu"]
+        out, kept = Path(folder) / "run", zoo.statistics(zip_file)
+        options = ["--env", env_id, "--ann", str(zip_file), "--seed", str(seed), "--out", str(out), "--device", "cpu"]
+        options += ["--vecnormalize", str(kept), "--trust-pickle"] if kept.is_file() else []
         options += [] if start is None else ["--start", str(start)]
-        begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        command("snn_rl.train", *options)
-        after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - begun
+        wall, cpu = [time.monotonic()], [_spent()]
+        for T in range(start or 1, 0, -1):
+            command("snn_rl.train", "--T", str(T), *options, *["--resume"] * out.exists())
+            wall.append(time.monotonic())
+            cpu.append(_spent())
         made = [agents.load(card.parent) for card in sorted(out.glob(f"*/{agents.CARD}"))]
     return {
         "seed": seed,
@@ -85,9 +78,16 @@ def measure(zip_file: Path, env_id: str, seed: int, start: int | None) -> Measur
         "returns": {agent.name: agent.scores["greedy"].returns.mean for agent in made},
         "zeroed": {agent.name: agent.scores[ZEROED].returns.mean for agent in made if ZEROED in agent.scores},
         "sure": {agent.name: agent.made.compared.sure for agent in made if agent.made.compared},
-        "wall_seconds": round(seconds, 1),
-        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "wall_seconds": round(wall[-1] - wall[0], 1),
+        "cpu_seconds": round(cpu[-1] - cpu[0], 1),
+        "cpu_by_stage": [round(after - before, 1) for before, after in pairwise(cpu)],
     }
+
+
+def _spent() -> float:
+    """Processor seconds of all processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def read() -> list[Measured]:

@@ -261,36 +261,3 @@ def experiment(record: Row) -> str:
         "all",
     ]
     return markdown(head, lines, 1)
-
-
-def any_zip(path: Path) -> str:
-    """What tools/any_zip.py measured: a line for each zip, straight at T=1 and in stages from T=5 down."""
-    lines = []
-    for record in json.loads(path.read_bytes())["zips"]:
-        straight = [one for one in record["runs"] if one["start"] is None]
-        chains = [one for one in record["runs"] if one["start"] is not None]
-        ann = straight[0]["returns"]["ann"]
-        least = ann - 0.05 * abs(ann)
-        at_1 = [max(one["returns"][name] for name in ("T1", "pruned-T1") if name in one["returns"]) for one in straight]
-        stages = [[one["returns"][f"T{T}"] for one in chains] for T in range(5, 0, -1)]
-        lines.append(
-            [
-                f"{record['algorithm'].upper()}, {record['env']}",
-                f"{ann:.1f}",
-                ", ".join(f"{value:.1f}" for value in at_1),
-                f"{sum(value >= least for value in at_1)} of {len(at_1)}",
-                _median(straight),
-                *(", ".join(f"{value:.1f}" for value in stage) or "-" for stage in stages),
-                _median(chains),
-            ]
-        )
-    head = ["zip", "ANN", "T=1, each seed", "at 95 % or more", "seconds, median"]
-    return markdown([*head, *(f"chain, T={T}" for T in range(5, 0, -1)), "seconds, median"], lines, 1)
-
-
-def _median(runs: list[Row]) -> str:
-    """Seconds of processor time and of wall time."""
-    if not runs:
-        return "-"
-    cpu, wall = (np.median([one[key] for one in runs]) for key in ("cpu_seconds", "wall_seconds"))
-    return f"{cpu:.0f} ({wall:.0f})"

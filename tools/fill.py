@@ -15,6 +15,7 @@ from pathlib import Path
 import doc_tables
 import export_tables
 import figures
+import zip_tables
 from doc_tables import Row
 
 from snn_rl.speed import page as speed
@@ -92,7 +93,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "probes", doc_tables.probes(records("memory"))
     yield "settling", doc_tables.settling(records("memory"))
     yield "speed", speed.tables(json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")))
-    yield "any-zip", doc_tables.any_zip(RESULTS / "any-zip.json")
+    yield from zip_tables.tables(RESULTS / "any-zip.json")
     yield from experiments()
     yield from export_tables.tables()
 
