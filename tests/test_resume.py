@@ -168,6 +168,25 @@ def test_what_broke_goes_on_from_the_last_sound_state(
     assert same(*ended)
 
 
+def test_what_an_environment_raises_in_an_evaluation_is_blamed_on_it(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluations = 0
+
+    def broken(*_: Any, **__: Any) -> float:
+        nonlocal evaluations
+        evaluations += 1
+        return raises() if evaluations == 2 else 1.0
+
+    monkeypatch.setattr(stages, "selector", lambda *_: broken)
+    job = Job(recipe, "ann", 0, stages.View(1), 0, tmp_path / "ann")
+    with pytest.raises(UserError, match=r"the environment 'CartPole-v1' raised ZeroDivisionError: by hand \(.*test_resume.py"):
+        stages.run_stage(job, CPU, show=False)
+    assert "a checkpoint was written, after 300 of 300 environment steps; --resume goes on from" in capsys.readouterr().out
+    made = stages.run_stage(job, CPU, show=False).made
+    assert made.selection == [(150, 1.0), (300, 1.0)]
+
+
 def walked(env: gym.Env[Any, int], steps: int) -> list[Any]:
     """What comes of a few actions."""
     rng, seen = np.random.default_rng(1), []

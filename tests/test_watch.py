@@ -294,6 +294,18 @@ def test_an_interrupt_in_an_evaluation_is_answered_at_once(tmp_path: Path) -> No
     assert again.selection.evaluations == [[2, 7.0]]
 
 
+def test_the_last_evaluation_is_made_though_it_was_interrupted(tmp_path: Path) -> None:
+    with watch(tmp_path / "c", net(), [], points=[6]) as watching:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match="interrupted after 6 of 6 steps"):
+            watching.update(6)
+    with watch(tmp_path / "c", net(), [7.0], points=[6]) as again:
+        assert again.resume()
+        assert again.going
+        assert not again.update(6)
+    assert again.selection.evaluations == [[6, 7.0]]
+
+
 def test_what_raises_leaves_a_checkpoint_of_the_last_sound_state(tmp_path: Path) -> None:
     def run(sound: bool) -> Watch:
         with watch(tmp_path / str(sound), net(), [], points=[]) as watching:

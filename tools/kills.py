@@ -2,7 +2,7 @@
 
     python tools/kills.py [--runs 60] [--seed 0] [--only NAME ...]
 
-Prints the first two rows of the table in SECURITY.md. Every training is tiny and runs in a process of its own.
+Prints what docs/files.md says of kills. Every training is tiny and runs in a process of its own.
 It is killed (``kill -9``) at a random moment, or at a call of ``os.replace``, ``os.fsync`` or another that writes, then
 resumed; half of the runs are killed a second time. What a training ends with is compared by its SHA-256 sum: weights,
 optimiser, replay buffer, random generators, environments, evaluations, curve.

@@ -3,8 +3,12 @@ what a checkpoint holds, and are played again. Nothing is asked of an environmen
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, NoReturn, SupportsFloat, TypedDict, cast
 
 import gymnasium as gym
@@ -16,6 +20,7 @@ from torch import Tensor
 
 from snn_rl.core.errors import UserError
 
+PACKAGE = Path(__file__).parents[1]
 LOADED = 30  # seeds of Atari's emulator
 TRIED = 20  # steps by which it is found out whether an environment repeats itself
 
@@ -179,13 +184,27 @@ def lost(name: str) -> str:
     )
 
 
+@contextmanager
+def blamed(name: str) -> Iterator[None]:
+    """Blames on an environment what is raised while it is played, but for what this package or torch raises."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if extract_tb(error.__traceback__)[-1].filename.startswith((str(PACKAGE), os.path.dirname(th.__file__))):
+            raise
+        _blame(name, error)
+
+
 def blame(env: gym.Env[Any, Any], error: Exception) -> NoReturn:
     """Raises UserError that names the environment for what it raised."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" ({place.tb_frame.f_code.co_filename}, line {place.tb_lineno})" if place is not None else ""
-    name = env_id(env)
+    _blame(env_id(env), error)
+
+
+def _blame(name: str, error: Exception) -> NoReturn:
+    place = extract_tb(error.__traceback__)[-1]
+    where = f" ({place.filename}, line {place.lineno})"
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     raise UserError(
         f"the environment '{name}' raised {said}{where}; mend the environment, then go on from what was saved before "

@@ -18,6 +18,7 @@ from snn_rl.store.provenance import command, versions
 from snn_rl.tasks.environments import load_recipe, look
 from snn_rl.tasks.progress import Progress
 from snn_rl.tasks.recipes import OBJECTIVES, TAUGHT, Recipe
+from snn_rl.tasks.resuming import blamed
 from snn_rl.tasks.view import View
 from snn_rl.training import td, tuning
 from snn_rl.training.checkpoints import Checkpoint, GlobalRandom, Stateful
@@ -91,7 +92,7 @@ def _watch(job: Job, goal: Goal, learner: Learner, show: bool, processes: int, s
         "weight_bits": job.weight_bits,
     }
     progress, curve = Progress(goal.total, goal.unit, job.title, show), Curve()
-    evaluate = selector(job.recipe, goal.episodes, job.view.frames, job.seed, processes)
+    evaluate = blamed(job.recipe.id)(selector(job.recipe, goal.episodes, job.view.frames, job.seed, processes))
     selection = Selection(goal.points, evaluate, goal.stop_at, _match(job, processes))
     parts: dict[str, Stateful] = {
         "learner": learner,
@@ -111,7 +112,7 @@ def _match(job: Job, processes: int) -> Match | None:
     if job.teacher is None or not job.T or not share:
         return None
     ann, recipe = job.teacher, load_recipe(job.teacher.env, job.teacher.frames)
-    returns = partial(confirming_returns, seed=job.seed, processes=processes)
+    returns = blamed(job.recipe.id)(partial(confirming_returns, seed=job.seed, processes=processes))
     of_student = partial(returns, recipe=job.recipe, frames=job.view.frames)
     return Match(of_student, partial(returns, ann.network, recipe, ann.frames), share)
 

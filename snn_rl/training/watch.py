@@ -85,8 +85,8 @@ class Watch:
 
     @property
     def going(self) -> bool:
-        """Whether there is work left, and no evaluation reached what was wanted."""
-        return self.done < self.total and not self.selection.satisfied
+        """Whether there is work left, an evaluation too, and none reached what was wanted."""
+        return (self.done < self.total or self.selection.due(self.done)) and not self.selection.satisfied
 
     def update(self, done: int, **shown: float) -> bool:
         """Notes that ``done`` units of work are done; returns False when it is time to stop.
