@@ -23,6 +23,7 @@ from snn_rl.measure import technology
 from snn_rl.store import agents
 from snn_rl.store.agents import CARD, Agent
 from snn_rl.store.files import begin_run, data_folder, folder_name
+from snn_rl.store.lock import Lock
 from snn_rl.tasks.recipe_files import read_recipe
 from snn_rl.tasks.rollout import Start, Stream, play
 
@@ -206,3 +207,12 @@ def test_the_largest_weights_leave_membranes_finite(tmp_path: Path) -> None:
     for _ in range(3):
         _, state = agent.predict(np.full(1, 1e18, np.float32), state)
     assert all(bool(th.isfinite(v).all()) for v in state)
+
+
+def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic links"):
+        Lock(tmp_path / "run")
+    assert (tmp_path / "other").read_text() == "kept"

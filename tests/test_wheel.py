@@ -17,7 +17,12 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
-    assert not [name for name in names if name.startswith(("agents/", "envs/", "tests/"))]
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"snn_rl"}  # the package, and what is said of it
+    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "snn_rl").rglob("*.py")}
+    assert code == {name for name in names if name.endswith(".py")}  # all of it, and no other
+    data = {".toml", ".json", ".csv", ".safetensors", ".typed", ".md", ".html", ".js", ".c", ".h", ".css", ".svg"}
+    others = [name for name in names if not name.endswith(".py") and ".dist-info/" not in name]
+    assert {Path(name).suffix for name in others if not name.endswith("SHA256SUMS")} <= data, others
     assert sum(path.stat().st_size for path in tmp_path.glob("*.whl")) < 25 << 20
     pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/python.md"))
     for agent in set(re.findall(r"[A-Za-z]+-v\d/(?:ann|T\d[\w-]*)", pages)):

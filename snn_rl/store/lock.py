@@ -54,7 +54,9 @@ class Lock:
 
     def _opened(self) -> int | None:
         """The file, locked and signed; None where its last holder removed it meanwhile."""
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        # a link there would have another file emptied, and a pipe could be waited for
+        plainly = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | plainly, 0o666)
         try:
             _take(handle)
         except OSError as error:
