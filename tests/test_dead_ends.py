@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.torch_layers import CombinedExtractor
 
 from snn_rl import SpikingDQN, SpikingMlpPolicy, evaluate, load_agent, make_env, play, record
 from snn_rl.core.errors import UserError
@@ -113,6 +114,10 @@ def test_what_is_a_vector_in_any_form_simply_works(space: spaces.Box, more: spac
 def test_arguments_that_no_policy_has_are_named() -> None:
     with pytest.raises(UserError, match="a spiking policy has no argument hidden"):
         SpikingDQN("MlpPolicy", CARTPOLE, policy_kwargs={"hidden": 1})
+    with pytest.raises(
+        UserError, match=r"CombinedExtractor does not take .*: give features_extractor_class another, or leave"
+    ):
+        SpikingDQN("MultiInputPolicy", CARTPOLE, policy_kwargs={"features_extractor_class": CombinedExtractor})
     with pytest.raises(UserError, match=r"has no argument use_sde.*a spiking policy is for DQN and SpikingDQN"):
         PPO(SpikingMlpPolicy, CARTPOLE)
 

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space, maybe_transpose
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
@@ -168,6 +168,8 @@ class SpikingPolicy(DQNPolicy):
 
     def _read(self) -> QNetwork:
         """The network of a feature extractor and ``net_arch``, with the weights that Stable-Baselines3 gives them."""
+        if self.features_extractor_class is CombinedExtractor:  # the parts are joined already
+            raise self._unfit()
         try:
             stock = SB3QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
         except (AssertionError, RuntimeError) as error:  # as a NatureCNN says that it sees no such observations
