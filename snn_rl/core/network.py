@@ -158,7 +158,7 @@ class QNetwork(nn.Module):
                 raise UserError(f"{name} is for {len(rows)} environments but {len(observation)} observations were given")
         start = None if episode_start is None else episode_start.unsqueeze(0)
         q, state = self.unroll(observation.unsqueeze(0), state, start)
-        if not math.isfinite(q.sum()):  # the best of these would be a matter of chance
+        if not math.isfinite(q.detach().sum()):  # the best of these would be a matter of chance
             raise UserError("the network's values are NaN or infinite: its weights are too large for such observations")
         return q[0], state
 
