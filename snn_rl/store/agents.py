@@ -150,7 +150,7 @@ def _parts(env: str, module: str, frames: int) -> Any:
 
     try:
         space = snn_rl.make_env(snn_rl.load_recipe(env, frames, module), frames=frames).observation_space
-    except UserError:
+    except Exception:  # whatever an environment raises that cannot be built here: the network says what it takes
         return None
     return getattr(space, "parts", None)
 
