@@ -22,9 +22,9 @@ WORD = 4  # bytes
 class ChangeCounter:
     """Counts what a network would do for changes.
 
-    What is kept is counted in accesses to 32 bits. The last observation is read and written (four pixels a word). Of an ANN
-    each sum that a change reaches is read and written; the others stay where they are. Of a spiking network the first layer's
-    current is written once and read at every timestep.
+    What is kept is counted in accesses to 32 bits. The last observation is read and written (four pixels a word). Each sum
+    that a change reaches is read and written; the others stay where they are. The neurons of a spiking network also read the
+    first layer's current at every timestep.
 
     Args:
         network: an ANN or a spiking network.
@@ -41,7 +41,7 @@ class ChangeCounter:
         counted = slice(0, 1) if network.spiking else slice(None)
         arriving = [tuple(observation_shape), *shapes]
         self._reaches = [Reach(*pair) for pair in zip(synapses[counted], arriving, strict=False)]
-        self._current = (network.T + 1) * th.Size(shapes[0]).numel() if network.spiking and shapes else 0
+        self._current = network.T * th.Size(shapes[0]).numel() if network.spiking and shapes else 0
 
     def __call__(self, before: Sequence[Tensor], now: Sequence[Tensor]) -> tuple[float, float]:
         """Counts some decisions.
@@ -60,8 +60,7 @@ class ChangeCounter:
         for reach, old, new in zip(self._reaches, before, now, strict=False):
             changed = (new != old).float()
             macs += reach(changed)
-            if not self._current:
-                accesses += 2 * reach.touched(changed)
+            accesses += 2 * reach.touched(changed)
         return macs, accesses
 
 
