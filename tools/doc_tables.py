@@ -6,7 +6,7 @@ A row is one agent under one protocol, as :func:`snn_rl.measure.results.summaris
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +118,19 @@ def headline(rows: Sequence[Row], players: Sequence[tuple[str, str, str, str, st
     return markdown(head, lines, 2)
 
 
-def short(rows: Sequence[Row], agents_of: Sequence[tuple[str, str, str, str]]) -> str:
+def short(
+    rows: Sequence[Row], agents_of: Sequence[tuple[str, str, str, str]], against: Mapping[str, Mapping[str, Any]]
+) -> str:
     """One line for each task: the spiking agent beside an ANN that sees as much.
 
-    ``agents_of``: environment, spiking agent, ANN ('' for none), and the words for the task.
+    ``agents_of``: environment, spiking agent, ANN ('' for none), and the words for the task. ``against``: of each agent its
+    energies beside those of ANNs, see opponent_tables.py.
     """
     found = {(row["env"], row["agent"], row["protocol"]): row for row in rows}
     lines = []
     for env, agent, ann, task in agents_of:
         own, zeroed, like = found[env, agent, "greedy"], found[env, agent, ZEROED], found.get((env, ann, "greedy"))
-        spent = own["energy"]["snn_uj"]
+        met = against.get(f"{env}/{agent}", {})
         lines.append(
             [
                 task,
@@ -136,8 +139,8 @@ def short(rows: Sequence[Row], agents_of: Sequence[tuple[str, str, str, str]]) -
                 interval(own),
                 str(own["training_seeds"]),
                 f"{zeroed['return']['mean']:.2f}",
-                f"{own['energy']['ratio']:.1f}",
-                cell(like["energy"]["ann_effective_uj"] / spent if like else None, ".1f"),
+                *(cell(met[name].factor if met else None, ".1f") for name in ("ours", "with weight fetches", "INT8")),
+                cell(met["ours"].replaced / met["ours"].agent if met else None, ".1f"),
             ]
         )
     head = [
@@ -147,8 +150,10 @@ def short(rows: Sequence[Row], agents_of: Sequence[tuple[str, str, str, str]]) -
         "95 %",
         "trainings",
         "membranes zeroed",
+        "strongest ANN / agent",
+        "with weight fetches",
+        "in INT8",
         "dense ANN / agent",
-        "zeros skipped / agent",
     ]
     return markdown(head, lines, 1)
 

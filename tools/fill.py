@@ -15,6 +15,7 @@ from pathlib import Path
 import doc_tables
 import export_tables
 import figures
+import opponent_tables
 import zip_tables
 from doc_tables import Row
 
@@ -87,7 +88,10 @@ def tables() -> Iterator[tuple[str, str]]:
     found = summaries()
     every = [row for rows in found.values() for row in rows]
     yield "headline", doc_tables.headline(every, HEADLINE)
-    yield "short", doc_tables.short(every, SHORT)
+    against = opponent_tables.measured(RESULTS)
+    yield "short", doc_tables.short(every, SHORT, against)
+    yield "opponents", opponent_tables.table(against)
+    yield "baselines", opponent_tables.baselines(RESULTS, every)
     yield from environments(found)
     yield from of_pong(found[PONG])
     yield "probes", doc_tables.probes(records("memory"))

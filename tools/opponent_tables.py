@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from doc_tables import cell, markdown
 
 from snn_rl.core.counts import Counts
@@ -16,8 +17,17 @@ from snn_rl.measure.technology import Technology, price_list
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe
 
-HEAD = ("agent", "convention", "agent, µJ", "ANN dense", "zeros skipped", "trained sparse", "changes only")
-HEAD += ("strongest ANN / agent", "dense ANN that is replaced / agent")
+HEAD = (
+    "agent",
+    "convention",
+    "agent, µJ",
+    "ANN dense",
+    "zeros skipped",
+    "trained sparse",
+    "changes only",
+    "strongest ANN / agent",
+    "dense ANN that is replaced / agent",
+)
 
 
 class Convention(NamedTuple):
@@ -49,9 +59,10 @@ class Line(NamedTuple):
     replaced: float
 
     @property
-    def factor(self) -> float:
-        """How many times the agent's energy the strongest ANN takes."""
-        return min(one for one in self[1:5] if one is not None) / self.agent
+    def factor(self) -> float | None:
+        """How many times the agent's energy the strongest ANN takes; None where only the dense one is known."""
+        stronger = [one for one in (self.nonzero, self.sparse, self.changes) if one is not None]
+        return min(stronger) / self.agent if stronger else None
 
 
 def lines(record: Mapping[str, Any], replaced: float) -> dict[str, Line]:
@@ -101,5 +112,22 @@ def table(found: Mapping[str, Mapping[str, Line]]) -> str:
     for agent, by_convention in found.items():
         for name, line in by_convention.items():
             spent = [cell(one, ".3g") for one in line[:5]]
-            rows.append([agent, name, *spent, f"{line.factor:.2f}", f"{line.replaced / line.agent:.1f}"])
+            rows.append([agent, name, *spent, cell(line.factor, ".2f"), f"{line.replaced / line.agent:.1f}"])
     return markdown(HEAD, rows, 2)
+
+
+def baselines(results: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Mean returns of who does not look, of the ANN and of the agent at T=1; *part*: what the agent gains over the best
+    constant action, of what its ANN gains over it. ``rows``: those of the reports."""
+    means = {(row["env"], row["agent"]): row["return"]["mean"] for row in rows if row["protocol"] == "greedy"}
+    lines = []
+    for path in sorted(results.glob("*/baselines.json")):
+        env, played = path.parent.name, json.loads(path.read_text(encoding="utf-8"))
+        constant = {action: float(np.mean(returns)) for action, returns in played.items() if action != "random"}
+        best = max(constant, key=lambda action: constant[action])
+        agent = "T1-frames1" if (env, "T1-frames1") in means else "T1"
+        ann, own = means.get((env, "ann")), means[env, agent]
+        part = None if ann is None else (own - constant[best]) / (ann - constant[best])
+        shown = [f"{np.mean(played['random']):.2f}", f"{constant[best]:.2f} (action {best})", cell(ann, ".2f"), f"{own:.2f}"]
+        lines.append([env, str(len(played["random"])), *shown, cell(part, ".2f")])
+    return markdown(["environment", "episodes", "random", "best constant action", "ANN", "T=1", "part"], lines, 1)
