@@ -23,10 +23,11 @@ def _parser() -> argparse.ArgumentParser:
     said = "cross-entropy of the classes (default), or distill: that, and as much of the divergence from the ANN"
     parser.add_argument("--objective", default="cross-entropy", choices=("cross-entropy", "distill"), help=said)
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
-    parser.add_argument("--epochs", type=int, help="of each training (default: 60 for small images, else 100)")
+    said = "of each spiking stage, and for each of them of the ANN (default: 30 for small images, else 60)"
+    parser.add_argument("--epochs", type=int, help=said)
     parser.add_argument("--batch-size", type=int, default=64, help="default 64")
     parser.add_argument("--learning-rate", type=float, help="of spiking networks (default: 1e-3 for small images, else 1e-4)")
-    parser.add_argument("--dropout", type=float, help="default 0.2")
+    parser.add_argument("--dropout", type=float, help="default 0.5 for small images, else 0.2")
     parser.add_argument("--percentile", type=float, default=90.0, help="of currents, for the conversion's thresholds")
     parser.add_argument("--size", type=int, default=32, help="pixels a side of a folder's images (default 32)")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/<data>-<net>-T<T>-seed<seed>")

@@ -93,3 +93,16 @@ def test_a_lost_node_costs_only_the_time_since_its_last_checkpoint(cluster: Any,
         assert len(lines) == (2 if cell.name.endswith(lost[0]) else 1)
         assert all(int(count) >= HALF for count, _ in lines[1:])  # it went on from there
         assert len({parent for _, parent in lines}) == len(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_sweep_that_is_ended_early_ends_its_trainings(cluster: Any, tmp_path: Path) -> None:
+    cells, storage = grid(["CartPole-v1"], [1], [()], range(9)), tmp_path / "storage"
+    outcomes = OnRay(tmp_path / "out", 1, 0, None, storage, "x", "counting").run(cells)
+    assert not next(outcomes).error
+    outcomes.close()
+    kept = {path: path.read_text() for path in storage.glob("*/*/*/T1/card.json")}
+    time.sleep(1)
+    assert {path: path.read_text() for path in kept} == kept
+    assert len(kept) < len(cells)

@@ -194,7 +194,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt, match="--resume goes on from"):
         run.Run(parts, tiny(), th.device("cpu")).carry_out(False)
     assert (tmp_path / "parts" / "ann").is_dir()
-    assert (tmp_path / "parts" / ".T2.checkpoint").is_file()
+    assert (tmp_path / "parts" / ".T2.checkpoint").exists()
     again = run.Run(parts, tiny(), th.device("cpu")).carry_out(True)
     assert calls == 36  # none was done twice
     for key in ("accuracy", "energy", "spike_rate", "converted"):

@@ -16,6 +16,7 @@ import doc_tables
 import export_tables
 import figures
 import opponent_tables
+import vision_tables
 import zip_tables
 from doc_tables import Row
 
@@ -100,6 +101,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield from zip_tables.tables(RESULTS / "any-zip.json")
     yield from experiments()
     yield from export_tables.tables()
+    yield from vision_tables.tables()
 
 
 def fill(text: str, name: str, table: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.outline import filled, outline
 from snn_rl.store.bounded import MAX_JSON, content, parse_json
+from snn_rl.store.files import whole_folder
 
 NETWORK, WEIGHTS = "network.json", "weights.safetensors"
 MAX_WEIGHTS = 1 << 30  # bytes
@@ -39,14 +38,9 @@ def keep(folder: Path, network: QNetwork, shape: tuple[int, ...], record: dict[s
         "image_shape": list(shape),
         "record": record,
     }
-    new = folder.with_name(f".{folder.name}.new-{os.getpid()}")
-    try:
-        new.mkdir(parents=True)
-        (new / NETWORK).write_bytes(f"{json.dumps(described, indent=1, allow_nan=False)}\n".encode())
+    with whole_folder(folder) as new:
+        (new / NETWORK).write_text(json.dumps(described, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (new / WEIGHTS).write_bytes(save({key: value.cpu().contiguous() for key, value in network.state_dict().items()}))
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def kept(folder: Path) -> tuple[QNetwork, dict[str, Any]]:

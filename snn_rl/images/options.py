@@ -27,7 +27,7 @@ class Options:
         start: of the conversion and the first stage; None for 5, or ``T`` if that is more.
         seed: of all trainings.
         objective: what spiking networks learn by.
-        epochs: of each training; None for the data's.
+        epochs: of each spiking stage, and for each of them of the ANN; None for the data's.
         batch_size: images of a gradient step.
         learning_rate: of the spiking networks; None for the data's.
         dropout: part of the neurons that are silent for an image; None for the data's.

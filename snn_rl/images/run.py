@@ -31,10 +31,10 @@ from snn_rl.training.jobs import late_points
 from snn_rl.training.selection import Selection
 from snn_rl.training.watch import Watch
 
-ANN_RATE = 1e-3
 EVALUATIONS = 20  # of a training, in its last half
 CALIBRATION, CURRENTS = 512, 20_000_000  # images by which thresholds are set, at most; and currents of a layer
-SMALL, LARGE = {"epochs": 60, "learning_rate": 1e-3, "dropout": 0.2}, {"epochs": 100, "learning_rate": 1e-4, "dropout": 0.2}
+SMALL, LARGE = {"epochs": 30, "learning_rate": 1e-3, "dropout": 0.5}, {"epochs": 60, "learning_rate": 1e-4, "dropout": 0.2}
+ANN_RATES = {"small": 3e-3, "large": 1e-3}  # of images below 32 x 32 pixels, and of others
 
 
 def images_of(options: Options) -> Images:
@@ -120,7 +120,8 @@ class Run:
 
     def _of_ann(self) -> Numbers:
         epochs = self.numbers.epochs * len(self.options.stages)  # what comes of it has learnt as long once more
-        return dataclasses.replace(self.numbers, epochs=epochs, learning_rate=ANN_RATE, objective="cross-entropy")
+        rate = ANN_RATES["small" if self.images.shape[-1] < 32 else "large"]
+        return dataclasses.replace(self.numbers, epochs=epochs, learning_rate=rate, objective="cross-entropy")
 
     def _converted(self, ann: QNetwork) -> QNetwork:
         """The conversion at the first T; those straight to each T are measured beside it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from snn_rl.core.errors import UserError
 from snn_rl.core.threads import cores
 from snn_rl.sweeps.cells import Cell
-from snn_rl.sweeps.training import Outcome, Started, start
+from snn_rl.sweeps.training import TRAIN, Outcome, Started, start
 
 LOOK_SECONDS = 0.1  # between two looks at the processes
 
@@ -22,13 +22,14 @@ class Local:
         out: folder of the sweep's cells.
         cpus: threads of a cell.
         gpus: of a cell; a fraction where several share one.
+        module: whose command trains.
 
     Raises:
         UserError: if this machine has not even what one cell needs.
     """
 
-    def __init__(self, out: Path, cpus: int, gpus: float) -> None:
-        self.out, self.cpus, self.gpus = out, cpus, gpus
+    def __init__(self, out: Path, cpus: int, gpus: float, module: str = TRAIN) -> None:
+        self.out, self.cpus, self.gpus, self.module = out, cpus, gpus, module
         self.at_once = max(cores() // cpus, 1)
         if gpus:
             import torch as th
@@ -56,10 +57,10 @@ class Local:
 
     def _start(self, cell: Cell, slot: int) -> Started:
         if not self.gpus:
-            return start(cell, self.out / cell.name, self.cpus, "cpu")
+            return start(cell, self.out / cell.name, self.cpus, "cpu", module=self.module)
         first = int(slot * self.gpus)
         seen = ",".join(str(first + n) for n in range(max(round(self.gpus), 1)))
-        return start(cell, self.out / cell.name, self.cpus, "cuda", seen)
+        return start(cell, self.out / cell.name, self.cpus, "cuda", seen, self.module)
 
     def close(self) -> None:
         """Nothing is left to end."""

@@ -4,6 +4,7 @@ Ray's."""
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from snn_rl.sweeps.cells import Cell
 from snn_rl.sweeps.training import TRAIN, Outcome, files_of, finished, put, start
 
 RETRIES = 10  # of a cell whose node was lost
-WAIT_SECONDS = 1.0
+WAIT_SECONDS, LOOK_SECONDS = 1.0, 0.2
 
 
 def train(cell: Cell, folder: str, cpus: int, device: str, module: str) -> Outcome:
@@ -21,6 +22,8 @@ def train(cell: Cell, folder: str, cpus: int, device: str, module: str) -> Outco
     where = Path(folder)
     started = start(cell, where / cell.name, cpus, device, module=module)
     try:
+        while started.process.poll() is None:  # a wait without end would not hear of a cancellation
+            time.sleep(LOOK_SECONDS)
         outcome = started.outcome()
     except BaseException:  # cancelled
         started.stop()
@@ -59,7 +62,7 @@ class OnRay:
         if self.own:
             try:
                 ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
-            except (ConnectionError, ValueError, OSError) as error:
+            except Exception as error:  # what Ray raises is of many kinds
                 where = f"at '{address}'" if address else "here"
                 raise UserError(
                     f"no Ray cluster {where} ({str(error).partition(chr(10))[0][:100]}): start one with 'ray start --head' "
