@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snn_rl import evaluate, list_agents, load_agent, train
+from snn_rl import evaluate, list_agents, load_agent, report, train
 from snn_rl.console import run
 from snn_rl.core.errors import UserError
 from snn_rl.measure import technology
@@ -88,3 +88,15 @@ def test_a_name_that_is_no_path_is_no_agent() -> None:
         with pytest.raises(UserError, match="is no agent: "):
             load_agent(name)
     assert list_agents("CartPole-v1/T1")
+
+
+def test_a_report_takes_names_as_they_are(tmp_path: Path) -> None:
+    """A formula that is none; an energy of nothing is refused, by which nothing can be divided."""
+    folder = changed(tmp_path / "agents" / "T1", name="$\\frac{$x$$")
+    assert report.main([str(tmp_path / "agents"), "--out", str(tmp_path / "out")]) == 0
+    assert "$\\frac{$x$$" in (tmp_path / "out" / "report.md").read_text()
+    card = json.loads((folder / CARD).read_text())
+    card["scores"]["greedy"]["energy"]["snn_uj"] = 0
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"energy\.snn_uj is 0"):
+        report.main([str(tmp_path / "agents"), "--out", str(tmp_path / "out")])

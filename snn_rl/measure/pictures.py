@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from snn_rl.core.errors import UserError
 
@@ -17,6 +18,8 @@ _UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationD
 
 def picture(figure: Figure, kind: str = "png") -> bytes:
     """A plot as the content of a file of a kind in ``FORMATS``."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name with a dollar sign is no formula
     with mpl.rc_context({"svg.hashsalt": "snn_rl"}):
         figure.savefig(buffer := io.BytesIO(), format=kind, metadata=_UNDATED.get(kind))
     return buffer.getvalue()

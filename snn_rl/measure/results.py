@@ -171,7 +171,10 @@ def mean_energy(measured: Iterable[Energy | None]) -> dict[str, Any]:
         out["acs_by_layer"] = _mean_by_layer([report["acs_by_layer"] for report in reports])
     for ratio in RATIOS:
         if ratio in out:
-            out[ratio] = out["ann_uj"] / out[RATIOS[ratio][1]]
+            part = RATIOS[ratio][1]
+            if not out[part]:
+                raise UserError(f"an agent's energy.{part} is 0, which no energy can be compared with; evaluate it again")
+            out[ratio] = out["ann_uj"] / out[part]
     return out
 
 
@@ -236,6 +239,6 @@ def _cost(kind: Kind, scores: Sequence[Score], ann: Result | None) -> dict[str, 
     cost = mean_energy(score.energy for score in scores)
     if kind.T and cost and ann is not None and ann.kind.frames != kind.frames:
         replaced = mean_energy(score.energy for score in ann.scores.get("greedy", []))
-        if replaced:
+        if replaced and cost["snn_uj"]:
             cost["ratio_replaced"] = replaced["ann_uj"] / cost["snn_uj"]
     return cost
