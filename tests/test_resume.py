@@ -199,11 +199,10 @@ def walked(env: gym.Env[Any, int], steps: int) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("env_id", "steps"),
-    [("CartPole-v1", 50), ("CartPoleFlicker-v1", 50), ("Acrobot-v1", 30), ("LunarLander-v3", 120), ("FrozenLake-v1", 20),
-     ("PongNoFrameskip-v4", 40), ("PongFlickerNoFrameskip-v4", 40), ("FreewayNoFrameskip-v4", 10)],
+    ("env_id", "steps", "sticky"),
+    [("CartPole-v1", 50, 0.25), ("CartPoleFlicker-v1", 50, 0.0), ("Acrobot-v1", 30, 0.0), ("LunarLander-v3", 120, 0.0),
+     ("FrozenLake-v1", 20, 0.0), ("PongFlickerNoFrameskip-v4", 30, 0.25), ("FreewayNoFrameskip-v4", 10, 0.0)],
 )  # fmt: skip
-@pytest.mark.parametrize("sticky", [0.0, 0.25])
 def test_an_environment_comes_back_to_where_it_stood(env_id: str, steps: int, sticky: float) -> None:
     recipe = dataclasses.replace(load_recipe(env_id), sticky=sticky)
     one, other = (make_vec_env(recipe, 1, seed=n, frames=2, resumable=True) for n in (7, 8))
@@ -323,9 +322,9 @@ def test_a_second_interrupt_ends_what_catches_everything(hangs: str) -> None:
 
 def test_runs_that_are_killed_end_as_those_that_are_not() -> None:
     done = subprocess.run(
-        [sys.executable, TOOLS / "kills.py", "--runs", "3", "--only", "distill", "td", "ann", "--seed", "1"],
+        [sys.executable, TOOLS / "kills.py", "--runs", "2", "--only", "distill", "td", "--seed", "1"],
         capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(TOOLS.parent)}, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "resumed 3 of 3, identical 3" in done.stdout
-    assert "resume: 0 of 3 runs" in done.stdout
+    assert "resumed 2 of 2, identical 2" in done.stdout
+    assert "resume: 0 of 2 runs" in done.stdout

@@ -40,16 +40,16 @@ def tiny(recipe: Recipe) -> Recipe:
     return dataclasses.replace(
         recipe,
         train=dataclasses.replace(
-            recipe.train, **scarce, total_timesteps=400 if pixels else 900, eval_freq=200 if pixels else 300, eval_episodes=2,
+            recipe.train, **scarce, total_timesteps=300 if pixels else 600, eval_freq=150 if pixels else 200, eval_episodes=2,
             net_arch=(16,), batch_size=4, train_freq=4, target_update_interval=40, stop_at=None,
         ),
         convert=dataclasses.replace(recipe.convert, observations=80),
         prune=dataclasses.replace(
-            recipe.prune, **scarce, gradient_steps=(30 if pixels else 150,), batch_size=2, evaluations=2, eval_episodes=2,
+            recipe.prune, **scarce, gradient_steps=(30 if pixels else 100,), batch_size=2, evaluations=2, eval_episodes=2,
             sequence_length=4, burn_in=2, stop_at_share=0.0,
         ),
         td=dataclasses.replace(
-            recipe.td, timesteps=300 if pixels else 900, batch_size=2, evaluations=2, sequence_length=4, burn_in=2
+            recipe.td, timesteps=300 if pixels else 600, batch_size=2, evaluations=2, sequence_length=4, burn_in=2
         ),
         evaluate=dataclasses.replace(recipe.evaluate, episodes=2),
     )  # fmt: skip
