@@ -49,7 +49,7 @@ def test_shipped_agents_are_found_by_name_ann_first_then_by_falling_timesteps(
 
 def test_every_shipped_agent_loads() -> None:
     for name in agents.shipped():
-        agent = agents.load(name)
+        agent = load_agent(name)
         assert agent.env == name.split("/")[0]
         agent.network.shapes(agent.observation_shape)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 
+from snn_rl import load_agent
 from snn_rl.core.synops import OperationCounter
 from snn_rl.store import agents
 from snn_rl.store.files import data_folder
@@ -18,10 +19,10 @@ def test_the_catalogue_holds_the_promised_agents() -> None:
     one_frame = {"ann-frames1-distill", "T5-frames1", "T5-frames1-zeroed", "T1-frames1", "T1-frames1-zeroed"}
     hidden = {"ann", "T1", "T1-zeroed", "T1-td", "T5", "T5-zeroed"}
     for env, names in {
-        "CartPole-v1": chain,
-        "PongNoFrameskip-v4": chain | one_frame | {"T1-td"},
+        "CartPole-v1": chain | {"T1-int8"},
+        "PongNoFrameskip-v4": chain | one_frame | {"T1-td", "T1-frames1-int8"},
         "FreewayNoFrameskip-v4": {"ann", "T1"},
-        "CartPoleNoVel-v1": hidden,
+        "CartPoleNoVel-v1": hidden | {"T1-int8"},
         "CartPoleFlicker-v1": hidden,
         "PongFlickerNoFrameskip-v4": {"T1", "T1-zeroed"},
     }.items():
@@ -31,7 +32,7 @@ def test_the_catalogue_holds_the_promised_agents() -> None:
 @pytest.mark.parametrize("name", agents.shipped())
 def test_an_agent_plays_as_its_card_says(name: str) -> None:
     th.set_num_threads(1)
-    agent = agents.load(name)
+    agent = load_agent(name, engine="event" if "-int" in name else None)
     recipe = load_recipe(agent.env, agent.frames)
     begins = starts(recipe, 2 if recipe.atari else PLAYED, seed=0)
     returns = np.zeros(len(begins))
@@ -52,7 +53,7 @@ def test_an_agent_plays_as_its_card_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", agents.shipped())
 def test_a_card_is_what_its_episodes_say(name: str) -> None:
-    agent = agents.load(name)
+    agent = load_agent(name)
     for protocol, score in agent.scores.items():
         mates = [one for one in agent.episodes if (one.protocol, one.training_seed) == (protocol, agent.made.seed)]
         assert np.mean([one.returned for one in mates]) == pytest.approx(score.returns.mean)

@@ -1,10 +1,10 @@
-"""Plays an agent of integers by its whole protocol with all that computes it at once, and compares every spike, every membrane
-and every sum: the reference in torch, the event-driven engine in numba, and the exported C.
+"""Plays an agent of integers by its protocol with all that computes it at once, and compares every spike, every membrane and
+every sum: the reference in torch, the event-driven engine in numba, and the exported C.
 
-    python tools/equality.py AGENT... [--episodes N] [--save] [--json FILE]
+    python tools/equality.py AGENT [--part K/N] [--json FILE]
 
-It ends with an error at the first difference. ``--save`` stores the score in the agent's folder, as `evaluate --save` does:
-one play for both. Needs numba and a C compiler.
+It ends with an error at the first difference. ``--part 1/3`` plays the first third of the episodes. Needs numba and a C
+compiler.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import State
 from snn_rl.engine.event import EventNetwork
 from snn_rl.engine.reference import IntegerNetwork
+from snn_rl.engine.semantics import Array
 from snn_rl.exports.compiled import Compiled
-from snn_rl.measure.scores import Protocol, add_score, describe, evaluate
-from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import write_json
 from snn_rl.tasks.environments import load_recipe
+from snn_rl.tasks.progress import Progress
+from snn_rl.tasks.rollout import make_envs, play, starts
 
 
 class Compared(IntegerNetwork):
     """The reference, beside which the others compute each decision.
 
-    Its state is that of the reference, then that of the event-driven engine, then the bytes of the C's; so each environment
-    keeps its own.
+    Its state is that of the reference, then that of the event-driven engine, then the number of the C's state that belongs to
+    the row.
 
     Attributes:
         decisions, spikes, membranes: how many were compared.
@@ -46,16 +47,15 @@ class Compared(IntegerNetwork):
         super().__init__(network.integers)
         self.load_state_dict(network.state_dict())
         self.event = EventNetwork(network.integers, agent.observation_shape)
-        self.compiled = Compiled(agent, record=True)
         self.own = len(network.initial_state(1, agent.observation_shape))
+        self.compiled = [Compiled(agent, record=True)]
         self.decisions = self.spikes = self.membranes = 0
 
     def initial_state(self, batch: int, observation_shape: Any) -> State:
         """Rest, of all three."""
-        self.compiled.reset()
+        self.compiled = [self.compiled[0].another() for _ in range(batch)]
         event = [th.from_numpy(np.asarray(one)) for one in self.event.initial_state(batch, observation_shape)]
-        c = th.from_numpy(self.compiled.state.copy()).expand(batch, -1)
-        return (*super().initial_state(batch, observation_shape), *event, c)
+        return (*super().initial_state(batch, observation_shape), *event, th.arange(batch))
 
     def unroll(
         self,
@@ -71,77 +71,74 @@ class Compared(IntegerNetwork):
         """
         assert state is not None
         assert episode_starts is not None
-        spikes, fired = list[Tensor](), list[Tensor]()
+        spikes, seen = list[Tensor](), observations[0].numpy()
         q, after = super().unroll(observations, state[: self.own], episode_starts, spikes)
+        fired = np.empty((self.T, len(seen), self.event.program.neurons), np.uint8)
         before = cast(State, tuple(one.numpy() for one in state[self.own : -1]))
-        fast, event = self.event.unroll(observations, before, episode_starts, fired)
-        self._same("the event-driven engine", (q, *after, *spikes), (fast, *self.event.membranes(event), *fired))
-        c = state[-1].clone()
-        for row in range(len(c)):
-            self.compiled.state[:] = c[row].numpy()
-            if episode_starts[0, row]:
-                self.compiled.reset()
-            self.compiled.decide(observations[0, row].numpy())
-            c[row] = th.from_numpy(self.compiled.state)
-            self._same_c(row, q, after, spikes)
-        self.decisions += len(c)
-        self.membranes += sum(v.numel() for v in after[: len(self.neurons)])
-        self.spikes += int(sum(float(one.sum()) for one in spikes))
+        sums, event = self.event.sums(seen, before, episode_starts[0].numpy(), fired)
+        fast = [one.float() for one in self.event.by_layer(th.from_numpy(fired))]
+        self._check("the event-driven engine", th.from_numpy(sums).double() * self.integers.form.q_scale, q[0])
+        for found, wanted in zip((*self.event.membranes(event), *fast), (*after, *(one[0] for one in spikes)), strict=True):
+            self._check("the event-driven engine", found, wanted)
+        for row, n in enumerate(state[-1].tolist()):
+            self._check_c(self.compiled[n], seen[row], bool(episode_starts[0, row]), sums[row], event[0][row], fired[:, row])
+        self.decisions += len(seen)
+        self.membranes += fired[0].size
+        self.spikes += int(fired.sum())
         if record is not None:
             record += spikes
-        return q, (*after, *(th.from_numpy(np.asarray(one)) for one in event), c)
+        return q, (*after, *(th.from_numpy(np.asarray(one)) for one in event), state[-1])
 
-    def _same_c(self, row: int, q: Tensor, after: State, spikes: Sequence[Tensor]) -> None:
-        sums = th.from_numpy(self.compiled.q).double() * self.integers.form.q_scale
-        membranes = self.event.by_layer(th.from_numpy(self.compiled.membrane))
-        fired = [one.float() for one in self.event.by_layer(th.from_numpy(self.compiled.fired))]
-        wanted = (q[0, row], *(v[row] for v in after[: len(membranes)]), *(one[0, :, row] for one in spikes))
-        self._same("the C", wanted, (sums, *membranes, *fired))
+    def _check_c(self, c: Compiled, seen: Array, fresh: bool, sums: Array, membrane: Any, fired: Array) -> None:
+        """The C beside the event-driven engine, whose numbers lie in the same order."""
+        if fresh:
+            c.reset()
+        c.decide(seen)
+        if not (np.array_equal(c.q, sums) and np.array_equal(c.membrane, membrane) and np.array_equal(c.fired, fired)):
+            raise UserError(f"the C differs, in a decision after {self.decisions:,} equal ones")
 
-    def _same(self, name: str, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> None:
-        if not all(th.equal(*pair) for pair in zip(wanted, found, strict=True)):
+    def _check(self, name: str, found: Tensor, wanted: Tensor) -> None:
+        if not th.equal(found, wanted):
             raise UserError(f"{name} differs from the reference, in a decision after {self.decisions:,} equal ones")
 
 
-def compare(agent: Agent, episodes: int | None = None, save: bool = False) -> dict[str, Any]:
-    """Plays the agent's protocol, or fewer episodes of it; returns what was compared.
+def compare(agent: Agent, part: tuple[int, int] = (1, 1), episodes: int | None = None) -> dict[str, Any]:
+    """Plays the agent's protocol, or a part of it, or its first episodes; returns what was compared.
 
     Raises:
         UserError: at a difference.
     """
-    own, agent.network = agent.network, Compared(agent)
-    try:
-        result = evaluate(
-            agent, load_recipe(agent.env, agent.frames, agent.module), Protocol(episodes=episodes), progress=True
-        )
-        compared = agent.network
-    finally:
-        agent.network = own
-    print(describe(result))
-    if save:
-        add_score(agent, result)
-        agents.save_scores(agent)
-    counts = {name: getattr(compared, name) for name in ("decisions", "spikes", "membranes")}
-    return {"agent": agent.label, "episodes": len(result.episodes), "return": result.score.returns.mean, **counts}
+    recipe = load_recipe(agent.env, agent.frames, agent.module)
+    begins = starts(recipe, episodes or recipe.evaluate.episodes, seed=0)[part[0] - 1 :: part[1]]
+    network, returns = Compared(agent), np.zeros(len(begins))
+    envs = make_envs(recipe, len(begins), frames=agent.frames)
+    with Progress(None, "decisions", f"compare {agent.label}", True) as progress:
+        for decision in play(network, envs, begins):
+            np.add.at(returns, decision.episode, decision.reward)
+            progress.advance(network.decisions, {})
+    counts = {name: getattr(network, name) for name in ("decisions", "spikes", "membranes")}
+    return {"agent": agent.label, "episodes": len(begins), "return": float(returns.mean()), **counts}
 
 
-def main() -> None:
+def _part(text: str) -> tuple[int, int]:
+    k, _, n = text.partition("/")
+    return int(k), int(n)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("agents", nargs="+")
-    parser.add_argument("--episodes", type=int)
-    parser.add_argument("--save", action="store_true")
+    parser.add_argument("agent")
+    parser.add_argument("--part", type=_part, default=(1, 1), metavar="K/N")
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     th.set_num_threads(1)
-    rows = []
-    for name in args.agents:
-        rows.append(compare(load_agent(name), args.episodes, args.save))
-        print(
-            f"{rows[-1]['agent']}: {rows[-1]['decisions']:,} decisions in {rows[-1]['episodes']} episodes: "
-            f"{rows[-1]['spikes']:,} spikes and {rows[-1]['membranes']:,} membranes are the same in torch, numba and C"
-        )
+    row = compare(load_agent(args.agent), args.part)
+    print(
+        f"{row['agent']}: {row['decisions']:,} decisions in {row['episodes']} episodes: {row['spikes']:,} spikes and "
+        f"{row['membranes']:,} membranes are the same in torch, numba and C"
+    )
     if args.json:
-        write_json(rows, args.json)
+        write_json(row, args.json)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import doc_tables
 import export_tables
 import figures
+import integer_tables
 import opponent_tables
 import vision_tables
 import zip_tables
@@ -102,6 +103,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield from experiments()
     yield from export_tables.tables()
     yield from vision_tables.tables()
+    yield from integer_tables.tables()
 
 
 def fill(text: str, name: str, table: str) -> str:

@@ -80,6 +80,12 @@ def on_board(agent: Agent, recorded: bytes, folder: Path) -> tuple[list[int], li
     return [int(action) for action, _ in pairs], [int(ticks) * PER_TICK for _, ticks in pairs], used
 
 
+def version(tool: str) -> str:
+    """What a tool says of itself."""
+    done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.split("\n")[0]
+
+
 def measure(name: str, decisions: int) -> dict[str, Any]:
     """One agent on the board.
 
@@ -93,7 +99,7 @@ def measure(name: str, decisions: int) -> dict[str, Any]:
     if found != wanted:
         raise UserError(f"{name}: the board's actions are not Python's")
     mean, most = round(float(np.mean(took[1:]))), max(took[1:])
-    return {"agent": name, "decisions": len(found), "instructions": mean, "most": most, "first": took[0], **used}
+    return {"agent": agent.label, "decisions": len(found), "instructions": mean, "most": most, "first": took[0], **used}
 
 
 def main() -> None:
@@ -111,7 +117,7 @@ def main() -> None:
             f"(at most {row['most']:,}, the first {row['first']:,}); flash {row['flash']:,} bytes, RAM {row['ram']:,}"
         )
     if args.json:
-        write_json(rows, args.json)
+        write_json({"compiler": version(COMPILER), "emulator": version(EMULATOR), "agents": rows}, args.json)
 
 
 if __name__ == "__main__":

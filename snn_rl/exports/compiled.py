@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import shutil
 import subprocess
@@ -39,8 +40,7 @@ class Compiled:
         flags: of the compiler.
 
     Attributes:
-        state: all bytes of ``agent_state``, which may be kept and put back. ``q``, ``membrane`` and ``fired`` (at each
-            timestep) are parts of it.
+        q, membrane, fired: of ``agent_state``; ``fired`` at each timestep.
         bytes: of ``agent_state``.
 
     Raises:
@@ -75,17 +75,25 @@ class Compiled:
         self._kind = np.dtype(np.int16 if program.wide else np.uint8)
         self._library.agent_bytes.restype = self._library.agent_offset.restype = ctypes.c_size_t
         self._library.agent_decide.restype = ctypes.c_uint32
-        self.bytes = int(self._library.agent_bytes())
+        self.bytes, self._neurons, self._record = int(self._library.agent_bytes()), program.neurons, record
+        self._place()
+
+    def _place(self) -> None:
+        """Takes memory for a state."""
+        at, actions = self._library.agent_offset, len(self.integers.synapses[-1].bias)
         held = np.zeros(-(-self.bytes // 8), np.uint64).view(np.uint8)  # aligned as the widest field
-        self.state: NDArray[np.uint8] = held
-        at = self._library.agent_offset
-        actions, neurons = len(self.integers.synapses[-1].bias), program.neurons
         self.q: NDArray[np.int32] = held[at(0) : at(0) + 4 * actions].view(np.int32)
-        self.membrane: NDArray[np.int32] = held[at(1) : at(1) + 4 * neurons].view(np.int32)
-        spikes = self.integers.T * neurons if record else 0
-        self.fired: NDArray[np.uint8] = held[at(2) : at(2) + spikes].reshape(-1, neurons)
-        self._at = ctypes.c_void_p(self.state.ctypes.data)
+        self.membrane: NDArray[np.int32] = held[at(1) : at(1) + 4 * self._neurons].view(np.int32)
+        spikes = self.integers.T * self._neurons if self._record else 0
+        self.fired: NDArray[np.uint8] = held[at(2) : at(2) + spikes].reshape(-1, self._neurons)
+        self._at = ctypes.c_void_p(held.ctypes.data)
         self.reset()
+
+    def another(self) -> Compiled:
+        """The same agent with a state of its own, for another environment."""
+        other = copy.copy(self)
+        other._place()
+        return other
 
     def reset(self) -> None:
         """The state in which an episode begins."""
