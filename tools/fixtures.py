@@ -66,7 +66,7 @@ def shipped() -> dict[str, Any]:
     """The record of every agent of the catalogue."""
     found = {}
     for name in agents.shipped():
-        agent = agents.load(name)
+        agent = load_agent(name)
         assert agent.path is not None
         found[name] = {"weights": digest((agent.path / WEIGHTS).read_bytes()), **replay(agent)}
     return {"machine": machine(), "agents": found}
