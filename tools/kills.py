@@ -106,7 +106,7 @@ def kill(name: str, out: Path, notes: Path, rng: random.Random, seconds: float, 
         moment = rng.uniform(0.0, 1.0) * seconds
         ended(name, out, notes, *more, moment=moment)
         return f"{moment:.1f} s"
-    at = f"{rng.choice(['', 'after-'])}{rng.choice([*killed.CALLS])}:{int(1.5 ** rng.uniform(0, 14))}"
+    at = f"{rng.choice(['', 'after-'])}{rng.choice([*killed.CALLS])}:{int(1.5 ** rng.uniform(0, 10))}"
     code = ended(name, out, notes, *more, at=at)
     return at if code < 0 else f"{at} (not reached)"
 
