@@ -22,7 +22,7 @@ from random_networks import random_network, random_play
 
 from snn_rl import SpikingDQN, load_agent
 from snn_rl.core.errors import UserError
-from snn_rl.core.network import QNetwork, State
+from snn_rl.core.network import QNetwork
 from snn_rl.engine.event import EventNetwork
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.engine.rounding import quantise
@@ -143,17 +143,13 @@ def as_zip(path: Path) -> object:
     return load_agent(path, "CartPole-v1")
 
 
-def unsealed(content: bytes, values: Any) -> bytes:
-    return with_values(content, values)
-
-
 ZIP, BUFFER, RECIPE = FILES / "learner.zip", FILES / "buffer.pkl", data_folder("envs") / "CartPole-v1.toml"
 READERS = {
-    "card": Property(changes, of_file(FILES / "T2", CARD, unsealed, load_agent)),
+    "card": Property(changes, of_file(FILES / "T2", CARD, with_values, load_agent)),
     "card, its bytes": Property(edits, of_file(FILES / "T2", CARD, edited, load_agent)),
     "weights": Property(edits, of_file(FILES / "T2", WEIGHTS, edited, load_agent)),
     "episodes": Property(edits, of_file(data_folder("agents") / "CartPole-v1" / "T1", EPISODES, edited, load_agent)),
-    "card of integers": Property(changes, of_file(FILES / "T2-int8", CARD, unsealed, load_agent)),
+    "card of integers": Property(changes, of_file(FILES / "T2-int8", CARD, with_values, load_agent)),
     "weights of integers": Property(edits, of_file(FILES / "T2-int8", WEIGHTS, edited, load_agent)),
     "learner, its bytes": Property(edits, of_file(ZIP, "", edited, loaded)),
     "learner, its JSON": Property(changes, of_file(ZIP, "", within("data", with_values), loaded)),
@@ -228,11 +224,9 @@ def integers(kind: Callable[..., Any]) -> Callable[[np.random.Generator], Play]:
     return make
 
 
-def run(play: Play, seen: th.Tensor, starts: th.Tensor, state: State | None = None) -> tuple[th.Tensor, ...]:
+def run(play: Play, seen: th.Tensor, starts: th.Tensor, state: Any = None) -> tuple[th.Tensor, ...]:
     """Values, and the state after them, of whatever form."""
-    with th.no_grad():
-        q, after = play.network.unroll(seen, state, starts)
-    return (q, *(th.as_tensor(np.asarray(one).astype(np.float64)) for one in after))
+    return as_tensors(*raw(play, seen, starts, state))
 
 
 def raw(play: Play, seen: th.Tensor, starts: th.Tensor, state: Any = None) -> tuple[th.Tensor, Any]:
