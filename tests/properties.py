@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,10 +139,6 @@ def loaded(path: Path) -> object:
     return SpikingDQN.load(path, device="cpu")
 
 
-def as_zip(path: Path) -> object:
-    return load_agent(path, "CartPole-v1")
-
-
 ZIP, BUFFER, RECIPE = FILES / "learner.zip", FILES / "buffer.pkl", data_folder("envs") / "CartPole-v1.toml"
 READERS = {
     "card": Property(changes, of_file(FILES / "T2", CARD, with_values, load_agent)),
@@ -155,8 +151,10 @@ READERS = {
     "learner, its JSON": Property(changes, of_file(ZIP, "", within("data", with_values), loaded)),
     "learner, its weights": Property(edits, of_file(ZIP, "", within("policy.pth", edited), loaded)),
     "learner, its optimizer": Property(edits, of_file(ZIP, "", within("policy.optimizer.pth", edited), loaded)),
-    "zip, its JSON": Property(changes, of_file(ZIP, "", within("data", with_values), as_zip)),
-    "zip, its instructions": Property(edits, of_file(ZIP, "", within("policy.pth", within("data.pkl", edited)), as_zip)),
+    "zip, its JSON": Property(changes, of_file(ZIP, "", within("data", with_values), partial(load_agent, env="CartPole-v1"))),
+    "zip, its instructions": Property(
+        edits, of_file(ZIP, "", within("policy.pth", within("data.pkl", edited)), partial(load_agent, env="CartPole-v1"))
+    ),
     "replay buffer": Property(edits, of_file(BUFFER, "", edited, lambda path: learner().load_replay_buffer(path))),
     "replay buffer, its instructions": Property(
         edits, of_file(BUFFER, "", within("data.pkl", edited), lambda path: learner().load_replay_buffer(path))
