@@ -42,7 +42,7 @@ class OlderGym(gym.Env[Any, Any]):
     observation_space = spaces.Box(-1, 1, (3,))
     action_space = spaces.Discrete(2)
 
-    def reset(self) -> Any:  # type: ignore[override]
+    def reset(self) -> Any:  # type: ignore[override]  # that is what is wrong with it
         return np.zeros(3, np.float32)
 
 

@@ -22,7 +22,7 @@ OPSET, IR_VERSION = 18, 8
 Array = NDArray[Any]
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Observations for the calibration."""
 
     def __init__(self, observations: Array) -> None:

@@ -174,8 +174,8 @@ class Energy(Record):
     ratio: Amount | None = None
     snn_synaptic_uj: Amount | None = None
     ratio_synaptic: Amount | None = None
-    snn_first_layer_times_T_uj: Amount | None = None  # noqa: N815
-    ratio_first_layer_times_T: Amount | None = None  # noqa: N815
+    snn_first_layer_times_T_uj: Amount | None = None  # noqa: N815 (a key of cards)
+    ratio_first_layer_times_T: Amount | None = None  # noqa: N815 (a key of cards)
     change_macs: Amount | None = None
     change_accesses: Amount | None = None
     change_uj: Amount | None = None

@@ -74,7 +74,7 @@ class Part(Record):
     def bounds(self, space: spaces.Space[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Lowest and highest values, flat; ``space``: of the whole observation."""
         for key in self.path:
-            space = space[key] if isinstance(space, spaces.Dict) else space[int(key)]  # type: ignore[index]
+            space = space[key] if isinstance(space, spaces.Dict) else space[int(key)]  # type: ignore[index]  # a Tuple
         if self.numbers is None and isinstance(space, spaces.Box):
             return space.low.reshape(-1), space.high.reshape(-1)
         return np.zeros(self.size, np.float32), np.ones(self.size, np.float32)

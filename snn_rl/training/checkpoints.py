@@ -31,7 +31,7 @@ class GlobalRandom:
 
     def state_dict(self) -> dict[str, Any]:
         """How they stand."""
-        kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+        kind, keys, *rest = np.random.get_state()  # noqa: NPY002 (the global generator is meant)
         numbers = th.from_numpy(np.asarray(keys).astype(np.int64))
         return {"python": random.getstate(), "numpy": (kind, numbers, *rest), "torch": th.get_rng_state()}
 
@@ -39,7 +39,7 @@ class GlobalRandom:
         """Puts them back."""
         random.setstate(state["python"])
         kind, numbers, *rest = state["numpy"]
-        np.random.set_state((kind, numbers.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+        np.random.set_state((kind, numbers.numpy().astype(np.uint32), *rest))  # noqa: NPY002 (as above)
         th.set_rng_state(state["torch"])
 
 
