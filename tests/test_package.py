@@ -10,10 +10,11 @@ import pytest
 import torch as th
 
 from snn_rl import UserError, load_agent, package
-from snn_rl.exports import hub
+from snn_rl.exports import hub, markup
 from snn_rl.store.card import Card, read
 from snn_rl.store.files import data_folder
 
+markdown = pytest.importorskip("markdown", reason="Markdown is not installed: pip install 'snn-rl[docs]'")
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install 'snn-rl[zoo]'")
 
 
@@ -58,6 +59,48 @@ def test_what_a_card_does_not_say_is_left_out() -> None:
     assert {one.metric_type for one in said.data.eval_results} == {"mean_reward"}
     assert said.data.license is None
     assert "nobody knows how" in said.text
+
+
+PRINTABLE = "a <script>x</script> [b](https://evil) ![c](http://evil/d.png) `` ` `e` www.evil **f** | g: [h # \U0001f600"
+PLACE = PRINTABLE.replace(":", "")  # ids of environments have none
+HOSTILE = f"{PRINTABLE}\n---\ni: [j\n# k\u202e\x07"
+
+
+def test_what_a_stranger_wrote_into_a_card_is_no_markup() -> None:
+    """Each text of a card is hostile. On the page there is no link, picture, tag or heading of it."""
+    whole, _ = read(data_folder("agents") / "CartPole-v1" / "T1")
+    said = whole.to_json()
+    said["made"] |= {"how": HOSTILE, "command": HOSTILE, "objective": HOSTILE, "versions": {"a": HOSTILE}}
+    said["made"]["from"] = said["made"]["teacher"] = {"name": HOSTILE}
+    said["made"]["training_seeds"] = {"all": [HOSTILE], "chosen by": HOSTILE}
+    said["env"], said["module"], score = PLACE, None, next(iter(said["scores"].values()))
+    score["env"], score["energy"]["technology"] = PLACE, HOSTILE
+    said["scores"] = {"greedy | <b>": score}
+    card = huggingface_hub.ModelCard(hub.text(Card.from_json(said), [], HOSTILE))
+    assert PLACE in card.data.tags  # as it is, and nothing else of it
+    assert card.data.license == f"{PRINTABLE} --- i: [j # k\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+    assert set(card.data.to_dict()) == {"library_name", "license", "pipeline_tag", "tags", "model-index"}
+    page = markdown.markdown(card.text, extensions=["tables"])
+    for mark in ("<script", "<a ", "<img", "<b>", "<strong", "<hr"):
+        assert mark not in page, mark
+    assert page.count("<h1") == 1
+    assert page.count("<td") == 8  # of one row
+    assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("trained from T2, objective distill", "trained from T2, objective distill"),
+        ("runs/my_agent", "runs/my_agent"),
+        ("_a_", "`_a_`"),
+        ("see http://x", "`see http://x`"),
+        ("a`b", "`` a`b ``"),
+        ("", ""),
+    ],
+)
+def test_text_is_code_only_where_it_would_be_markup(text: str, shown: str) -> None:
+    assert markup.plain(text) == shown
 
 
 def test_what_has_no_score_is_refused(tmp_path: Path) -> None:
