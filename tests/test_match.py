@@ -39,11 +39,11 @@ def test_the_bound_of_the_mean_difference_decides() -> None:
 def test_the_ann_plays_once_and_a_poor_student_only_a_few_episodes() -> None:
     played = {"student": 0, "ann": 0}
 
-    def of_student(network: QNetwork) -> np.ndarray:
+    def of_student(network: QNetwork, more: bool) -> np.ndarray:
         played["student"] += 1
         return np.full(4, 99.0)
 
-    def of_ann() -> np.ndarray:
+    def of_ann(more: bool) -> np.ndarray:
         played["ann"] += 1
         return np.full(4, 100.0)
 
@@ -61,7 +61,7 @@ def test_the_ann_plays_once_and_a_poor_student_only_a_few_episodes() -> None:
 def test_the_network_that_matches_is_kept_even_if_another_looked_better() -> None:
     found = iter([100.0, 98.0])
     sure = iter([90.0, 99.0])  # over many episodes the first one is worse
-    match = Match(lambda _: np.full(4, next(sure)), lambda: np.full(4, 100.0), 0.95)
+    match = Match(lambda *_: np.full(4, next(sure)), lambda _: np.full(4, 100.0), 0.95)
     selection = Selection((1, 2), lambda _: next(found), match=match)
     network = QNetwork(mlp_spec(2, 3, 2), T=1)
     selection.judge(network, 1)
@@ -72,6 +72,36 @@ def test_the_network_that_matches_is_kept_even_if_another_looked_better() -> Non
     network.lifs[0].set(v_th=1.0)
     selection.choose(network)
     assert network.lifs[0].v_th.item() == pytest.approx(0.123)
+
+
+@pytest.mark.parametrize(("few", "many", "played"), [(96.0, 1.0, 1), (94.0, 96.0, 2), (94.0, 94.0, 2)])
+def test_a_student_falls_short_only_if_it_does_so_from_more_starts(few: float, many: float, played: int) -> None:
+    asked = []
+
+    def of_student(network: QNetwork, more: bool) -> np.ndarray:
+        asked.append(more)
+        return np.tile([-50.0, 50.0], 2) + (many if more else few)  # too noisy to be sure
+
+    compared = Match(of_student, lambda _: np.full(4, 100.0), 0.97).settle(NETWORK)
+    assert asked == [False, True][:played]
+    assert compared == Compared(student=many if played > 1 else few, ann=100.0, share=0.97, sure=False)
+    assert compared.keeps(match.KEPT) == (compared.student == 96.0)
+
+
+def test_more_starts_begin_with_the_usual_ones(ann: Agent, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def played(player: Player, begins: list[Start], *, processes: int) -> Played:
+        asked.append(begins)
+        return play_all(player, begins[:1])
+
+    monkeypatch.setattr(match, "play_all", played)
+    for more in (False, True):
+        match.confirming_returns(ann.network, recipe, ann.frames, seed=0, more=more)
+    usual, more_starts = asked
+    assert len(usual) == match.EPISODES
+    assert len(more_starts) == match.MORE * match.EPISODES
+    assert more_starts[: match.EPISODES] == usual
 
 
 def test_evaluations_of_a_training_that_may_end_early_begin_early() -> None:

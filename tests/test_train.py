@@ -15,7 +15,7 @@ from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe
 from snn_rl.tasks.recipes import Recipe
-from snn_rl.training import run, stages, td
+from snn_rl.training import match, run, stages, td
 
 
 @pytest.fixture(autouse=True)
@@ -90,8 +90,10 @@ def test_where_training_straight_at_t_falls_short_the_stages_are_tried_too(
     of_ann = stages.confirming_returns
 
     def returns(network: QNetwork, *args: Any, **kwargs: Any) -> NDArray[np.float64]:
-        return of_ann(network, *args, **kwargs) if network.spiking else np.full(200, ann[0])
+        number = match.EPISODES * (match.MORE if kwargs["more"] else 1)
+        return of_ann(network, *args, **kwargs) if network.spiking else np.full(number, ann[0])
 
+    monkeypatch.setattr(match, "EPISODES", 10)
     monkeypatch.setattr(stages, "confirming_returns", returns)
     command = ["--env", "CartPole-v1", "--T", "4", "--device", "cpu", "--out"]
     assert train.main([*command, str(tmp_path / "short")]) == 0

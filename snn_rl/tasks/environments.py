@@ -81,6 +81,20 @@ class JoinedObservation(gym.ObservationWrapper[np.ndarray, int, Any]):
         return cast(Joined, self.observation_space).parts.join(observation)
 
 
+class _OneFrame(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
+    """A stack ``(1, ...)`` of the newest frame: what ``FrameStackObservation`` gives for one, without its queue, which took
+    a fifth of the time of an environment of vectors."""
+
+    def __init__(self, env: gym.Env[np.ndarray, int]) -> None:
+        super().__init__(env)
+        box = cast(spaces.Box, env.observation_space)
+        self.observation_space = spaces.Box(box.low[None], box.high[None], dtype=cast(Any, box.dtype))
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        copy = np.array(observation, dtype=self.observation_space.dtype)  # an environment may write into its own
+        return copy[None]
+
+
 class _ChannelFirst(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
     """Stacked frames ``(K, height, width, channels)`` or ``(K, length)`` to one channel-first image or one vector.
 
@@ -165,7 +179,8 @@ def make_env(
     parts, stacked = getattr(env.observation_space, "parts", None), max(frames, teacher_frames)
     if parts is not None and (stacked > frames or recipe.flicker):
         raise UserError(f"'{recipe.id}' shows its observations in parts: its agents see as many frames as their ANN")
-    env = _ChannelFirst(gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero"), parts)
+    frame = _OneFrame(env) if stacked == 1 else gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero")
+    env = _ChannelFirst(frame, parts)
     return PartialFrames(env, frames, stacked, recipe.flicker) if stacked > frames or recipe.flicker else env
 
 

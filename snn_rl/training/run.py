@@ -20,11 +20,10 @@ from snn_rl.tasks.recipes import TAUGHT, Recipe, listed
 from snn_rl.training import planning, td
 from snn_rl.training.conversion import convert, load_ann, narrowed
 from snn_rl.training.jobs import Job
+from snn_rl.training.match import KEPT
 from snn_rl.training.options import Options
 from snn_rl.training.plan import CONVERTED, GIVEN, NARROWED, RANDOM, Given, Plan, PlannedAgent
 from snn_rl.training.stages import run_stage
-
-KEPT = 0.95  # part of the ANN's return below which an agent falls short of it
 
 
 class ToScore(NamedTuple):

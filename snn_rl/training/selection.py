@@ -82,7 +82,7 @@ class Selection:
 
     def compared(self, chosen: QNetwork) -> Compared | None:
         """The chosen network beside its ANN; None where nothing is compared."""
-        return None if self.match is None else self.match.reached or self.match.compare(chosen)
+        return None if self.match is None else self.match.settle(chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """The evaluations, the best weights so far, and whether they match the ANN."""

@@ -10,6 +10,7 @@ import torch as th
 
 from snn_rl.core import threads
 from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
 from snn_rl.store import agents
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made, Work
@@ -26,7 +27,7 @@ from snn_rl.training.conversion import view_of
 from snn_rl.training.curve import Curve
 from snn_rl.training.jobs import Goal, Job, Learner
 from snn_rl.training.learners import LEARNERS
-from snn_rl.training.match import Match, confirming_returns
+from snn_rl.training.match import Match, Returns, confirming_returns
 from snn_rl.training.selection import Selection, selector
 from snn_rl.training.watch import Watch
 
@@ -113,8 +114,14 @@ def _match(job: Job, processes: int) -> Match | None:
         return None
     ann, recipe = job.teacher, load_recipe(job.teacher.env, job.teacher.frames)
     returns = blamed(job.recipe.id)(partial(confirming_returns, seed=job.seed, processes=processes))
-    of_student = partial(returns, recipe=job.recipe, frames=job.view.frames)
-    return Match(of_student, partial(returns, ann.network, recipe, ann.frames), share)
+
+    def of_student(network: QNetwork, more: bool) -> Returns:
+        return returns(network, job.recipe, job.view.frames, more=more)
+
+    def of_ann(more: bool) -> Returns:
+        return returns(ann.network, recipe, ann.frames, more=more)
+
+    return Match(of_student, of_ann, share)
 
 
 def _made(job: Job, goal: Goal, watch: Watch) -> Made:
