@@ -114,12 +114,14 @@ class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None: ...
 
 
-def test_the_switch_of_the_page(site: Path, address: str) -> None:
-    """A browser opens the first page, switches the membranes off, and the pole falls."""
-    browser = shutil.which("chromium")
-    if browser is None:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium. Tests of pages are left out only where there is none."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
         pytest.skip("Chromium is not installed")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, which drives Chromium")
+    from playwright import sync_api
+
     quiet = [
         "--no-sandbox",
         "--disable-gpu",
@@ -128,21 +130,64 @@ def test_the_switch_of_the_page(site: Path, address: str) -> None:
         "--disable-sync",
     ]
     with sync_api.sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=browser, args=quiet).new_page(
-            viewport={"width": 1280, "height": 1000}
-        )
-        wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(f"{address}/index.html")
-        page.wait_for_function("liveAgent.world.steps > 60")
-        assert page.evaluate("liveAgent.falls") == 0
-        if picture := os.environ.get("SNN_RL_SCREENSHOT"):
-            page.screenshot(path=picture)
-        page.get_by_label("zero the membranes").check()
-        page.wait_for_function("liveAgent.falls > 1", timeout=60_000)
-        page.goto(f"{address}/pong.html")
-        page.get_by_label("decision").fill("50")
-        assert "decision 51 of 60" in page.locator("[data-part=score]").inner_text()
-        if picture:
-            page.screenshot(path=picture.replace(".png", "-pong.png"))
-        assert not wrong
+        yield playwright.chromium.launch(executable_path=program, args=quiet)
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """An empty page, on which nothing may go wrong."""
+    wrong: list[str] = []
+    with browser.new_page(viewport={"width": 1280, "height": 1000}, base_url=address) as opened:
+        opened.on("pageerror", lambda error: wrong.append(str(error)))
+        yield opened
+    assert not wrong
+
+
+def photograph(page: Any, name: str) -> None:
+    """Into the folder that the environment variable names, if it does: ``tests`` keeps ``test_site.png``."""
+    if folder := os.environ.get("SNN_RL_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / name))
+
+
+def test_the_switch_of_the_page(page: Any) -> None:
+    """A browser opens the first page, switches the membranes off, and the pole falls."""
+    page.goto("/index.html")
+    page.wait_for_function("liveAgent.world.steps > 60")
+    assert page.evaluate("liveAgent.falls") == 0
+    photograph(page, "test_site.png")
+    page.get_by_label("zero the membranes").check()
+    page.wait_for_function("liveAgent.falls > 1", timeout=60_000)
+
+
+def test_keys_and_fingers_push_the_cart(page: Any) -> None:
+    page.goto("/index.html")
+    page.get_by_role("button", name="Pause").click()
+    speed = page.evaluate("liveAgent.world.speed")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("liveAgent.world.speed") > speed
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("liveAgent.world.speed") == pytest.approx(speed)
+    page.locator("[data-part=world]").click(position={"x": 5, "y": 5})  # the finger pushes away from itself
+    assert page.evaluate("liveAgent.world.speed") > speed
+
+
+def test_a_game_of_pong_is_scrubbed_with_a_slider(page: Any) -> None:
+    page.goto("/pong.html")
+    page.get_by_label("decision").fill("50")
+    assert "decision 51 of 60" in page.locator("[data-part=score]").inner_text()
+    photograph(page, "pong.png")
+
+
+def test_the_table_of_energies_switches_between_conventions(page: Any) -> None:
+    """The page without the script has all lines; one convention has a line for each agent, and no other's numbers."""
+    page.goto("/energy.html")
+    lines = page.locator(".conventions + table tbody tr")
+    agents = set(lines.locator("td:first-child").all_text_contents())
+    assert lines.count() == 6 * len(agents)
+    for convention in ("the paper's", "with weight fetches"):
+        page.get_by_label(convention, exact=True).check()
+        shown = lines.filter(visible=True)
+        assert set(shown.locator("td:first-child").all_text_contents()) == agents
+        assert set(shown.locator("td:nth-child(2)").all_text_contents()) == {convention}
+    page.get_by_label("all", exact=True).check()
+    assert lines.filter(visible=True).count() == 6 * len(agents)
