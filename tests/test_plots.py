@@ -68,6 +68,26 @@ def test_plots_say_who_is_shown_and_what_the_intervals_are_over() -> None:
     assert "T=1, learnt from reward" in legend(figures["spike_rate.png"])
 
 
+def test_an_agent_that_takes_more_than_its_ann_is_said_to() -> None:
+    rows = [row("ann", 0, [5.0]), row("", 1, [4.0]), row("", 5, [4.0])]
+    rows[2]["energy"] = rows[2]["energy"] | {"ratio": 0.5}
+    figure = plots.draw(rows)["energy_vs_T.png"]
+    assert [words.get_text().partition(" = ")[2] for words in figure.axes[0].texts if " = " in words.get_text()] == [
+        f"ANN / {rows[1]['energy']['ratio']:.1f}",
+        "ANN x 2.0",
+    ]
+    assert legend(figure)[0].endswith("ANN x n: this agent uses n times as much as that ANN")
+
+
+def test_a_curve_of_learning_says_in_words_whose_it_is() -> None:
+    curve = {"training": [(10, 1.0), (20, 2.5)], "selection": [(20, 3.0)]}
+    figure = plots.learning({"T1-td": {0: curve, 1: curve}}, "Pong")
+    assert legend(figure)[1:] == [
+        "T=1, learnt from reward: last 100 games of training",
+        "T=1, learnt from reward: evaluations",
+    ]
+
+
 def test_a_single_training_among_several_is_said_and_so_are_frames_where_they_differ() -> None:
     rows = [row("ann", 0, [5.0], [7.0]), row("td", 1, [4.0], [3.0]), row("", 2, [3.0], frames=4)]
     title, *labels = legend(plots.draw(rows)["reward_vs_T.png"])

@@ -216,14 +216,18 @@ def _energy(title: str, snns: list[_Agent], anns: list[_Agent]) -> Figure:
         axes.barh(y, width, 0.7, left, color=colour, label=name)
         left += width
     for n, agent in enumerate(snns):
-        words = f"{left[n]:.3g} = ANN / {agent.energy['ratio']:.1f}"
+        ratio = agent.energy["ratio"]
+        words = f"{left[n]:.3g} = ANN " + (f"/ {ratio:.1f}" if ratio >= 1 else f"x {1 / ratio:.1f}")
         axes.annotate(words, (left[n], y[n]), (3, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
-    axes.margins(x=0.16)  # room for the numbers
-    legend(figure, axes, most=2, title="ANN / n: the dense ANN of the same shape uses n times as much")
+    axes.set_xlim(0, 1.35 * max(*left, *dense))  # room for the numbers
+    says = "ANN / n: the dense ANN of the same shape uses n times as much"
+    if any(agent.energy["ratio"] < 1 for agent in snns):
+        says += "\nANN x n: this agent uses n times as much as that ANN"
+    legend(figure, axes, most=2, title=says)
     return figure
 
 
@@ -253,8 +257,8 @@ def learning(curves: Mapping[str, Mapping[int | None, Mapping[str, Points]]], ti
     """
     figure, axes = panel(title, "environment steps", "mean return")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    for n, (name, seeds) in enumerate(curves.items()):
-        colour = COLOURS[n % len(COLOURS)]
+    for n, (agent, seeds) in enumerate(curves.items()):
+        colour, name = COLOURS[n % len(COLOURS)], ", ".join(_words(re.sub(r"^T(?=\d)", "T=", agent)))
         for k, curve in enumerate(seeds.values()):
             learnt, selected = (None, None) if k else (f"{name}: last 100 games of training", f"{name}: evaluations")
             axes.plot(*zip(*curve["training"], strict=True), color=colour, linewidth=1.2, label=learnt)
