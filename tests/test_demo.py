@@ -37,3 +37,14 @@ def test_the_demo_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     written = {path.name for path in (tmp_path / "demo").iterdir()}
     assert {demo.VIDEO, "report.md", "reward_vs_T.png"} <= written
     assert "1 whole game each" in capsys.readouterr().out
+
+
+def test_any_two_agents_are_compared_as_the_demo_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = ["CartPoleNoVel-v1/ann", "CartPoleNoVel-v1/T1-zeroed"]
+    assert demo.main(["--compare", *pair, "--out", str(tmp_path / "both"), "--episodes", "2"]) == 0
+    assert [path.name for path in (tmp_path / "both").iterdir()] == [demo.COMPARED]
+    said = capsys.readouterr().out
+    assert "CartPoleNoVel-v1, 2 whole games each" in said
+    assert str(tmp_path / "both" / demo.COMPARED) in said
+    with pytest.raises(SystemExit):
+        demo.main(["--compare", pair[0]])

@@ -223,7 +223,7 @@ def _energy(title: str, snns: list[_Agent], anns: list[_Agent]) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
-    axes.set_xlim(0, 1.35 * max(*left, *dense))  # room for the numbers
+    axes.set_xlim(0, 1.45 * max(*left, *dense))  # room for the numbers
     says = "ANN / n: the dense ANN of the same shape uses n times as much"
     if any(agent.energy["ratio"] < 1 for agent in snns):
         says += "\nANN x n: this agent uses n times as much as that ANN"
