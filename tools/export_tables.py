@@ -42,13 +42,23 @@ def onnx() -> str:
             f"{row['games']}",
             f"{row['decisions']:,}",
             f"{row['other_actions']:,}",
+            _small(max(row["gaps"])) if row["gaps"] else "-",
+            f"{row['alone']['other_actions']:,}" if "alone" in row else "-",
             f"{row['other_membranes']:,} of {row['membranes']:.1e}" if row["membranes"] else "-",
-            f"{row['largest_q_difference']:.1e}",
+            _small(row["largest_q_difference"]),
         ]
         for row in found["agents"]
     ]
-    headings = ("agent", "games", "decisions", "other actions", "other membranes", "largest difference of a Q-value")
-    return f"onnxruntime {found['onnxruntime']}\n\n" + markdown(headings, lines, 1)
+    floats = [row for row in found["agents"] if "int8" not in row["agent"]]
+    other, decisions = (sum(row[key] for row in floats) for key in ("other_actions", "decisions"))
+    said = f"onnxruntime {found['onnxruntime']}; of agents of floats {other:,} of {decisions:,} decisions have another action"
+    actions = ("other actions", "their Q-values differ by at most", "other actions of Python, one game at a time")
+    headings = ("agent", "games", "decisions", *actions, "other membranes", "largest difference of a Q-value")
+    return f"{said}\n\n" + markdown(headings, lines, 1)
+
+
+def _small(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
 
 
 def nir() -> str:

@@ -17,31 +17,56 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import torch as th
 
 from snn_rl import load_agent
 from snn_rl.console import run
+from snn_rl.core.network import State
 from snn_rl.exports.onnx import model
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import write_json
 from snn_rl.tasks.environments import load_recipe
-from snn_rl.tasks.rollout import make_envs, play, starts
+from snn_rl.tasks.rollout import Decision, make_envs, play, starts
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "exports" / "onnx.json"
 AGENTS = (
     "CartPole-v1/ann", "CartPole-v1/T5", "CartPole-v1/T1", "CartPoleNoVel-v1/T1", "CartPoleFlicker-v1/T1",
     "PongNoFrameskip-v4/ann", "PongNoFrameskip-v4/T5", "PongNoFrameskip-v4/T1", "PongNoFrameskip-v4/T1-frames1",
-    "PongFlickerNoFrameskip-v4/T1",
+    "PongFlickerNoFrameskip-v4/T1", "CartPole-v1/T1-int8", "CartPoleNoVel-v1/T1-int8", "PongNoFrameskip-v4/T1-frames1-int8",
 )  # fmt: skip
+
+
+class Alone:
+    """Python deciding for one game at a time, beside the decisions that it takes for all games together."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.network, self.shape = agent.network, agent.observation_shape
+        self.state: dict[int, State] = {}
+        self.other, self.worst = 0, 0.0
+
+    @th.inference_mode()
+    def see(self, decision: Decision) -> None:
+        """Decides each row once more."""
+        for r, game in enumerate(decision.episode):
+            before = self.state.get(game, self.network.initial_state(1, self.shape))
+            row = th.as_tensor(decision.observation[r : r + 1])
+            q, self.state[game] = self.network(row, before, th.tensor([game not in self.state]))
+            self.other += int(q.argmax() != decision.action[r])
+            self.worst = max(self.worst, float((q[0] - decision.q[r]).abs().max()))
 
 
 def compare(agent: Agent, games: int) -> dict[str, Any]:
     """Plays games of an agent and of its file.
 
     Returns:
-        How many decisions, in how many the actions differ, how many membranes differ by more than a thousandth of their
-        threshold after them, and the largest difference of a Q-value.
+        How many decisions; in how many the actions differ, and how far apart the Q-values of the two actions are there, in
+        Python; how many membranes differ after them (by more than a thousandth of their threshold; those of integers: at
+        all); and the largest difference of a Q-value. Of games that are no Atari: the same for Python that decides for one
+        game at a time, since a matrix of one row is multiplied in another order than one of many.
     """
-    session = onnxruntime.InferenceSession(model(agent).SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model(agent).SerializeToString(), options, providers=["CPUExecutionProvider"])
     recipe, network = load_recipe(agent.env, agent.frames, agent.module), agent.network
     row: dict[str, Any] = {
         "agent": agent.label,
@@ -52,7 +77,7 @@ def compare(agent: Agent, games: int) -> dict[str, Any]:
         "membranes": 0,
     }
     state: dict[int, list[np.ndarray]] = {}  # by game
-    worst = 0.0
+    worst, gaps, alone = 0.0, list[float](), None if recipe.atari else Alone(agent)
     envs = make_envs(recipe, games, frames=agent.frames)
     for decision in play(network, envs, starts(recipe, games, seed=0)):
         rest = [v[0].numpy() for v in network.initial_state(1, agent.observation_shape)]
@@ -63,14 +88,20 @@ def compare(agent: Agent, games: int) -> dict[str, Any]:
         for r, game in enumerate(decision.episode):
             state[game] = [own[r] for own in after]
         row["decisions"] += len(action)
-        row["other_actions"] += int((action != decision.action).sum())
+        differ = np.flatnonzero(action != decision.action)
+        row["other_actions"] += len(differ)
+        gaps += [float(decision.q[r, decision.action[r]] - decision.q[r, action[r]]) for r in differ]
         for lif, own, other in zip(network.lifs, after, decision.state, strict=False):
-            row["other_membranes"] += int((np.abs(own - other.numpy()) > lif.v_th.item() / 1000).sum())
+            near = 0.0 if agent.integer is not None else lif.v_th.item() / 1000
+            row["other_membranes"] += int((np.abs(own - other.numpy()) > near).sum())
             row["membranes"] += own.size
         worst = max(worst, float(np.abs(q - decision.q.numpy()).max()))
+        if alone is not None:
+            alone.see(decision)
     for env in envs:
         env.close()
-    return {**row, "largest_q_difference": worst}
+    found = {**row, "largest_q_difference": worst, "gaps": gaps}
+    return found if alone is None else {**found, "alone": {"other_actions": alone.other, "largest_q_difference": alone.worst}}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -80,13 +80,28 @@ def sweep(record: Results) -> str:
     return doc_tables.markdown(headings, lines, 1)
 
 
+def choice(record: Results) -> str:
+    """Accuracies by epochs and dropout, on images that are not held out."""
+    names = list(record["rows"][0]["accuracy"][0])
+    headings = ["epochs", "dropout", *("ANN" if name == "ann" else f"T={name[1:]}" for name in names), "mean"]
+    lines = []
+    for row in record["rows"]:
+        chosen = all(row[name] == value for name, value in record["chosen"].items())
+        shares = [mean(each[name] for each in row["accuracy"]) for name in names]
+        cells = [str(row["epochs"]), f"{row['dropout']:g}", *(f"{100 * share:.2f}" for share in (*shares, row["mean"]))]
+        lines.append([f"**{cell}**" if chosen else cell for cell in cells])
+    return doc_tables.markdown(headings, lines, 0)
+
+
 def tables() -> Iterator[tuple[str, str]]:
     """All tables by their names."""
+    makers = {"vision-step": step, "vision-choice": choice}
     for path in sorted(RESULTS.glob("vision-*.json")):
         found = json.loads(path.read_bytes())
-        if path.stem == "vision-step":
-            yield path.stem, step(found)
-        else:
-            yield path.stem, digits(found["runs"])
+        if path.stem in makers:
+            yield path.stem, makers[path.stem](found)
+            continue
+        yield path.stem, digits(found["runs"])
+        if found["straight"]:
             yield f"{path.stem}-straight", straight(found["runs"], found["straight"])
     yield "sweep-cost", sweep(json.loads((RESULTS / "sweep-cost.json").read_bytes()))
