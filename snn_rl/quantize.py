@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     use_threads(args.threads)
+    from snn_rl.core.spec import check_undivided
     from snn_rl.measure.scores import Protocol, describe, evaluate
     from snn_rl.sb3.hints import Hints
     from snn_rl.sb3.zips import load_hinted
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_new(args.out)
     hints = Hints(args.extractor, args.activation, args.vecnormalize, args.trust_pickle)
     agent = load_hinted(args.agent, args.env, hints)
+    check_undivided(agent.network.spec, "an integer network")  # before anything is trained
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     tuned = agent
     if args.finetune:

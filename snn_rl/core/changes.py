@@ -2,7 +2,7 @@
 
 A layer of synapses is linear. Its sums are kept from decision to decision; the weights behind each input that changed, times
 that change, are added to them. An ANN does so in every layer, with its observation and with its activations; a spiking network
-in the first one, since what follows it are spikes.
+in the first one, since what follows it are spikes, and where it sees numbers beside an image.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class ChangeCounter:
         counted = slice(0, 1) if network.spiking else slice(None)
         arriving = [tuple(observation_shape), *shapes]
         self._reaches = [Reach(*pair) for pair in zip(synapses[counted], arriving, strict=False)]
-        self._current = network.T * th.Size(shapes[0]).numel() if network.spiking and shapes else 0
+        self._beside = [cast(nn.Linear, layer).out_features for layer in network.beside.values()]
+        kept = sum(self._beside) + (th.Size(shapes[0]).numel() if shapes else 0)
+        self._current = network.T * kept if network.spiking else 0
+        self._network = network
 
     def __call__(self, before: Sequence[Tensor], now: Sequence[Tensor]) -> tuple[float, float]:
         """Counts some decisions.
@@ -55,12 +58,17 @@ class ChangeCounter:
             Multiply-accumulates and accesses, summed over the rows.
         """
         seen = now[0]
-        words = -(-seen[0].numel() * min(seen.element_size(), WORD) // WORD)
+        pixels = self._network.pixels  # bytes, also where they come as floats, with numbers behind them
+        words = -(-(seen[0].numel() - pixels) * min(seen.element_size(), WORD) // WORD) - (-pixels // WORD)
         macs, accesses = 0.0, float(len(seen) * (2 * words + self._current))
         for reach, old, new in zip(self._reaches, before, now, strict=False):
             changed = (new != old).float()
             macs += reach(changed)
             accesses += 2 * reach.touched(changed)
+        changed = (self._network.numbers(now[0]) != self._network.numbers(before[0])).float() if self._beside else seen[:0]
+        for width in self._beside:
+            macs += float(changed.sum()) * width
+            accesses += 2 * float((changed.sum(-1) > 0).sum()) * width
         return macs, accesses
 
 

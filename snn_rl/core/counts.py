@@ -14,7 +14,8 @@ class Counts:
         T: timesteps per decision; 0 for an ANN.
         ann_macs: multiply-accumulates of the ANN of the same shape, zeros included; for an ANN its own.
         effective_macs: of an ANN: those of its multiply-accumulates whose input is not 0.
-        first_layer_macs: of a spiking network: the first layer's, on the real-valued observation, once per decision.
+        first_layer_macs: of a spiking network: the first layer's, on the real-valued observation, once per decision; with
+            those of numbers beside an image.
         analog_macs: of a spiking network: those of layers that follow another with no neurons between, at all T timesteps.
         acs_by_layer: of a spiking network: accumulates, one for each (spike, synapse) pair, by layer; those of recurrent
             synapses under a name of their own.

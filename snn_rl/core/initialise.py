@@ -36,7 +36,9 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
     if not 0 < percentile <= 100:
         raise UserError(f"the percentile must lie in (0, 100], got {percentile}")
     with th.no_grad():
-        i = network.synapses[0](observations.float() * network.input_scale).unsqueeze(0)  # (1 or T, n, *neurons)
+        i = _current(
+            network, 0, (observations.float() * network.input_scale).unsqueeze(0), observations
+        )  # (1 or T, n, *neurons)
         for n, lif in enumerate(network.lifs):
             currents = i.flatten()
             rank = max(round(percentile / 100 * currents.numel()), 1)
@@ -50,7 +52,7 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
             spikes = _sent(network, n, i)
             behind = next(layer for layer in network.synapses[n + 1].children() if isinstance(layer, WEIGHTED))
             behind.weight.mul_(v_th)
-            i = network.synapses[n + 1](spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
+            i = _current(network, n + 1, spikes, observations)
 
 
 def standardizable(network: QNetwork, layers: int | None = None) -> list[tuple[Tensor, Tensor]]:
@@ -88,12 +90,13 @@ def standardize(network: QNetwork, observations: Tensor, layers: int | None = No
     x = (observations.float() * network.input_scale).unsqueeze(0)  # (1 or T, n, ...)
     with th.no_grad():
         for n, (weight, bias) in enumerate(standardizable(network, layers)):
-            synapse = network.synapses[n]
-            i = synapse(x.flatten(0, 1)).transpose(0, 1).flatten(1)
+            i = _current(network, n, x, observations).flatten(0, 1).transpose(0, 1).flatten(1)
             mean, spread = i.mean(1), i.std(1).clamp(min=1e-6)
             weight.div_(spread.view(-1, *[1] * (weight.dim() - 1)))
             bias.sub_(mean).div_(spread)
-            x = _sent(network, n, synapse(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+            if str(n) in network.beside:
+                cast(nn.Linear, network.beside[str(n)]).weight.div_(spread[:, None])
+            x = _sent(network, n, _current(network, n, x, observations))
 
 
 def initialize(network: QNetwork, observations: Tensor, value: float | Tensor) -> None:
@@ -121,6 +124,8 @@ def initialize(network: QNetwork, observations: Tensor, value: float | Tensor) -
     readout = [layer for layer in network.synapses[-1].children() if isinstance(layer, WEIGHTED)][-1]
     with th.no_grad():
         readout.weight.mul_(READOUT)
+        if (last := str(len(network.neurons))) in network.beside:
+            cast(nn.Linear, network.beside[last]).weight.mul_(READOUT)
         if readout.bias is not None:
             readout.bias.copy_(th.as_tensor(value))
 
@@ -131,6 +136,11 @@ def keep_memory(network: QNetwork, T: int) -> None:
     with th.no_grad():
         for lif in network.lifs:
             lif.raw_decay.copy_((lif.decay ** (T / network.T)).clamp(min=MIN_DECAY))
+
+
+def _current(network: QNetwork, n: int, x: Tensor, observations: Tensor) -> Tensor:
+    """The current of layer ``n`` for what is sent to it, ``(1 or T, n, ...)``."""
+    return network.with_numbers(n, network.synapses[n](x.flatten(0, 1)).unflatten(0, x.shape[:2]), observations)
 
 
 def _sent(network: QNetwork, n: int, i: Tensor) -> Tensor:

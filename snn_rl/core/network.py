@@ -20,7 +20,7 @@ from snn_rl.core.counts import Changes
 from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
 from snn_rl.core.limits import MAX_OBSERVED
-from snn_rl.core.spec import Spec, analog, build, decay_shape, spiking, split_at_neurons
+from snn_rl.core.spec import Spec, analog, build, decay_shape, image_of, numbers_beside, spiking, split_at_neurons
 from snn_rl.core.surrogate import Surrogate
 
 State = tuple[Tensor, ...]
@@ -35,17 +35,22 @@ class QNetwork(nn.Module):
     """Synapses and neurons in turn; the last synapses are the readout and do not fire.
 
     The first layer sees the real-valued observation (direct encoding): its current is the same at each of the T timesteps
-    and is computed once per decision. Spikes are 0/1. ``q`` is the mean over T of the readout's current.
+    and is computed once per decision. So is that of numbers beside an image, see :data:`~snn_rl.core.spec.Spec`. Spikes are
+    0/1. ``q`` is the mean over T of the readout's current.
 
     Args:
         spec: the layers, see :data:`~snn_rl.core.spec.Spec`: of the ANN or of the spiking network, whatever ``T`` is.
         T: timesteps per decision; 0 for the ANN.
-        input_scale: factor on the observation (1/255 for pixels).
+        input_scale: factor on the observation (1/255 for pixels); not on numbers beside an image.
         carry: keep the membranes from one environment step to the next; otherwise each decision starts from rest.
 
     Attributes:
         spec: what it is given as, in the words of what it is now: its neurons are called LIF, those of an ANN ReLU or
             Tanh.
+        image: size of the image with which observations begin that are one vector, see :data:`~snn_rl.core.spec.Spec`.
+        pixels: in it; 0 where observations are one thing.
+        aside: numbers behind it.
+        beside: by layer, the weights of the numbers behind the image.
         changes: of a network that computes only what changes.
         dropout: in training mode, the part of what each layer of neurons sends that is lost: the same neurons are silent at
             all T timesteps of a decision (Rathi et al. 2020).
@@ -73,6 +78,10 @@ class QNetwork(nn.Module):
                 synapses = nn.Linear(layer["recurrent"], layer["recurrent"], bias=False)
                 nn.init.zeros_(synapses.weight)  # at first the network is what it is without them
                 self.recurrent[str(n)] = synapses
+        self.image, beside = image_of(self.spec), numbers_beside(groups)
+        self.pixels, self.aside = math.prod(self.image) if self.image else 0, max(beside.values(), default=0)
+        widths = {str(n): (size, groups[n][-1]["out_features"]) for n, size in beside.items()}
+        self.beside = nn.ModuleDict({n: nn.Linear(*width, bias=False) for n, width in widths.items()})
         conv, fc = 0, 0
         self.layer_names: list[str] = []
         for group in groups:  # conv1, conv2, fc1, ...: the names used in cards, tables and plots
@@ -112,6 +121,8 @@ class QNetwork(nn.Module):
         x = th.zeros(1, *observation_shape, device=next(self.parameters()).device)
         shapes = []
         try:
+            if self.image is not None and (*observation_shape,) != (self.pixels + self.aside,):
+                raise RuntimeError("not an image with so many numbers behind it")
             with th.no_grad():
                 for synapse in self.synapses:
                     x = synapse(x)
@@ -191,7 +202,7 @@ class QNetwork(nn.Module):
         before, after, recurrent = self.state_by_layer(state), list[State](), dict(self.recurrent.items())
         x = x.unsqueeze(1)  # (S, 1, batch, ...): the same current at each timestep
         for n, neuron in enumerate(self.neurons):
-            i = _apply(self.synapses[n], x)
+            i = self.with_numbers(n, _apply(self.synapses[n], x), observations.unsqueeze(1))
             x, own = cast(Neuron, neuron).unroll(i, before[n], keep, self.T, recurrent.get(str(n)))
             after.append(own)
             if record is not None:
@@ -202,7 +213,22 @@ class QNetwork(nn.Module):
         # precision: in one Pong ANN bfloat16 changed the best action in 8 % of 512 observations, 1 % with this in float32.
         with th.autocast(x.device.type, enabled=False):
             q = self.synapses[-1](x.float().mean(1).flatten(0, 1)).unflatten(0, (S, batch))
+            q = self.with_numbers(len(self.neurons), q, observations)
         return q, membranes_first(after)
+
+    def numbers(self, observations: Tensor) -> Tensor:
+        """The numbers behind the image of observations ``(..., numbers)``, unscaled."""
+        return observations[..., self.pixels :].float()
+
+    def with_numbers(self, n: int, i: Tensor, observations: Tensor) -> Tensor:
+        """The current ``i`` of synapses ``n``, with what the numbers beside an image add to it.
+
+        Args:
+            n: which synapses.
+            i: ``(..., neurons)``.
+            observations: ``(..., *observation)``, where ``...`` broadcasts to that of ``i``; unscaled.
+        """
+        return i + self.beside[str(n)](self.numbers(observations)) if str(n) in self.beside else i
 
     def state_by_layer(self, state: State | None) -> list[State | None]:
         """The state of each layer of neurons: nothing for an ANN, the membrane of a LIF and its last spikes if recurrent."""

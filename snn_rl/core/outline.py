@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snn_rl.core.limits import MAX_FRAMES, MAX_LAYERS, MAX_NEURONS, MAX_OBSERVED, MAX_SIZE, MAX_T
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import Spec, check_layers
+from snn_rl.core.spec import Image, Spec, check_layers
 
 MAX_CURRENT = 1e30  # 2**25 times that is a float32
 Shapes = Mapping[str, tuple[int, ...]]
@@ -49,7 +49,7 @@ def _numbers(network: QNetwork, observation_shape: Sequence[int]) -> int:
     for synapse in network.synapses:
         for layer in cast(nn.Sequential, synapse):
             x = layer(x)
-            sizes.append(0 if isinstance(layer, nn.Flatten) else x.numel())
+            sizes.append(0 if isinstance(layer, nn.Flatten | Image) else x.numel())
     return sum(sizes)
 
 
@@ -67,6 +67,8 @@ def check_currents(network: QNetwork) -> None:
             most = most + float(weight.detach().abs().max()) if weight.dim() == 1 else most * _row(weight)
         if str(n) in network.recurrent:
             most += sum(_row(weight) for weight in network.recurrent[str(n)].parameters())
+        if str(n) in network.beside:
+            most += sum(_row(weight) for weight in network.beside[str(n)].parameters()) * MAX_OBSERVED
         if most > MAX_CURRENT and all(bool(th.isfinite(weight).all()) for weight in network.parameters()):
             raise ValueError(f"the weights of {network.layer_names[n]} are so large that a membrane could become infinite")
         largest = 1.0  # a spike

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch as th
 from torch import Tensor, nn
 
+from snn_rl.core.spec import Image
+
 
 def fan_out(synapse: nn.Sequential, input_shape: Sequence[int]) -> Tensor:
     """Number of synapses of each input neuron of a layer, ``input_shape``.
@@ -26,7 +28,7 @@ def fan_out(synapse: nn.Sequential, input_shape: Sequence[int]) -> Tensor:
             weighted = True
         elif isinstance(layer, nn.AvgPool2d) and not weighted:
             y = nn.functional.avg_pool2d(y, layer.kernel_size, layer.stride, layer.padding, divisor_override=1)
-        elif isinstance(layer, nn.Flatten):
+        elif isinstance(layer, nn.Flatten | Image):
             y = layer(y)
         else:  # a second weighted layer without neurons between sees analog values: see analog_macs
             break

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_SIZE
@@ -16,7 +17,27 @@ Spec = list[dict[str, Any]]
 A layer of neurons is called ``ReLU`` or ``Tanh`` in an ANN and ``LIF`` in a spiking network. ``{"type": "LIF", "decays": 32}``
 is one whose 32 channels leak at speeds of their own, ``{"type": "LIF", "recurrent": 256}`` one of 256 neurons whose spikes
 reach each other at the next timestep. Older texts call them ``ReLU`` in spiking networks too. :func:`spiking` and
-:func:`analog` turn the text of one kind of network into that of the other."""
+:func:`analog` turn the text of one kind of network into that of the other.
+
+An observation may be one vector: an image, and numbers behind it. Then ``{"type": "Image", "size": [4, 84, 84]}`` comes first,
+and the layers after it see the image alone. ``{"type": "Linear", ..., "beside": 5}`` sees the 5 numbers too, beside what is
+sent to it, through weights of their own."""
+
+
+class Image(nn.Module):
+    """The image with which vectors ``(n, numbers)`` begin: ``(n, *size)``. What lies behind it is left out.
+
+    Args:
+        size: channels, height, width.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, : prod(self.size)].unflatten(1, self.size)
+
 
 NEURONS = ("ReLU", "Tanh", "LIF")
 WEIGHTED = ("Conv2d", "Linear")
@@ -27,8 +48,10 @@ _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Flatten: (),
     nn.ReLU: (),
     nn.Tanh: (),
+    Image: ("size",),
 }
 _TYPES = {kind.__name__: kind for kind in _FIELDS}
+_PAIRS = ("kernel_size", "stride", "padding", "dilation")  # height and width
 BATCH_NORM = "BatchNorm2d"  # only in ANNs that are being trained: see :mod:`snn_rl.core.fold`
 
 
@@ -36,8 +59,9 @@ class UnconvertibleError(UserError):
     """A module that has no spiking counterpart; the message names it."""
 
 
-def describe(modules: Iterable[tuple[str, nn.Module]]) -> Spec:
-    """The spec of named layers, in the order in which they run.
+def describe(modules: Iterable[tuple[str, nn.Module]], beside: Mapping[str, int] | None = None) -> Spec:
+    """The spec of named layers, in the order in which they run; ``beside`` says, by name, how many numbers a Linear sees
+    beside.
 
     Raises:
         UnconvertibleError: for a module other than Conv2d, Linear, AvgPool2d, Flatten, ReLU, Tanh (Identity is dropped), for
@@ -65,6 +89,7 @@ def describe(modules: Iterable[tuple[str, nn.Module]]) -> Spec:
             layer[field] = list(value) if isinstance(value, tuple) else value
         if "in_channels" in fields or "in_features" in fields:
             layer["bias"] = module.bias is not None
+        layer |= {"beside": beside[name]} if beside and name in beside else {}
         if not (layer["type"] == "ReLU" and spec and spec[-1]["type"] == "ReLU"):  # ReLU twice is ReLU
             spec.append(layer)
     split_at_neurons(spec)
@@ -82,7 +107,8 @@ def check_layers(spec: Spec) -> None:
         kind = layer.get("type")
         if kind not in (*_TYPES, *NEURONS):
             raise UnconvertibleError(f"network[{n}] is no layer of a network: type {str(kind)[:40]!r}")
-        known = ("decays", "recurrent") if kind in NEURONS else (*_FIELDS[_TYPES[kind]], *(("bias",) * (kind in WEIGHTED)))
+        known = ("decays", "recurrent") if kind in NEURONS else _FIELDS[_TYPES[kind]]
+        known += ("bias",) * (kind in WEIGHTED) + ("beside",) * (kind == "Linear")
         for key, value in layer.items():
             if key != "type" and (key not in known or not _possible(kind, key, value)):
                 raise UnconvertibleError(f"network[{n}] says what no {kind} says: {key[:40]} = {str(value)[:40]}")
@@ -93,8 +119,7 @@ def _possible(kind: str, key: str, value: object) -> bool:
         return type(value) is bool
     if key == "padding" and kind == "Conv2d" and isinstance(value, str):
         return value in ("same", "valid")
-    several = isinstance(value, list) and len(value) == 2 and key in ("kernel_size", "stride", "padding", "dilation")
-    sizes = value if isinstance(value, list) and several else [value]
+    sizes = value if isinstance(value, list) and len(value) == (3 if key == "size" else 2 if key in _PAIRS else 0) else [value]
     return all(type(size) is int and (0 if key == "padding" else 1) <= size <= MAX_SIZE for size in sizes)
 
 
@@ -121,6 +146,47 @@ def split_at_neurons(spec: Spec) -> tuple[list[Spec], Spec]:
             where = f"after the last {kinds[-1]}" if n == len(groups) - 1 else f"before {kinds[-1]} number {number}"
             raise UnconvertibleError(f"cannot convert the network: no Conv2d or Linear {where}")
     return groups, neurons
+
+
+def image_of(spec: Spec) -> tuple[int, ...] | None:
+    """Size of the image with which its observations begin, ``(channels, height, width)``; None where they are one thing."""
+    return tuple(spec[0]["size"]) if spec and spec[0]["type"] == "Image" else None
+
+
+def numbers_beside(groups: Sequence[Spec]) -> dict[int, int]:
+    """How many numbers each group of synapses sees beside what is sent to it; groups that see none are left out.
+
+    Raises:
+        UnconvertibleError: where an image is not at the beginning, or numbers are seen without one, or not by the last layer
+            of a group, or not all of them.
+    """
+    found = {}
+    for n, group in enumerate(groups):
+        for k, layer in enumerate(group):
+            if layer["type"] == "Image" and (n or k):
+                raise UnconvertibleError("a network sees an image only at its beginning")
+            if "beside" in layer:
+                if image_of(groups[0]) is None or layer is not group[-1]:
+                    raise UnconvertibleError(
+                        "numbers are seen beside an image, by the last layer before neurons or the readout"
+                    )
+                found[n] = int(layer["beside"])
+    if len({*found.values()}) > 1:
+        raise UnconvertibleError("layers that see the numbers beside an image see all of them")
+    return found
+
+
+def check_undivided(spec: Spec, what: str) -> None:
+    """Refuses networks that see numbers beside an image, where they are not defined.
+
+    Raises:
+        UnconvertibleError: saying what does take them.
+    """
+    if image_of(spec) is not None:
+        raise UnconvertibleError(
+            f"{what} takes agents that see one image or one vector, and this one sees an image with numbers beside it (a "
+            "Dict): --to onnx and --to zip take such agents"
+        )
 
 
 def analog(spec: Spec) -> Spec:
@@ -173,7 +239,8 @@ def decay_shape(group: Spec, neurons: dict[str, Any]) -> tuple[int, ...]:
 
 def build(layer: dict[str, Any]) -> nn.Module:
     """The module that a layer of a spec describes; not for neurons."""
-    kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in layer.items() if key != "type"}
+    own = {key: value for key, value in layer.items() if key not in ("type", "beside")}
+    kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
     try:
         return (_TYPES | {BATCH_NORM: nn.BatchNorm2d})[layer["type"]](**kwargs)
     except (KeyError, TypeError) as error:

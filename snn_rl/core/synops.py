@@ -23,7 +23,8 @@ from snn_rl.core.spec import Spec
 
 
 def dense_macs(spec: Spec, observation_shape: Sequence[int]) -> list[int]:
-    """Multiply-accumulates of each layer of the ANN, biases and pooling not counted.
+    """Multiply-accumulates of each layer of the ANN, those of numbers beside an image with them; biases and pooling not
+    counted.
 
     NatureCNN on four 84x84 frames with 6 actions: 3,276,800 + 2,654,208 + 1,806,336 + 1,605,632 + 3,072.
     """
@@ -36,6 +37,8 @@ def dense_macs(spec: Spec, observation_shape: Sequence[int]) -> list[int]:
                 x = layer(x)
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
                     macs[-1] += x.numel() * layer.weight[0].numel()
+    for n, layer in network.beside.items():
+        macs[int(n)] += cast(Tensor, layer.weight).numel()
     return macs
 
 
@@ -121,12 +124,15 @@ class OperationCounter:
         synapses = [cast(nn.Sequential, synapse) for synapse in twin.synapses]
         self.network, self.carry = network, network.carry
         self.macs = dense_macs(network.spec, observation_shape)
+        later = [cast(nn.Linear, layer).weight.numel() for n, layer in network.beside.items() if n != "0"]
+        self.analog_input_macs = self.macs[0] + sum(later)
         self.analog_macs = sum(analog_macs(*pair) for pair in zip(synapses[1:], shapes, strict=True)) * network.T
         self.neurons = [th.Size(shape).numel() for shape in shapes]
         arriving = [tuple(observation_shape), *shapes]
         self._changes = ChangeCounter(network, observation_shape)
         self._reaches = [Reach(*pair, spikes=network.spiking) for pair in zip(synapses, arriving, strict=True)]
         self._fan_out = {int(n): cast(nn.Linear, layer).out_features for n, layer in network.recurrent.items()}
+        self._beside = {int(n): cast(nn.Linear, layer).out_features for n, layer in network.beside.items()}
         self.sums = Sums(0, 0, [0.0] * len(synapses), [0.0] * len(shapes), dict.fromkeys(self._fan_out, 0.0))
 
     @property
@@ -163,6 +169,8 @@ class OperationCounter:
             )
         for n, (reach, values) in enumerate(zip(self._reaches, sent, strict=True)):
             sums.reached[n] += reach(values)
+        for n, reached in self._beside.items() if not self.network.spiking else ():
+            sums.reached[n] += float((self.network.numbers(sent[0]) != 0).sum()) * reached
         for n, out in enumerate(layers):
             sums.active[n] += float((out != 0).sum())
         for n, reached in self._fan_out.items():  # the spikes of a decision's last timestep arrive in the next, if carried
@@ -191,7 +199,7 @@ class OperationCounter:
         return Counts(
             T,
             sum(self.macs),
-            first_layer_macs=self.macs[0] if changes is None else self.sums.changes / self.decisions,
+            first_layer_macs=self.analog_input_macs if changes is None else self.sums.changes / self.decisions,
             analog_macs=self.analog_macs,
             acs_by_layer={name: count / self.decisions for name, count in by_layer.items()},
             neuron_updates=sum(self.neurons) * T,

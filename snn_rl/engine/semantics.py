@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.spec import WEIGHTED, Spec, split_at_neurons
+from snn_rl.core.spec import WEIGHTED, Spec, check_undivided, split_at_neurons
 from snn_rl.store.integer import Integer
 
 Array = NDArray[Any]
@@ -135,6 +135,7 @@ def parts(group: Spec) -> tuple[Spec, dict[str, Any]]:
     Raises:
         UserError: for what integers are not defined for.
     """
+    check_undivided(group, "an integer network")
     if sum(layer["type"] in WEIGHTED for layer in group) != 1 or group[-1]["type"] not in WEIGHTED:
         raise UserError(
             "in an integer network one Conv2d or Linear comes right before each layer of neurons, after AvgPool2d or Flatten; "

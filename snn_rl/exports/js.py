@@ -16,7 +16,7 @@ import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.spec import Spec, split_at_neurons
+from snn_rl.core.spec import Spec, check_undivided, split_at_neurons
 from snn_rl.engine.semantics import pair
 from snn_rl.exports.layout import border, facts
 from snn_rl.store.agents import Agent
@@ -51,6 +51,7 @@ def description(agent: Agent) -> dict[str, Any]:
         raise UserError(
             f"'{agent.label}' is an agent of integers; --to c or --to onnx takes those, JavaScript computes floats"
         )
+    check_undivided(network.spec, "JavaScript")
     groups, layers = split_at_neurons(network.spec)
     x, described = th.zeros(1, *agent.observation_shape), list[dict[str, Any]]()
     for n, group in enumerate(groups):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.spec import WEIGHTED, split_at_neurons
+from snn_rl.core.spec import WEIGHTED, check_undivided, split_at_neurons
 from snn_rl.engine.semantics import pair
 from snn_rl.exports.layout import facts
 from snn_rl.exports.traces import Traces, traces
@@ -64,6 +64,7 @@ def check(agent: Agent) -> None:
         raise UserError(f"'{agent.label}' has no neurons, only a matrix, and so no spikes for NIR: export it to onnx")
     if agent.integer is not None:
         raise UserError(f"'{agent.label}' is an agent of integers, and NIR computes real numbers: export it to c or onnx")
+    check_undivided(agent.network.spec, "NIR")
 
 
 def graph(agent: Agent, lif: bool = False) -> nir.NIRGraph:

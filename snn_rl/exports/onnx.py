@@ -25,7 +25,7 @@ from snn_rl.core.spec import split_at_neurons
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.exports import onnx_integers
 from snn_rl.exports.layout import actions, facts, pixels, state
-from snn_rl.exports.onnx_graph import Graph, linear_layers, starting
+from snn_rl.exports.onnx_graph import Graph, linear_layers, part_of, starting
 from snn_rl.store.agents import Agent
 from snn_rl.store.files import whole
 
@@ -87,6 +87,15 @@ def decision(graph: Graph, agent: Agent) -> list[str]:
     groups, layers = split_at_neurons(network.spec)
     weights = [[_arrays(own) for own in synapses.children() if hasattr(own, "weight")] for synapses in network.synapses]
     x = graph.add("Cast", "observation", to=TensorProto.FLOAT)
+    numbers = part_of(graph, x, network.pixels, network.pixels + network.aside) if network.beside else ""
+
+    def with_numbers(n: int, i: str) -> str:
+        """A current, with what the numbers beside an image add to it."""
+        if str(n) not in network.beside:
+            return i
+        weight = graph.constant(f"beside.{n}", _arrays(network.beside[str(n)])[0].T)
+        return graph.add("Add", i, graph.add("MatMul", numbers, weight))
+
     if network.input_scale != 1:
         x = graph.add("Mul", x, graph.constant("input_scale", network.input_scale))
     sent, before = [x], starting(graph, agent) if network.carry else [""] * len(state(agent))
@@ -94,7 +103,7 @@ def decision(graph: Graph, agent: Agent) -> list[str]:
     of = {int(n): k for k, n in enumerate(network.recurrent)}
     for n, layer in enumerate(layers):
         name = f"synapses.{n}"
-        currents = [linear_layers(graph, groups[n], weights[n], one, name) for one in sent]
+        currents = [with_numbers(n, linear_layers(graph, groups[n], weights[n], one, name)) for one in sent]
         if not network.spiking:
             sent = [graph.add("Tanh" if layer["type"] == "Tanh" else "Relu", currents[0])]
             continue
@@ -114,7 +123,9 @@ def decision(graph: Graph, agent: Agent) -> list[str]:
             if n in of:
                 spikes[of[n]] = z
     mean = sent[0] if len(sent) == 1 else graph.add("Div", graph.add("Sum", *sent), graph.constant("T", network.T))
-    graph.add("Identity", linear_layers(graph, groups[-1], weights[-1], mean, f"synapses.{len(layers)}"), out="q")
+    last = len(layers)
+    q = with_numbers(last, linear_layers(graph, groups[-1], weights[-1], mean, f"synapses.{last}"))
+    graph.add("Identity", q, out="q")
     return membranes + spikes if network.spiking else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,9 @@ def linear_layers(graph: Graph, group: Spec, weights: Weights, x: str, name: str
     for n, layer in enumerate(group):
         if layer["type"] == "Flatten":
             x = graph.add("Flatten", x)
+        elif layer["type"] == "Image":
+            size = graph.constant("image", [0, *layer["size"]], np.int64)  # 0: as many as there are
+            x = graph.add("Reshape", part_of(graph, x, 0, math.prod(layer["size"])), size)
         elif layer["type"] == "AvgPool2d":
             sizes: dict[str, Any] = {
                 "kernel_shape": pair(layer["kernel_size"]),
@@ -64,6 +68,12 @@ def linear_layers(graph: Graph, group: Spec, weights: Weights, x: str, name: str
             weight, bias = next(following)
             x = _weighted(graph, layer, weight, bias, x, f"{name}.{n}")
     return x
+
+
+def part_of(graph: Graph, x: str, begin: int, end: int) -> str:
+    """The numbers ``begin .. end`` of each vector."""
+    ends = [graph.constant(f"at.{at}", [at], np.int64) for at in (begin, end)]
+    return graph.add("Slice", x, *ends, graph.constant("axis.1", [1], np.int64))
 
 
 def _weighted(graph: Graph, layer: dict[str, Any], weight: NDArray[Any], bias: NDArray[Any] | None, x: str, name: str) -> str:

@@ -16,7 +16,7 @@ def write(agent: Agent, out: Path) -> str:
     Raises:
         UserError: if the agent's values are logits, or it is one of integers.
     """
-    env = make_vec_env(load_recipe(agent.env, agent.frames, agent.module), 1, seed=0)
+    env = make_vec_env(load_recipe(agent.env, agent.frames, agent.module), 1, seed=0, frames=agent.frames)
     try:
         model = to_sb3(agent, env)
         with whole(out) as temporary, temporary.open("wb") as handle:

@@ -163,7 +163,7 @@ def _floats(network: QNetwork, observation: Tensor, state: State | None) -> Deci
     recurrent, before = dict(network.recurrent.items()), network.state_by_layer(state if network.carry else None)
     after, spikes, membranes = list[State](), list[NDArray[np.bool_]](), list[NDArray[np.float32]]()
     for n, lif in enumerate(network.lifs):
-        current, own = network.synapses[n](x), before[n]
+        current, own = network.with_numbers(n, network.synapses[n](x), observation), before[n]
         z, v = list[Tensor](), list[Tensor]()
         for t in range(network.T):
             i = current[t if len(current) > 1 else 0]
@@ -174,7 +174,7 @@ def _floats(network: QNetwork, observation: Tensor, state: State | None) -> Deci
         after.append(own or ())
         spikes.append(x.bool().cpu().numpy())
         membranes.append(th.stack(v).float().cpu().numpy())
-    q = network.synapses[-1](x.float().mean(0, keepdim=True))[0]
+    q = network.with_numbers(len(network.lifs), network.synapses[-1](x.float().mean(0, keepdim=True)), observation)[0]
     return q.cpu().numpy(), membranes_first(after), spikes, membranes
 
 

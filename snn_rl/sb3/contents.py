@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
@@ -16,7 +17,9 @@ from snn_rl.sb3.layouts import Layout, check_actions, layout_of
 
 SPIKING = "q_net.network."  # what the tensors of our own policies begin with
 ACTIVATIONS: dict[str, type[nn.Module]] = {"ReLU": nn.ReLU, "Tanh": nn.Tanh}
-_NATURE = ("cnn.0", "cnn.2", "cnn.4", "linear.0")  # the layers of NatureCNN
+_NATURE = [
+    f"{layer}.{kind}" for layer in ("cnn.0", "cnn.2", "cnn.4", "linear.0") for kind in ("weight", "bias")
+]  # NatureCNN's
 _KNOWN = ("stable_baselines3", "sb3_contrib", "snn_rl")  # packages whose policies have the usual activations
 
 
@@ -113,6 +116,12 @@ def activation_of(source: Zip, layout: Layout, hints: Hints) -> type[nn.Module]:
     return ACTIVATIONS[name]
 
 
+def image_key(body: Collection[str]) -> str | None:
+    """The key of a Dict's image, where the tensors are those of a ``CombinedExtractor`` for it; None for others."""
+    key = next(iter(body), "").removeprefix("extractors.").partition(".")[0]
+    return key if [*body] == [f"extractors.{key}.{name}" for name in _NATURE] else None
+
+
 def extractor_of(source: Zip, body: dict[str, Tensor], named: str | None) -> type[BaseFeaturesExtractor]:
     """The class of the feature extractor: the one that is named, or the one of SB3's own that the tensors show.
 
@@ -134,7 +143,11 @@ def extractor_of(source: Zip, body: dict[str, Tensor], named: str | None) -> typ
     if source.spiking:  # the extractor was taken apart
         standard = "features_extractor_class" not in kwargs
     else:
-        standard = [*body] in ([], [f"{layer}.{kind}" for layer in _NATURE for kind in ("weight", "bias")])
+        standard = [*body] in ([], _NATURE)
+        if image_key(body) is not None:
+            return CombinedExtractor
+        if len({key.split(".")[1] for key in body if key.startswith("extractors.")}) > 1:
+            raise UnconvertibleError(f"cannot convert '{source.path}': it sees several images, and a network here sees one")
     kernels = [value.shape[-1] for value in body.values() if value.dim() == 4]
     if standard and kernels in ([], [8, 4, 3]):
         return NatureCNN if kernels else FlattenExtractor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from snn_rl.core.network import QNetwork
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made
 from snn_rl.tasks.environments import make_env
+from snn_rl.tasks.parts import image_in
 from snn_rl.tasks.recipes import Recipe
 
 
@@ -63,6 +64,28 @@ def spaces_of(recipe: Recipe, frames: int = 1) -> tuple[spaces.Box, spaces.Discr
     return cast(spaces.Box, env.observation_space), cast(spaces.Discrete, env.action_space)
 
 
+def no_image(who: str, shown: Sequence[int]) -> UserError:
+    """What is said of a network that sees no image where the environment shows one among other parts."""
+    return UserError(
+        f"{who} takes no image of bytes where the environment shows one of {tuple(shown)} among other parts: train it with "
+        "MultiInputPolicy on the image as it is (and give VecNormalize norm_obs_keys without it)"
+    )
+
+
+def check_image(network: QNetwork, space: spaces.Box, who: str) -> None:
+    """Refuses a network that sees an image among the parts of an observation where the environment shows none, or none where
+    it shows one.
+
+    Raises:
+        UserError: saying so.
+    """
+    shown = image_in(space)
+    if network.image is None and shown is not None:
+        raise no_image(who, shown)
+    if network.image is not None and (shown is None or network.image[1:] != shown[1:]):
+        raise UserError(f"{who} takes an image of {network.image} among other parts, the environment shows {shown or 'none'}")
+
+
 def as_agent(recipe: Recipe, reading: Reading, who: str, path: Path | None = None) -> Agent:
     """The agent that a network is in an environment.
 
@@ -85,5 +108,6 @@ def as_agent(recipe: Recipe, reading: Reading, who: str, path: Path | None = Non
         raise UserError(f"{who} takes {frames:,} frames of '{recipe.id}'; more than {MAX_FRAMES} are refused")
     if outputs(network) != actions.n:
         raise UserError(f"{who} has {outputs(network)} actions but '{recipe.id}' has {actions.n}")
+    check_image(network, space, who)
     name = f"T{network.T}" if network.spiking else "ann"
     return Agent(recipe.id, name, network, shape, frames, made, path=path, module=recipe.module)

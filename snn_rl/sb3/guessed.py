@@ -6,21 +6,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import CombinedExtractor
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_FRAMES, MAX_T
 from snn_rl.core.network import QNetwork
-from snn_rl.sb3.contents import SPIKING, Zip, activation_of, extractor_of, plain
-from snn_rl.sb3.fits import Place
+from snn_rl.sb3.contents import SPIKING, Zip, activation_of, extractor_of, image_key, plain
+from snn_rl.sb3.fits import Place, no_image
 from snn_rl.sb3.hints import Hints
-from snn_rl.sb3.layers import Decider, leaves, mean_over_quantiles, pixel_scale
+from snn_rl.sb3.layers import Decider, Layers, leaves, mean_over_quantiles
 from snn_rl.sb3.layouts import Layout
 from snn_rl.sb3.live import import_policy
 from snn_rl.sb3.policy import SpikingPolicy
+from snn_rl.tasks.parts import Joined, image_in
 
 N_QUANTILES = 200  # where a zip of QR-DQN says no other number
 _UNFIT = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)  # what tensors can raise
@@ -45,14 +48,17 @@ def _guess_ann(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple
     layout, kwargs = source.layout, source.policy_kwargs
     prefix = next((body for body in layout.bodies if source.under(body)), layout.bodies[0])
     body, dense, activation = source.under(prefix), _dense(source, layout), activation_of(source, layout, hints)
+    kind, normalize = extractor_of(source, body, hints.extractor), kwargs.get("normalize_images", True) not in (False, "False")
     frames, space, actions = _spaces(source, place, [*_matrices(body.values()), dense[0].weight][0])
+    if kind is not CombinedExtractor and (shown := image_in(space)) is not None:
+        raise no_image(f"'{source.path}'", shown)
     if layout.quantiles:
         dense[-1] = _folded(source, dense[-1])
     _check_actions(source, place, dense[-1].out_features, actions)
-    kind = extractor_of(source, body, hints.extractor)
     try:
-        extractor = kind(space, **_extractor_kwargs(source))
-        extractor.load_state_dict(body)
+        seen, own = (space, body) if kind is not CombinedExtractor else _in_parts(space, body)
+        extractor = kind(seen, **_extractor_kwargs(source))
+        extractor.load_state_dict(own)
         if extractor.features_dim != dense[0].in_features:
             raise ValueError(f"its features are {extractor.features_dim}, its dense layers take {dense[0].in_features}")
         used = (prefix, *layout.heads, *layout.others)
@@ -61,11 +67,9 @@ def _guess_ann(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple
     except _UNFIT as error:
         raise _unfit(source, place, frames, error) from error
     head = nn.Sequential(*[module for layer in dense for module in (layer, activation())][:-1])
-    normalize = kwargs.get("normalize_images", True) not in (False, "False")
-    scale = pixel_scale(space, normalize)
-    named = [*leaves("features_extractor", extractor), *leaves("head", head)]
+    layers = Layers.of(extractor, [*leaves("head", head)])
     return Decider(
-        named, lambda x: head(extractor(cast(Tensor, x).float() * scale)), space, normalize, kind.__name__
+        layers, lambda x: head(extractor(preprocess_obs(x, seen, normalize))), seen, normalize, kind.__name__
     ).read(), space.shape
 
 
@@ -89,6 +93,19 @@ def _guess_spiking(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, t
     except _UNFIT as error:
         raise _unfit(source, place, frames, error) from error
     return import_policy(policy), space.shape
+
+
+def _in_parts(space: spaces.Box, body: dict[str, Tensor]) -> tuple[spaces.Dict, dict[str, Tensor]]:
+    """The space of a Dict with an image, and the tensors of its extractor, under the names that they have for it.
+
+    Raises:
+        LookupError: if the environment shows no such image.
+    """
+    parts, key = space.parts.parts if isinstance(space, Joined) else (), image_key(body)
+    found = next((n for n, part in enumerate(parts) if part.image and part.path == [key]), None)
+    if found is None or not isinstance(space, Joined):
+        raise LookupError(f"the environment shows no Dict with an image '{key}'")
+    return space.parts.as_dict(), {name.replace(f".{key}.", f".part{found}.", 1): value for name, value in body.items()}
 
 
 def _extractor_kwargs(source: Zip) -> dict[str, Any]:
@@ -169,16 +186,17 @@ def _check_actions(source: Zip, place: Place, number: int, actions: spaces.Discr
 def _spaces(source: Zip, place: Place, first: Tensor) -> tuple[int, spaces.Box, spaces.Discrete]:
     """Frames per observation, from the width of the first layer, with the spaces that the environment then has."""
 
-    def inputs(shape: tuple[int, ...]) -> int:
-        return math.prod(shape) if first.dim() == 2 else shape[0]  # an MlpPolicy sees an image as one long vector
+    def inputs(space: spaces.Box) -> int:
+        # an MlpPolicy sees an image as one long vector
+        return math.prod(space.shape) if first.dim() == 2 else (image_in(space) or space.shape)[0]
 
-    shape = place.spaces(1)[0].shape
-    frames = max(first.shape[1] // inputs(shape), 1)
+    one = place.spaces(1)[0]
+    frames = max(first.shape[1] // inputs(one), 1)
     if frames > MAX_FRAMES:
         raise UserError(f"'{source.path}' takes {frames:,} frames of {place.name}; more than {MAX_FRAMES} are refused")
     space, actions = place.spaces(frames)
-    if inputs(space.shape) != first.shape[1]:
-        wanted = "x".join(map(str, shape))
+    if inputs(space) != first.shape[1]:
+        wanted = "x".join(map(str, one.shape))
         raise UserError(
             f"'{source.path}' takes {first.shape[1]} inputs but {place.name} gives {wanted}; is this the right --env?"
         )

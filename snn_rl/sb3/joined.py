@@ -21,7 +21,7 @@ class VecJoined(VecEnvWrapper):
     """Observations in parts as one vector, as the network of a stock ``MultiInputPolicy`` joins them."""
 
     def __init__(self, venv: VecEnv) -> None:
-        space = Joined.of(venv.observation_space)
+        space = Joined.of(venv.observation_space, transposed=True)
         super().__init__(venv, space)
         self.parts = space.parts
 
@@ -77,6 +77,7 @@ def as_vectors(venv: VecEnv) -> VecEnv:
     if normalize is not None and normalize.norm_obs:
         raise UserError(
             "VecNormalize normalises the parts of an observation here, and a spiking network learns from one vector: wrap "
-            "the environment with gymnasium.wrappers.FlattenObservation(env) first and then with VecNormalize"
+            "the environment with gymnasium.wrappers.FlattenObservation(env) first and then with VecNormalize, or give it "
+            "norm_obs=False"
         )
     return VecJoined(venv)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import Spec, UnconvertibleError, describe, spiking
-from snn_rl.tasks.parts import Joined, in_parts
+from snn_rl.core.spec import Image, Spec, UnconvertibleError, describe, spiking
+from snn_rl.tasks.parts import Joined, image_in, in_parts
 
 
 def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
@@ -34,18 +34,63 @@ def leaves(name: str, module: nn.Module | None) -> Iterator[tuple[str, nn.Module
         yield from leaves(f"{name}.{child_name}", child)
 
 
-def extracting(extractor: BaseFeaturesExtractor) -> list[tuple[str, nn.Module]]:
-    """The layers of a feature extractor. That of a ``MultiInputPolicy`` has none for vectors, which are joined already.
+Named = list[tuple[str, nn.Module]]
 
-    Raises:
-        UnconvertibleError: for parts that are images.
+
+@dataclass(frozen=True)
+class Layers:
+    """Modules with their names, in the order in which they run.
+
+    Attributes:
+        named: the modules.
+        beside: by the name of a Linear, what the numbers beside an image are multiplied by there.
     """
-    if type(extractor) is not CombinedExtractor:
-        return [*leaves("features_extractor", extractor)]
-    for key, own in extractor.extractors.items():
-        if not isinstance(own, nn.Flatten):
-            raise UnconvertibleError(f"cannot convert the part '{key}' ({type(own).__name__})")
-    return []
+
+    named: Named
+    beside: Mapping[str, nn.Linear] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, extractor: BaseFeaturesExtractor, head: Named) -> Self:
+        """A feature extractor with dense layers behind it. That of a ``MultiInputPolicy`` has no layers for vectors, which are
+        joined already. Where it has some for an image, the first dense layer is two: one behind the image's layers, and one
+        that sees the numbers beside.
+
+        Raises:
+            UnconvertibleError: for several images, and for one whose numbers are no bytes.
+        """
+        if type(extractor) is not CombinedExtractor:
+            return cls([*leaves("features_extractor", extractor), *head])
+        space = cast(spaces.Dict, extractor._observation_space)
+        images = [key for key, own in extractor.extractors.items() if not isinstance(own, nn.Flatten)]
+        if not images:
+            return cls(head)
+        if len(images) > 1 or not is_image_space(space[images[0]]):
+            kinds = " and ".join(f"'{key}' ({type(extractor.extractors[key]).__name__})" for key in images)
+            raise UnconvertibleError(f"cannot convert the parts {kinds}: one may be an image, of bytes from 0 to 255")
+        own = cast(NatureCNN, extractor.extractors[images[0]])
+        widths = {key: own.features_dim if key in images else get_flattened_obs_dim(part) for key, part in space.items()}
+        of_image = th.cat([th.full((width,), key in images) for key, width in widths.items()])
+        (name, first), *rest = head
+        if not isinstance(first, nn.Linear):
+            raise UnconvertibleError(
+                f"cannot convert module '{name}' ({type(first).__name__}): a Linear comes behind the parts"
+            )
+        image: nn.Module = Image(cast(tuple[int, ...], space[images[0]].shape))
+        before = [("image", image), *leaves(f"features_extractor.extractors.{images[0]}", own)]
+        if bool(of_image.all()):
+            return cls([*before, *head])
+        behind, beside = _columns(first, of_image, bias=True), _columns(first, ~of_image, bias=False)
+        return cls([*before, (name, behind), *rest], {name: beside})
+
+
+def _columns(layer: nn.Linear, which: Tensor, bias: bool) -> nn.Linear:
+    """A Linear with some of the inputs of another, and with its bias or none; ``which``: a bool for each input."""
+    part = nn.Linear(int(which.sum()), layer.out_features, bias=bias and layer.bias is not None)
+    with th.no_grad():
+        part.weight.copy_(layer.weight[:, which.to(layer.weight.device)])
+        if bias and layer.bias is not None:
+            part.bias.copy_(layer.bias)
+    return part
 
 
 def moved(probe: PyTorchObs, device: th.device) -> Any:
@@ -54,7 +99,12 @@ def moved(probe: PyTorchObs, device: th.device) -> Any:
 
 
 def read_layers(
-    named: Sequence[tuple[str, nn.Module]], T: int, input_scale: float, carry: bool = True, **neurons: bool
+    named: Named,
+    T: int,
+    input_scale: float,
+    carry: bool = True,
+    beside: Mapping[str, nn.Linear] | None = None,
+    **neurons: bool,
 ) -> QNetwork:
     """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1, with what
     ``neurons`` says: see :func:`~snn_rl.core.spec.spiking`.
@@ -65,10 +115,12 @@ def read_layers(
     for name, module in named if T else ():
         if isinstance(module, nn.Tanh):
             raise UnconvertibleError(f"cannot convert module '{name}' (Tanh): LIF neurons take the place of ReLUs; name ReLU")
-    spec = describe(named)
+    aside = dict(beside or {})
+    spec = describe(named, {name: module.in_features for name, module in aside.items()})
     network = QNetwork(spiking(spec, **neurons) if T else spec, T, input_scale, carry)
-    source = [tensor for _, module in named for tensor in module.parameters(recurse=False)]
-    own = [tensor for synapse in network.synapses for tensor in synapse.parameters()]
+    modules = [*(module for _, module in named), *aside.values()]
+    source = [tensor for module in modules for tensor in module.parameters(recurse=False)]
+    own = [*network.synapses.parameters(), *network.beside.parameters()]
     with th.no_grad():
         for ours, theirs in zip(own, source, strict=True):
             ours.copy_(theirs)
@@ -91,7 +143,7 @@ def build_network(spec: Spec, T: int, input_scale: float, carry: bool) -> QNetwo
 
 def pixel_scale(space: spaces.Space[Any], normalize_images: bool) -> float:
     """The factor with which Stable-Baselines3 scales observations: 1/255 for images, 1 for vectors."""
-    return 1 / 255 if normalize_images and is_image_space(space) else 1.0
+    return 1 / 255 if normalize_images and (is_image_space(space) or image_in(space) is not None) else 1.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +151,7 @@ class Decider:
     """The layers by which a policy of Stable-Baselines3 decides.
 
     Attributes:
-        named: the modules, in the order in which they run.
+        layers: the modules.
         forward: what the policy computes by them: ``(batch, *observation)``, unscaled, to ``(batch, actions)``.
         space: of observations.
         normalize_images: whether the policy scales pixels.
@@ -107,7 +159,7 @@ class Decider:
         logits: the values are logits of the policy, which are the same if a constant is added; else Q-values.
     """
 
-    named: Sequence[tuple[str, nn.Module]]
+    layers: Layers
     forward: Callable[[PyTorchObs], Tensor]
     space: spaces.Space[Any]
     normalize_images: bool
@@ -126,8 +178,9 @@ class Decider:
             UnconvertibleError: naming the module that cannot be read as one flat list of layers.
         """
         scale = pixel_scale(self.space, self.normalize_images)
-        network = read_layers(self.named, T, scale, carry, **neurons)
-        self._check_in_order(read_layers(self.named, 0, scale))
+        named, beside = self.layers.named, self.layers.beside
+        network = read_layers(named, T, scale, carry, beside, **neurons)
+        self._check_in_order(read_layers(named, 0, scale, beside=beside))
         return network
 
     def _probe(self, scale: float) -> tuple[Tensor, PyTorchObs]:
@@ -136,7 +189,7 @@ class Decider:
             space = copy.deepcopy(self.space)
             space.seed(0)
             samples = [space.sample() for _ in range(8)]
-            joined = np.stack([Joined.of(space).parts.join(one) for one in samples])
+            joined = np.stack([Joined.of(space, transposed=True).parts.join(one) for one in samples])
             if isinstance(space, spaces.Dict):
                 return th.as_tensor(joined), {key: th.as_tensor(np.stack([one[key] for one in samples])) for key in space}
             return th.as_tensor(joined), th.as_tensor(np.stack(samples))
@@ -166,7 +219,7 @@ def decider_of(q_net: SB3QNetwork) -> Decider:
     """The layers of Stable-Baselines3's Q-network: feature extractor, then ``q_net``; they stay as they are."""
     device = next(q_net.parameters()).device
     return Decider(
-        [*extracting(q_net.features_extractor), *leaves("q_net", q_net.q_net)],
+        Layers.of(q_net.features_extractor, [*leaves("q_net", q_net.q_net)]),
         lambda probe: q_net(moved(probe, device)).cpu(),
         q_net.observation_space,
         q_net.normalize_images,

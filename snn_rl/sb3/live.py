@@ -15,7 +15,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import UnconvertibleError
 from snn_rl.sb3.fits import Reading
-from snn_rl.sb3.layers import Decider, decider_of, extracting, leaves, mean_over_quantiles, moved
+from snn_rl.sb3.layers import Decider, Layers, decider_of, leaves, mean_over_quantiles, moved
 from snn_rl.sb3.layouts import ACTOR_CRITIC, DQN, QR_DQN, READABLE, RECURRENT, Layout, check_actions
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.store.agents import check_finite
@@ -60,7 +60,7 @@ def _of_quantiles(policy: BasePolicy) -> Decider:
     head, device = cast(nn.Sequential, network.quantile_net), policy.device
     mean = mean_over_quantiles(cast(nn.Linear, head[-1]), int(cast(int, network.n_quantiles)))
     return Decider(
-        [*extracting(network.features_extractor), *leaves("quantile_net", head[:-1]), ("mean", mean)],
+        Layers.of(network.features_extractor, [*leaves("quantile_net", head[:-1]), ("mean", mean)]),
         lambda probe: network(moved(probe, device)).mean(1).cpu(),
         policy.observation_space,
         network.normalize_images,
@@ -77,11 +77,7 @@ def _of_actor(policy: ActorCriticPolicy) -> Decider:
         return cast(Any, policy.get_distribution(moved(probe, policy.device)).distribution).logits.cpu()
 
     return Decider(
-        [
-            *extracting(extractor),
-            *leaves("policy_net", body),
-            *leaves("action_net", policy.action_net),
-        ],
+        Layers.of(extractor, [*leaves("policy_net", body), *leaves("action_net", policy.action_net)]),
         logits,
         policy.observation_space,
         policy.normalize_images,
@@ -105,5 +101,5 @@ def read_model(model: BaseAlgorithm) -> Reading:
     how = f"read from a live {type(model).__name__}{layout.note}"
     made = Made(how=how, num_timesteps=model.num_timesteps, seed=model.seed, logits=layout.logits or None)
     space = model.observation_space
-    shape = Joined.of(space).shape if in_parts(space) else space.shape or ()
+    shape = Joined.of(space, transposed=True).shape if in_parts(space) else space.shape or ()
     return Reading(network, shape, made)

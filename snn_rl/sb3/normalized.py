@@ -93,7 +93,7 @@ def _statistics(normalize: VecNormalize) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(rms, RunningMeanStd):
         return rms.mean, np.sqrt(rms.var + normalize.epsilon)
     pairs = []
-    for part in Joined.of(space).parts.parts:
+    for part in Joined.of(space).parts.laid:
         own = rms.get(part.path[0])
         usual = np.zeros(part.size), np.ones(part.size)
         pairs.append(usual if own is None else (own.mean.reshape(-1), np.sqrt(own.var.reshape(-1) + normalize.epsilon)))
@@ -102,15 +102,19 @@ def _statistics(normalize: VecNormalize) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fold(network: QNetwork, mean: np.ndarray, deviation: np.ndarray, who: str) -> None:
-    synapses = cast(nn.Sequential, network.synapses[0])
-    first = next((layer for layer in synapses if not isinstance(layer, nn.Flatten)), None)
-    if not isinstance(first, nn.Linear) or first.bias is None:
+    scale, synapses = network.input_scale, cast(nn.Sequential, network.synapses[0])
+    first = holds = next((layer for layer in synapses if not isinstance(layer, nn.Flatten)), None)
+    if network.image is not None:  # the statistics are those of the numbers beside it: normalised it would be none of bytes
+        scale, mean, deviation = 1.0, mean[network.pixels :], deviation[network.pixels :]
+        n, first = next(iter(network.beside.items()), ("0", None))
+        holds = cast(nn.Sequential, network.synapses[int(n)])[-1]
+    if not isinstance(first, nn.Linear) or not isinstance(holds, nn.Linear) or holds.bias is None:
         raise UserError(f"{who} has no dense first layer with a bias to hold the statistics of VecNormalize")
     with th.no_grad():
         weight = first.weight.double() / th.as_tensor(deviation, dtype=th.float64)
-        bias = first.bias.double() - network.input_scale * (weight @ th.as_tensor(mean, dtype=th.float64))
+        bias = holds.bias.double() - scale * (weight @ th.as_tensor(mean, dtype=th.float64))
         first.weight.copy_(weight)
-        first.bias.copy_(bias)
+        holds.bias.copy_(bias)
 
 
 def _clips(normalize: VecNormalize, mean: np.ndarray, deviation: np.ndarray) -> bool:

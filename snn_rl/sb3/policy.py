@@ -13,7 +13,7 @@ import torch as th
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space, maybe_transpose
+from stable_baselines3.common.preprocessing import maybe_transpose
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
@@ -22,18 +22,16 @@ from torch import Tensor, nn
 
 from snn_rl.core.deciding import Observation, check_observation, decide
 from snn_rl.core.errors import UserError
-from snn_rl.core.initialise import balance_thresholds
-from snn_rl.core.lif import MIN_DECAY, Decay
+from snn_rl.core.lif import Decay
 from snn_rl.core.network import QNetwork, State
 from snn_rl.core.spec import Spec
 from snn_rl.core.surrogate import USUAL
-from snn_rl.sb3.fits import outputs
+from snn_rl.sb3.building import balance_on_noise, check_fit, checked_decay, unfit
 from snn_rl.sb3.layers import build_network, decider_of, pixel_scale
-from snn_rl.tasks.parts import Joined
+from snn_rl.tasks.parts import Joined, image_in
 
 _STOCK = ("normalize_images", "optimizer_class", "optimizer_kwargs")  # arguments of DQNPolicy
 FUSED = (th.optim.Adam, th.optim.AdamW)
-INITIAL_PERCENTILE = 80.0  # a fifth of the neurons of an untrained network spike at its first timestep
 
 
 class SpikingQNetwork(SB3QNetwork):
@@ -64,7 +62,7 @@ class SpikingPolicy(DQNPolicy):
     Untrained, its thresholds are balanced on random observations, so that every layer spikes.
 
     Args:
-        observation_space: vector or image.
+        observation_space: vector or image, or the parts that SpikingDQN joined.
         action_space: discrete.
         lr_schedule: Stable-Baselines3's.
         net_arch: widths of the dense layers of LIF neurons.
@@ -93,6 +91,7 @@ class SpikingPolicy(DQNPolicy):
     q_net: SpikingQNetwork
     q_net_target: SpikingQNetwork
     standard_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
+    of_parts: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor  # of observations in parts with an image
 
     def __init__(
         self,
@@ -145,7 +144,7 @@ class SpikingPolicy(DQNPolicy):
             lr_schedule,
             net_arch,
             activation_fn,
-            features_extractor_class or self.standard_extractor,
+            features_extractor_class or (self.standard_extractor if image_in(observation_space) is None else self.of_parts),
             features_extractor_kwargs,
             **kwargs,
         )
@@ -168,28 +167,22 @@ class SpikingPolicy(DQNPolicy):
 
     def _read(self) -> QNetwork:
         """The network of a feature extractor and ``net_arch``, with the weights that Stable-Baselines3 gives them."""
-        if self.features_extractor_class is CombinedExtractor:  # the parts are joined already
-            raise self._unfit()
+        space, kind = cast(spaces.Box, self.observation_space), self.features_extractor_class
+        if (kind is CombinedExtractor) != (image_in(space) is not None):  # parts without an image are joined already
+            raise unfit(space, kind)
         try:
-            stock = SB3QNetwork(**self._update_features_extractor(self.net_args, features_extractor=None))
+            seen = {"observation_space": space.parts.as_dict()} if image_in(space) and isinstance(space, Joined) else {}
+            stock = SB3QNetwork(**self._update_features_extractor({**self.net_args, **seen}, features_extractor=None))
         except (AssertionError, RuntimeError) as error:  # as a NatureCNN says that it sees no such observations
-            raise self._unfit() from error
+            raise unfit(space, kind) from error
         decays, recurrent = isinstance(self.spiking["decay"], tuple), self.spiking["recurrent"]
         return decider_of(stock).read(self.spiking["T"], self.spiking["carry"], decays=decays, recurrent=recurrent)
 
-    def _unfit(self) -> UserError:
-        """What is said of a feature extractor that does not take the observations."""
-        space, kind = cast(spaces.Box, self.observation_space), self.features_extractor_class
-        who = f"{kind.__name__} does not take observations of shape {space.shape}, {space.dtype}"
-        if kind is not NatureCNN:
-            return UserError(f"{who}: give features_extractor_class another, or leave it out")
-        if len(space.shape) != 3:
-            return UserError(f"{who}: CnnPolicy is for images, use MlpPolicy")
-        return UserError(
-            f"{who}: it wants images of bytes from 0 to 255, with channels and 36 by 36 pixels at least (others, normalised "
-            "already, with policy_kwargs={'normalize_images': False} and their channels first); use MlpPolicy, or another "
-            "features_extractor_class"
-        )
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        space = self.observation_space
+        if self.features_extractor_class is CombinedExtractor and isinstance(space, Joined):
+            return CombinedExtractor(space.parts.as_dict(), **self.features_extractor_kwargs)
+        return super().make_features_extractor()
 
     def _build_spec(self, spec: Spec, space: spaces.Box, actions: spaces.Discrete) -> QNetwork:
         scale = self.spiking["input_scale"]
@@ -264,41 +257,6 @@ class SpikingCnnPolicy(SpikingPolicy):
 
 class SpikingMultiInputPolicy(SpikingPolicy):
     """For a Dict of vectors and numbers, which SpikingDQN joins: ``net_arch`` (default 64, 64) layers of LIF neurons, or any
-    ``spec``."""
+    ``spec``. An image among the parts goes through NatureCNN's layers first, with LIF neurons, as in Stable-Baselines3."""
 
-
-def checked_decay(decay: Decay | list[float]) -> Decay:
-    """The decay, as a pair where a saved pair comes back as a list.
-
-    Raises:
-        UserError: if it is out of range.
-    """
-    values = tuple(decay) if isinstance(decay, (list, tuple)) else (decay, decay)
-    if len(values) != 2 or not all(MIN_DECAY <= value <= 1 for value in values):
-        raise UserError(f"decay must be a number in [{MIN_DECAY}, 1] or a pair of them, got {decay}")
-    return (values[0], values[1]) if isinstance(decay, (list, tuple)) else decay
-
-
-def check_fit(network: QNetwork, space: spaces.Box, actions: spaces.Discrete) -> None:
-    """Raises UserError if a network does not take such observations, or has not one output per action."""
-    try:
-        network.shapes(space.shape)
-    except ValueError as error:
-        raise UserError(
-            f"the layers of spec do not fit observations of shape {space.shape}; is it of an agent for another environment?"
-        ) from error
-    if outputs(network) != actions.n:
-        raise UserError(f"the layers of spec end with {outputs(network)} outputs, the environment has {actions.n} actions")
-
-
-def balance_on_noise(network: QNetwork, space: spaces.Box, decay: Decay) -> None:
-    """Balances the thresholds of an untrained network on random observations, in place, and sets its decays."""
-    low, high = (th.as_tensor(bound.astype(np.float32)) for bound in (space.low, space.high))
-    if not is_image_space(space):  # many bounds are infinite
-        low, high = low.clamp(min=-1), high.clamp(max=1)
-    random = low + (high - low) * th.rand(64, *space.shape)
-    try:
-        balance_thresholds(network, random, INITIAL_PERCENTILE, decay)
-    except UserError:  # by chance a tiny layer is never driven: its threshold stays at 1, learning may wake it
-        for lif in network.lifs:
-            lif.set(decay=decay)
+    of_parts = CombinedExtractor

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_OBSERVED
+from snn_rl.sb3.packing import stored
 from snn_rl.sb3.sequences import Sequences
 
 RINGS = ("frames", "action", "reward", "age", "acted", "terminated", "labels")
@@ -92,15 +93,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         verbose: int = 0,
     ) -> None:
         slots = max(buffer_size // n_envs, 1)
-        shape = observation_space.shape
-        if shape is None or not isinstance(observation_space, spaces.Box):
-            raise UserError(f"replay needs observations that are arrays, got {observation_space}")
-        if shape[0] % frame_stack:
-            raise UserError(f"observations of shape {shape} are no stack of {frame_stack} frames")
-        frame = (shape[0] // frame_stack, *shape[1:])
-        dtype = np.dtype(observation_space.dtype)
-        if dtype == np.float64:
-            dtype = np.dtype(np.float32)
+        frame, dtype, self.packing = stored(observation_space, frame_stack)
         self.bytes = slots * n_envs * (int(np.prod(frame)) * dtype.itemsize + 17 + 4 * n_labels)
         if verbose or self.bytes > TOLD_BYTES:
             print(f"replay buffer: {slots * n_envs:,} steps in {self.bytes / 1e6:,.0f} MB")
@@ -179,13 +172,13 @@ class SequenceReplayBuffer(ReplayBuffer):
         self.journal = None
 
     def _write(self, e: int, observation: NDArray[Any]) -> int:
-        stack = observation.reshape(self.frame_stack, *self.frames.shape[2:])
+        stack = observation.reshape(self.frame_stack, -1, *self.frames.shape[3:])
         if self.next_age[e] == 0 and stack[:-1].any():
             raise UserError(
                 "the first observation of an episode is a stack whose older frames are not zero; build the environment "
                 "with zero padding (as VecFrameStack does) or pass replay_buffer_kwargs={'frame_stack': 1}"
             )
-        if self.frames.dtype.kind == "f" and not (np.abs(stack[-1]) <= MAX_OBSERVED).all():
+        if (self.packing is not None or self.frames.dtype.kind == "f") and not (np.abs(stack[-1]) <= MAX_OBSERVED).all():
             raise UserError(
                 f"an observation holds NaN or infinity, or a number beyond {MAX_OBSERVED:g}, and what learns from it is lost; "
                 "mend the environment"
@@ -193,7 +186,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         slot = int(self.head[e] % self.buffer_size)
         if self.journal is not None:
             self.journal.lost.append((e, slot, [getattr(self, name)[e, slot].copy() for name in RINGS]))
-        self.frames[e, slot] = stack[-1]
+        self.frames[e, slot] = stack[-1] if self.packing is None else self.packing.packed(stack[-1])
         self.age[e, slot] = self.next_age[e]
         self.head[e] += 1
         self.next_age[e] += 1
@@ -291,7 +284,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         slots = (begin + np.arange(1 - K, length)[:, None]) % self.buffer_size
         frames = self.frames[e, slots]  # (K - 1 + L, B, *frame)
         if K == 1:
-            return frames
+            return frames if self.packing is None else self.packing.unpacked(frames)
         stacks = np.stack([frames[k : k + length] for k in range(K)], axis=2)  # (L, B, K, *frame), oldest first
         for k in range(K - 1):
             stacks[:, :, k][age < K - 1 - k] = 0

@@ -218,6 +218,8 @@ def _check_buffer(state: Any, own: SequenceReplayBuffer) -> None:
         for filled, slots in zip(head.clamp(max=size).tolist(), rings, strict=True):
             if slots.numpy().dtype != ring.dtype or tuple(slots.shape) != (filled, *ring.shape[2:]):
                 raise ValueError(f"{name} has the shape {tuple(slots.shape)}")
+            if name == "frames" and own.packing is not None:
+                slots = th.from_numpy(own.packing.numbers_in(slots.numpy()))
             low, high = slots.aminmax() if slots.numel() and slots.dtype != th.bool else (0, 0)  # NaN is both of a NaN
             if slots.is_floating_point() and not max(high, -low) <= MAX_OBSERVED:
                 raise ValueError(f"{name} holds a number that is not finite, or beyond {MAX_OBSERVED:g}")

@@ -103,8 +103,8 @@ def space_to_json(space: spaces.Space[Any]) -> Table | None:
         return {"n": int(space.n), "start": int(space.start)}
     if not isinstance(space, spaces.Box):
         return None
-    bounds = {}
-    for name, bound in (("low", space.low), ("high", space.high)):
+    bounds, pixels = {}, space.parts.pixels if isinstance(space, Joined) else 0  # whose bounds are known
+    for name, bound in (("low", space.low[pixels:]), ("high", space.high[pixels:])):
         same = bound.size > 0 and bool((bound == bound.flat[0]).all())
         bounds[name] = bound.flat[0].item() if same else bound.tolist()
     parts = {"parts": space.parts.to_json()} if isinstance(space, Joined) else {}
@@ -127,9 +127,14 @@ def box_of(written: Table, shape: list[int], where: str) -> spaces.Box:
     try:
         if "shape" in written:
             low, high = written["low"], written["high"]
-        least, most = (np.broadcast_to(np.asarray(bound, dtype), shape).copy() for bound in (low, high))
         if "parts" in written:
-            return Joined(Parts.from_json(written["parts"]), least, most)
+            parts = Parts.from_json(written["parts"])
+            if [parts.size] != shape:
+                raise ValueError("its parts")
+            of_numbers = (np.broadcast_to(np.asarray(bound, dtype), parts.size - parts.pixels) for bound in (low, high))
+            pixels = (np.full(parts.pixels, bound, dtype) for bound in (0, 255))
+            return Joined(parts, *(np.concatenate(ends) for ends in zip(pixels, of_numbers, strict=True)))
+        least, most = (np.broadcast_to(np.asarray(bound, dtype), shape).copy() for bound in (low, high))
         return spaces.Box(least, most, tuple(shape), dtype.type)
     except (ValueError, TypeError, KeyError, OverflowError, AssertionError) as error:
         raise UserError(f"'{where}' is damaged: its observation_space ({str(error)[:80]}); copy or save it anew") from error

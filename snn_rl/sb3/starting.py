@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import gymnasium as gym
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
@@ -20,7 +21,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.acting import ActingDQN
 from snn_rl.sb3.conversion import spiking_twin
-from snn_rl.sb3.fits import Place, Reading
+from snn_rl.sb3.fits import Place, Reading, check_image
 from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.layouts import check_actions
 from snn_rl.sb3.live import read_model
@@ -148,6 +149,7 @@ def read_ann(model: BaseAlgorithm | str | Path, venv: VecEnv, hints: Hints) -> R
     if reading.network.spiking:
         raise UserError(f"{who} is spiking already: load it with SpikingDQN.load, or with to_sb3(load_agent(...), env)")
     check_env(venv, reading.shape, who)
+    check_image(reading.network, cast(spaces.Box, venv.observation_space), who)
     return reading
 
 

@@ -63,7 +63,8 @@ class Agent:
         network = self.network
         how = f"T={network.T}, membranes {'carried' if network.carry else 'zeroed'}" if network.spiking else "ANN"
         layers = ", ".join(network.layer_names)
-        seen = f"{self.frames} frame{'s' * (self.frames > 1)} as {'x'.join(map(str, self.observation_shape))}"
+        seen = f"{self.frames} frame{'s' * (self.frames > 1)} as {'x'.join(map(str, network.image or self.observation_shape))}"
+        seen += f" and {network.aside} numbers" if network.aside else ""
         return f"Agent({self.label}: {how}, sees {seen}, layers {layers})"
 
     @property

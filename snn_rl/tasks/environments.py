@@ -22,7 +22,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.store.files import data_folder
 from snn_rl.tasks.catalogue import base_id, game, imported, module_of, register, spec
 from snn_rl.tasks.partial import PartialFrames
-from snn_rl.tasks.parts import Joined, Parts, in_parts
+from snn_rl.tasks.parts import Joined, Parts, in_parts, sees_image
 from snn_rl.tasks.recipe_files import read_recipe, recipe_files
 from snn_rl.tasks.recipes import IMAGE_DEFAULTS, Recipe
 from snn_rl.tasks.resuming import Resumable, lost, repeats
@@ -56,7 +56,7 @@ def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Rec
             _say(f"recipe: {path}")
         module = module_of(env_id) or module
         return dataclasses.replace(recipe, id=env_id, module=module, sticky=recipe.sticky or sticky)
-    images = len(cast(tuple[int, ...], make_env(Recipe(env_id)).observation_space.shape)) == 3
+    images = sees_image(make_env(Recipe(env_id)).observation_space)
     default = Recipe(env_id, is_default=True, module=module_of(env_id) or module, sticky=sticky)
     recipe = dataclasses.replace(default, **IMAGE_DEFAULTS) if images else default
     kind = f"images; from nothing, agents see {recipe.frames} frames" if images else "vectors"

@@ -20,7 +20,7 @@ from snn_rl.sb3.ring import ReplayRing
 from snn_rl.store.card import GRADIENT_STEPS
 from snn_rl.tasks import resuming
 from snn_rl.tasks.environments import make_vec_env
-from snn_rl.tasks.parts import stacked
+from snn_rl.tasks.parts import sees_image, stacked
 from snn_rl.tasks.recipes import PruneRecipe, Recipe, listed
 from snn_rl.tasks.rollout import Stream, action_count
 from snn_rl.tasks.view import View
@@ -116,7 +116,7 @@ class Distiller:
         self.device = next(student.parameters()).device
         self.burn_in, self.learnt = (recipe.burn_in, recipe.sequence_length) if student.carry else (0, 1)
         self.batch_size = recipe.batch_size * (1 if student.carry else recipe.sequence_length)
-        self.bfloat16 = len(venv.observation_space.shape or ()) == 3  # small dense layers only lose by the conversions
+        self.bfloat16 = sees_image(venv.observation_space)  # small dense layers only lose by the conversions
         self.buffer = SequenceReplayBuffer(
             recipe.buffer_size,
             venv.observation_space,
@@ -127,7 +127,7 @@ class Distiller:
             n_labels=action_count(venv.action_space),
             seed=seed,
         )
-        weights = [*student.synapses.parameters(), *student.recurrent.parameters()]
+        weights = [*student.synapses.parameters(), *student.recurrent.parameters(), *student.beside.parameters()]
         serve = view.teacher_sees_more or not student.carry
         for lif in student.lifs:
             lif.raw_decay.requires_grad_(serve if recipe.train_decays is None else recipe.train_decays)

@@ -12,11 +12,11 @@ from gymnasium import spaces
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.dqn import SpikingDQN
-from snn_rl.sb3.policy import SpikingCnnPolicy, SpikingMlpPolicy
+from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.store.agents import Agent
 from snn_rl.store.card import Made
 from snn_rl.tasks.environments import make_env, make_vec_env
-from snn_rl.tasks.parts import stacked
+from snn_rl.tasks.parts import image_in, sees_image, stacked
 from snn_rl.tasks.recipes import Recipe
 
 NATURE_PIXELS = 36  # the smallest image that NatureCNN's kernels fit into
@@ -35,20 +35,20 @@ def untrained(recipe: Recipe, T: int, *, seed: int, frames: int, carry: bool) ->
         UserError: for images that are too small for NatureCNN.
     """
     env = make_env(recipe, frames=frames)
-    shape, image = env.observation_space.shape or (), len(env.observation_space.shape or ()) == 3
+    space = env.observation_space
     th.manual_seed(seed)
-    policy = (SpikingCnnPolicy if image else SpikingMlpPolicy)(
-        env.observation_space,
+    policy = SpikingDQN.policy_aliases[_policy(space)](
+        space,
         cast(spaces.Discrete, env.action_space),
         lambda _: 0.0,
         T=T,
         carry=carry,
         decay=recipe.convert.decay_at(T),
         recurrent=recipe.convert.recurrent,
-        **_layers(recipe, shape),
+        **_layers(recipe, space),
     )
     made = Made(how="random weights", random=f"seed {seed}")
-    return Agent(recipe.id, f"random-T{T}", policy.q_net.network, shape, frames, made)
+    return Agent(recipe.id, f"random-T{T}", cast(SpikingPolicy, policy).q_net.network, space.shape or (), frames, made)
 
 
 def check_returns(agent: Agent) -> None:
@@ -108,23 +108,28 @@ def _rhythm(recipe: Recipe, every: int) -> tuple[int, int]:
     return max(every // n_envs, 1), recipe.train.gradient_steps * max(n_envs // every, 1)
 
 
-def _layers(recipe: Recipe, shape: tuple[int, ...], initial: QNetwork | None = None) -> dict[str, Any]:
+def _policy(space: spaces.Space[Any]) -> str:
+    """The name of the policy for such observations."""
+    return "CnnPolicy" if len(space.shape or ()) == 3 else "MlpPolicy" if image_in(space) is None else "MultiInputPolicy"
+
+
+def _layers(recipe: Recipe, space: spaces.Space[Any], initial: QNetwork | None = None) -> dict[str, Any]:
     """The layers of a policy, as arguments of its constructor: those of ``initial``; without it, NatureCNN for images and the
-    recipe's layers for vectors.
+    recipe's layers for vectors and behind an image with others beside it.
 
     Raises:
         UserError: for images that are too small for NatureCNN.
     """
     if initial is not None:
         return {"spec": initial.spec, "input_scale": initial.input_scale}
-    if len(shape) == 1:
-        return {"net_arch": list(recipe.train.net_arch)}
-    if min(shape[1:]) < NATURE_PIXELS:
+    shape = image_in(space) or space.shape or ()
+    dense = {"net_arch": list(recipe.train.net_arch)} if len(space.shape or ()) == 1 else {}
+    if len(shape) == 3 and min(shape[1:]) < NATURE_PIXELS:
         raise UserError(
             f"'{recipe.id}' has images of {shape[1]}x{shape[2]} pixels and NatureCNN, which is trained from nothing, needs "
             f"{NATURE_PIXELS}x{NATURE_PIXELS}: train a DQN with a feature extractor of your own and give its zip with --ann"
         )
-    return {}
+    return dense
 
 
 def build(
@@ -152,10 +157,9 @@ def build(
     train_freq, gradient_steps = _rhythm(recipe, own.train_freq)
     eps = settings.exploration_final_eps if trained else 1.0
     venv = make_vec_env(recipe, settings.n_envs, seed=seed, frames=frames, resumable=True)
-    shape = venv.observation_space.shape or ()
-    image = len(shape) == 3
+    space = venv.observation_space
     model = SpikingDQN(
-        "CnnPolicy" if image else "MlpPolicy",
+        _policy(space),
         venv,
         T=T,
         carry=carry,
@@ -178,10 +182,10 @@ def build(
         exploration_fraction=settings.exploration_fraction,
         exploration_final_eps=settings.exploration_final_eps,
         max_grad_norm=settings.max_grad_norm,
-        bfloat16=image,
+        bfloat16=sees_image(space),
         surrogate=recipe.prune.surrogate,
-        policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": own.adam_eps}, **_layers(recipe, shape, initial)},
-        replay_buffer_kwargs={"frame_stack": stacked(venv.observation_space, frames), "verbose": 1},
+        policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": own.adam_eps}, **_layers(recipe, space, initial)},
+        replay_buffer_kwargs={"frame_stack": stacked(space, frames), "verbose": 1},
         seed=seed,
         device=device,
     )

@@ -58,13 +58,18 @@ def chosen(job: Job, network: QNetwork, shape: Sequence[int]) -> tuple[int, str]
         shape: of one observation.
     """
     most = threads.most()
-    if len(shape) != 3 or most == 1 or next(network.parameters()).device.type != "cpu":
+    if not _images(network, shape) or most == 1 or next(network.parameters()).device.type != "cpu":
         return 1, _said(1)
     step = trial(network, *learnt_at_once(job, network.carry), shape)
     seconds = threads.timed(step, most)
     times = ", ".join(f"{value:.2g} s with {n}" for n, value in seconds.items())
     n = threads.choice(seconds)
     return n, f"{_said(n)} (a gradient step took {times})"
+
+
+def _images(network: QNetwork, shape: Sequence[int]) -> bool:
+    """Whether it sees images, alone or with numbers beside them."""
+    return len(shape) == 3 or network.image is not None
 
 
 def given() -> tuple[int, str]:
@@ -88,7 +93,7 @@ class Threads:
 
     def choose(self, job: Job, network: QNetwork, shape: Sequence[int], tune: bool) -> None:
         """Decides at the beginning of a training, see :func:`chosen` (``tune``) and :func:`given`."""
-        self.measured = tune and len(shape) == 3
+        self.measured = tune and _images(network, shape)
         self.n, self.why = chosen(job, network, shape) if tune else given()
 
     def state_dict(self) -> dict[str, Any]:
