@@ -35,6 +35,7 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-results: install  ## docs/results, and the tables of README.md and docs/*.md, from the committed episodes
+results: install  ## docs/results, and the tables and pictures of README.md and docs/*.md, from the committed episodes
 	$(BIN)/python -m snn_rl.report agents/*/ --out docs/results
 	$(BIN)/python tools/fill.py
+	$(BIN)/python tools/explain.py

@@ -15,10 +15,12 @@ WHY = {
         "nirtorch",
     ): "an edge that closes a circle takes one step there; its modules for `LI`, `I`, `Threshold` and `Scale` are "
     "[four short ones of ours](../tools/nir_conformance.py), in float64",
+    ("exact", "nirtorch alone"): "brings no modules for neurons: whoever uses it brings them",
     ("exact", "snntorch"): "knows no `LI`, `I`, `Threshold`, `Scale`",
     ("exact", "spikingjelly"): "knows no `LI`, `I`, `Threshold`, `Scale`",
     ("exact", "norse"): "knows no `LI`, `I`, `Threshold`, `Scale`",
     ("LIF", "nirtorch"): "what the file says: a neuron that resets to 0",
+    ("LIF", "nirtorch alone"): "brings no modules for neurons",
     ("LIF", "snntorch"): "what the file says; no recurrent synapses, and with a convolution a batch of one only",
     ("LIF", "spikingjelly"): "what the file says; one decay for a layer only",
     ("LIF", "norse"): "ignores `r`, so currents are scaled by `dt / tau` (it warns)",
@@ -69,7 +71,8 @@ def nir() -> str:
     for (file, importer), why in WHY.items():
         rows = {row["agent"]: row for row in found["rows"] if (row["file"], row["importer"]) == (file, importer)}
         cells = [_share(rows[agent]) for agent in agents]
-        lines.append([file, f"{importer} {found['versions'][importer]}", why, *cells])
+        name, _, alone = importer.partition(" ")
+        lines.append([file, f"{name} {found['versions'][importer]} {alone}".strip(), why, *cells])
     return markdown(["file", "importer", "why", *agents], lines, 3)
 
 

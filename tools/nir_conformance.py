@@ -98,6 +98,11 @@ def with_nirtorch(graph: nir.NIRGraph) -> nn.Module:
     return nirtorch.nir_to_torch(graph, {**named, nir.Affine: affine, nir.Flatten: batched}, dtype=th.float64)
 
 
+def with_nirtorch_alone(graph: nir.NIRGraph) -> nn.Module:
+    """nirtorch as it is installed."""
+    return nirtorch.nir_to_torch(graph, {})
+
+
 def with_snntorch(graph: nir.NIRGraph) -> nn.Module:
     """snnTorch's importer."""
     from snntorch.import_nir import import_from_nir
@@ -121,6 +126,7 @@ def with_norse(graph: nir.NIRGraph) -> nn.Module:
 
 IMPORTERS: dict[str, Callable[[nir.NIRGraph], nn.Module]] = {
     "nirtorch": with_nirtorch,
+    "nirtorch alone": with_nirtorch_alone,
     "snntorch": with_snntorch,
     "spikingjelly": with_spikingjelly,
     "norse": with_norse,
@@ -194,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 for row in compare(file, agent.network.T):
                     rows.append({"agent": name, "file": kind, **row})
                     print(rows[-1], flush=True)
-    versions = {name: importlib.metadata.version(name) for name in ("nir", *IMPORTERS)}
+    versions = {name: importlib.metadata.version(name.partition(" ")[0]) for name in ("nir", *IMPORTERS)}
     write_json({"versions": versions, "rows": rows}, RESULTS)
     return 0
 

@@ -31,7 +31,7 @@ from snn_rl.tasks.rollout import Decision, make_envs, play, starts
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "exports" / "onnx.json"
 AGENTS = (
     "CartPole-v1/ann", "CartPole-v1/T5", "CartPole-v1/T1", "CartPoleNoVel-v1/T1", "CartPoleFlicker-v1/T1",
-    "PongNoFrameskip-v4/ann", "PongNoFrameskip-v4/T5", "PongNoFrameskip-v4/T1", "PongNoFrameskip-v4/T1-frames1",
+    "PongNoFrameskip-v4/ann", "PongNoFrameskip-v4/T1", "PongNoFrameskip-v4/T1-frames1",
     "PongFlickerNoFrameskip-v4/T1", "CartPole-v1/T1-int8", "CartPoleNoVel-v1/T1-int8", "PongNoFrameskip-v4/T1-frames1-int8",
 )  # fmt: skip
 

@@ -36,7 +36,7 @@ NUMBERS = (
     "convert.observations=64", "evaluate.episodes=1",
 )  # fmt: skip
 TINY = tuple(part for number in NUMBERS for part in ("--recipe-set", number))
-ALONE = 10  # trainings without a sweep
+ALONE = 6  # trainings without a sweep
 
 
 def used() -> tuple[float, float]:
@@ -79,7 +79,7 @@ def main() -> None:
     """Measures and writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--local-cells", type=int, default=50)
+    parser.add_argument("--local-cells", type=int, default=20)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
