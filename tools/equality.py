@@ -80,8 +80,9 @@ class Compared(IntegerNetwork):
         self._check("the event-driven engine", th.from_numpy(sums).double() * self.integers.form.q_scale, q[0])
         for found, wanted in zip((*self.event.membranes(event), *fast), (*after, *(one[0] for one in spikes)), strict=True):
             self._check("the event-driven engine", found, wanted)
+        membranes = self.event.flat(event)
         for row, n in enumerate(state[-1].tolist()):
-            self._check_c(self.compiled[n], seen[row], bool(episode_starts[0, row]), sums[row], event[0][row], fired[:, row])
+            self._check_c(self.compiled[n], seen[row], bool(episode_starts[0, row]), sums[row], membranes[row], fired[:, row])
         self.decisions += len(seen)
         self.membranes += fired[0].size
         self.spikes += int(fired.sum())

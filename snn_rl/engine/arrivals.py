@@ -1,7 +1,7 @@
 """What arrives at neurons: the sums over synapses of the event-driven engine, compiled by numba.
 
 Numbers lie flat, output channels last, so that what one input reaches lies side by side. A stage of synapses is a row of
-numbers: :class:`~snn_rl.engine.program.Stage`.
+numbers: :class:`~snn_rl.engine.tables.Stage`. Places are unsigned, or numba would count negative ones from the end.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from snn_rl.engine.program import Stage
+from snn_rl.engine.lanes import add_lanes, add_product
+from snn_rl.engine.tables import Stage
 
 H, W, C, OH, OW, OC, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, WEIGHTS, FIRST, POSITIONS = range(len(Stage._fields))
-ROWS = 16  # of weights that an output adds up: beyond it, it pays to go output by output
+ROWS = 24  # of weights that an output adds up: beyond it, it pays to go output by output
+LANES, SOME = np.uint64(64), np.uint64(16)  # numbers that are added at once, where a row has a multiple of them
 
 
 @njit(cache=True, error_model="numpy")
@@ -20,10 +22,21 @@ def nonzero(values, index, value):
     """Lists the numbers that are not 0; returns how many."""
     found = 0
     for n in range(len(values)):
-        if values[n] != 0:
-            index[found], value[found] = n, values[n]
-            found += 1
+        index[found], value[found] = n, values[n]
+        found += values[n] != 0
     return found
+
+
+@njit(cache=True, error_model="numpy")
+def find(s, i):
+    """Channel and position of the input with number ``i``."""
+    if s[FIRST]:
+        image = np.uint32(s[H] * s[W])
+        c = i // image
+        return c, i - c * image
+    channels = np.uint32(s[C])
+    position = i // channels
+    return i - position * channels, position
 
 
 @njit(cache=True, error_model="numpy")
@@ -35,39 +48,56 @@ def scatter(s, reach, weight, index, value, count, out):
     """
     starts, places, taps = reach
     groups, weights, positions = s[GROUPS], s[WEIGHTS], s[POSITIONS]
-    per_out, of_channel = s[OC] // groups, s[KH] * s[KW] * (s[OC] // groups)
-    image, channels, per_in = np.uint32(s[H] * s[W]), np.uint32(s[C]), np.uint32(s[C] // groups)
-    products = 0
+    per_out, of_channel, per_in = s[OC] // groups, s[KH] * s[KW] * (s[OC] // groups), s[C] // groups
+    wide, products = np.uint64(per_out), 0
     for e in range(count):
-        i, x = np.uint32(index[e]), value[e]
-        if s[FIRST]:
-            c = i // image
-            position = i - c * image
-        else:
-            position = i // channels
-            c = i - position * channels
-        to, begin = np.int64(c // per_in) * per_out, weights + np.int64(c) * of_channel
-        row = positions + np.int64(position)
-        for n in range(starts[row], starts[row + 1]):
-            at, tap = places[n] + to, begin + taps[n]
+        x = value[e]
+        c, position = find(s, np.uint32(index[e]))
+        to, begin = np.uint64(c // np.uint32(per_in)) * wide, np.uint64(weights) + np.uint64(c) * np.uint64(of_channel)
+        row = np.uint64(positions) + np.uint64(position)
+        for n in range(starts[row], starts[row + np.uint64(1)]):
+            at, tap = np.uint64(places[n]) + to, begin + np.uint64(taps[n])
             products += per_out
             if weights < 0:
                 out[at] += x
                 continue
-            sums, row_of = out[at : at + per_out], weight[tap : tap + per_out]
-            if x == 1:
-                for k in range(per_out):
-                    sums[k] += row_of[k]
+            if wide % SOME == 0:
+                for k in range(np.uint64(0), wide, SOME):
+                    add_product(out, at + k, weight, tap + k, x, 16)
             else:
-                for k in range(per_out):
-                    sums[k] += x * row_of[k]
+                for k in range(wide):
+                    out[at + k] += x * weight[tap + k]
     return products
 
 
 @njit(cache=True, error_model="numpy")
-def add_rows(wide, begin, weight, row, count, out):
-    """Adds rows of weights, four at a time, so that a sum goes to memory a quarter as often; the sum of four weights of 8 bits
-    fits into 16. Returns the number of products.
+def spread(s, reach, weight, index, count, out):
+    """What :func:`scatter` does, for spikes at a layer without groups: weights are added, not multiplied."""
+    starts, places, taps = reach
+    wide, of_channel = np.uint64(s[OC]), np.uint64(s[KH] * s[KW] * s[OC])
+    products = 0
+    for e in range(count):
+        c, position = find(s, np.uint32(index[e]))
+        begin, row = np.uint64(s[WEIGHTS]) + np.uint64(c) * of_channel, np.uint64(s[POSITIONS]) + np.uint64(position)
+        products += (starts[row + np.uint64(1)] - starts[row]) * s[OC]
+        for n in range(starts[row], starts[row + np.uint64(1)]):
+            at, tap = np.uint64(places[n]), begin + np.uint64(taps[n])
+            if wide % LANES == 0:
+                for k in range(np.uint64(0), wide, LANES):
+                    add_lanes(out, at + k, weight, tap + k, 64)
+            elif wide % SOME == 0:
+                for k in range(np.uint64(0), wide, SOME):
+                    add_lanes(out, at + k, weight, tap + k, 16)
+            else:
+                for k in range(wide):
+                    out[at + k] += weight[tap + k]
+    return products
+
+
+@njit(cache=True, error_model="numpy")
+def add_rows(wide, begin, weight, row, count, out, to):
+    """Adds rows of weights to ``out``, eight at a time, so that a sum goes to memory less often; the sum of eight weights of
+    8 bits fits into 16. Returns the number of products.
 
     Args:
         wide: weights in a row.
@@ -75,28 +105,30 @@ def add_rows(wide, begin, weight, row, count, out):
         weight: of all layers.
         row: which rows.
         count: how many.
-        out: ``(wide,)``.
+        out: sums.
+        to: where those of these rows begin.
     """
-    four = count // 4 * 4
-    for e in range(0, four, 4):
-        p, q = begin + row[e] * wide, begin + row[e + 1] * wide
-        r, t = begin + row[e + 2] * wide, begin + row[e + 3] * wide
-        first, second, third, fourth = weight[p : p + wide], weight[q : q + wide], weight[r : r + wide], weight[t : t + wide]
-        for k in range(wide):
-            out[k] += np.int16(np.int16(first[k] + second[k]) + np.int16(third[k] + fourth[k]))
-    for e in range(four, count):
-        p = begin + row[e] * wide
-        first = weight[p : p + wide]
-        for k in range(wide):
-            out[k] += first[k]
+    length, at, eight = np.uint64(wide), np.uint64(to), count // 8 * 8
+    for e in range(0, eight, 8):
+        p, q = np.uint64(begin + row[e] * wide), np.uint64(begin + row[e + 1] * wide)
+        r, t = np.uint64(begin + row[e + 2] * wide), np.uint64(begin + row[e + 3] * wide)
+        f, g = np.uint64(begin + row[e + 4] * wide), np.uint64(begin + row[e + 5] * wide)
+        h, i = np.uint64(begin + row[e + 6] * wide), np.uint64(begin + row[e + 7] * wide)
+        for k in range(length):
+            first = np.int16(weight[p + k] + weight[q + k]) + np.int16(weight[r + k] + weight[t + k])
+            second = np.int16(weight[f + k] + weight[g + k]) + np.int16(weight[h + k] + weight[i + k])
+            out[at + k] += np.int16(np.int16(first) + np.int16(second))
+    for e in range(eight, count):
+        p = np.uint64(begin + row[e] * wide)
+        for k in range(length):
+            out[at + k] += weight[p + k]
     return count * wide
 
 
 @njit(cache=True, error_model="numpy")
-def by_output(s, weight, listed, count, out):
-    """What :func:`scatter` does, for many spikes at a convolution without groups, output by output: the rows of weights that
-    reach one are listed, and added four at a time. Returns the number of products."""
-    index, _, row, begin = listed
+def by_output(s, weight, index, count, begin, row, out):
+    """What :func:`spread` does, for many spikes at a convolution, output by output: the rows of weights that reach one are
+    listed, and added eight at a time. Returns the number of products."""
     wide, channels, products, e = s[OC], s[C], 0, 0
     for position in range(s[H] * s[W]):  # where the spikes of each position begin in the list
         begin[position] = e
@@ -115,22 +147,8 @@ def by_output(s, weight, listed, count, out):
                 for e in range(begin[position], begin[position + 1]):
                     row[rows] = (index[e] - position * channels) * s[KH] * s[KW] + tap
                     rows += 1
-            to = (oy * s[OW] + ox) * wide
-            products += add_rows(wide, s[WEIGHTS], weight, row, rows, out[to : to + wide])
+            products += add_rows(wide, s[WEIGHTS], weight, row, rows, out, (oy * s[OW] + ox) * wide)
     return products
-
-
-@njit(cache=True, error_model="numpy")
-def unpack(words, wide, x):
-    """Writes an observation, given as words, to ``x``."""
-    if wide:
-        numbers = words.view(np.int16)
-        for n in range(len(x)):
-            x[n] = numbers[n]
-    else:
-        pixels = words.view(np.uint8)
-        for n in range(len(x)):
-            x[n] = pixels[n]
 
 
 @njit(cache=True, error_model="numpy")
@@ -173,24 +191,27 @@ def whole(s, weight, x, out):
 
 
 @njit(cache=True, error_model="numpy")
-def arrive(begin, end, synapses, weight, listed, count, out, narrow):
-    """Sends a list of inputs through the stages of a layer, and adds to ``out``; returns the products of the last stage.
-
-    ``narrow``: whether the list is of spikes, and weights have 8 bits.
-    """
-    stages, reach = synapses
-    index, value, pooled, _ = listed
+def pool(begin, end, stages, reach, weight, lists, count):
+    """Sends a list of inputs through all stages of a layer but the last, which are pools; returns how many sums are not 0,
+    and lists them."""
+    index, value, pooled, _ = lists
     for n in range(begin, end - 1):
         s = stages[n]
         size = s[OH] * s[OW] * s[OC]
         pooled[:size] = 0
         scatter(s, reach, weight, index, value, count, pooled)
         count = nonzero(pooled[:size], index, value)
-    s = stages[end - 1]
-    if narrow and end == begin + 1 and s[GROUPS] == 1:
-        if s[H] * s[W] * s[OH] * s[OW] == 1:
-            return add_rows(s[OC], s[WEIGHTS], weight, index, count, out)
-        reached = reach[0][s[POSITIONS] + s[H] * s[W]] - reach[0][s[POSITIONS]]
-        if count * reached > ROWS * s[OH] * s[OW] * s[H] * s[W]:
-            return by_output(s, weight, listed, count, out)
-    return scatter(s, reach, weight, index, value, count, out)
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def add_spikes(s, reach, weight, lists, count, out):
+    """Adds to ``out`` what listed spikes bring to a layer of 8-bit weights without groups; returns the number of products."""
+    index, _, row, begin = lists
+    positions = s[H] * s[W]
+    if positions * s[OH] * s[OW] == 1:
+        return add_rows(s[OC], s[WEIGHTS], weight, index, count, out, 0)
+    reached = reach[0][s[POSITIONS] + positions] - reach[0][s[POSITIONS]]
+    if count * reached > ROWS * s[OH] * s[OW] * positions:
+        return by_output(s, weight, index, count, begin, row, out)
+    return spread(s, reach, weight, index, count, out)

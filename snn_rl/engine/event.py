@@ -30,8 +30,9 @@ from snn_rl.store.agents import Agent
 class EventNetwork(IntegerNetwork):
     """A Q-network as :class:`IntegerNetwork`, fast on one core. Not for several threads at once.
 
-    Its state has the form of the engine, as arrays with one row per environment: membranes, last spikes of recurrent layers,
-    the last observation, its current. :meth:`membranes` gives it the form of the reference.
+    Its state is one array with a row per environment, of int32: membranes, the last observation, last spikes of recurrent
+    layers. :meth:`membranes` gives it the form of the reference. The current of the last observation is kept beside the
+    states: whatever observation comes next, differences bring it there.
 
     Args:
         integers: its numbers.
@@ -42,21 +43,15 @@ class EventNetwork(IntegerNetwork):
         super().__init__(integers)
         outline(integers.spec, integers.T, integers.input_scale, integers.carry, observation_shape)
         self.program = Program(integers, observation_shape)
-        self._form = [(one.dtype, one.shape[1]) for one in cast(tuple[Array, ...], self.initial_state(0, ()))]
-        self._net, self._scratch = self.program.net(), self.program.scratch()
-        self._actions = len(integers.synapses[-1].bias)
-        self.changes: Changes = Changes(self._kept())
+        self._net, self._work = self.program.net(), self.program.work(1)
+        self._actions, self._nothing = len(integers.synapses[-1].bias), np.empty((0, 0, 0), np.uint8)
+        self._nowhere = np.full(1, not integers.carry)
+        self._last: State = ()
+        self.changes: Changes = Changes(self._accesses())
 
     def initial_state(self, batch: int, observation_shape: Any) -> State:
-        """Rest, for ``batch`` environments. Of an observation of zeros the current is zero."""
-        first = int(np.prod(self.program.shapes[0]))
-        arrays = (
-            np.zeros((batch, self.program.neurons), np.int32),
-            np.zeros((batch, sum(self.program.recurrent)), np.uint8),
-            np.zeros((batch, self.program.words), np.uint64),
-            np.zeros((batch, first), np.int32),
-        )
-        return cast(State, arrays)
+        """Rest, for ``batch`` environments, after an observation of zeros."""
+        return cast(State, (np.zeros((batch, self.program.width), np.int32),))
 
     def sums(
         self, observations: Array, state: State | None, fresh: NDArray[np.bool_] | None, record: Array | None = None
@@ -72,31 +67,35 @@ class EventNetwork(IntegerNetwork):
         Returns:
             The sums of the readout ``(rows, actions)``, and the state after the decision.
         """
-        rows = len(observations)
-        before = cast(tuple[Array, ...], self.initial_state(rows, ()) if state is None else state)
-        self._check_state(rows, before)
-        words = self.program.packed(observations)
-        after = (np.empty_like(before[0]), before[1].copy(), words, np.empty_like(before[3]))
+        rows, seen = len(observations), self.program.seen(observations)
+        if state is None:
+            state = self.initial_state(rows, ())
+        elif state is not self._last or len(state[0]) != rows:
+            self._check_state(rows, cast(tuple[Array, ...], state))
+        if rows > len(self._work[1]):
+            self._work = self.program.work(rows)
         if fresh is None or not self.carry:
-            fresh = np.full(rows, not self.carry)
-        sums, counted = np.empty((rows, self._actions), np.int32), np.zeros(2, np.int64)
-        record = np.empty((0, 0, 0), np.uint8) if record is None else record
-        decide(self._net, before, after, fresh, self._scratch, sums, record, counted)
-        self.changes.inputs, self.changes.macs = int(counted[0]), int(counted[1])
-        return sums, cast(State, after)
+            fresh = self._nowhere if rows == 1 else np.full(rows, not self.carry)
+        after, sums = (np.empty((rows, size), np.int32) for size in (self.program.width, self._actions))
+        counted = self._work[2]
+        counted[:] = 0
+        decide(self._net, self._work, state[0], seen, after, fresh, sums, self._nothing if record is None else record)
+        self.changes.inputs, self.changes.macs = counted.tolist()
+        self._last = cast(State, (after,))
+        return sums, self._last
 
     def _check_state(self, rows: int, state: tuple[Array, ...]) -> None:
         """The kernels do not look where an array ends."""
-        if len(state) != len(self._form) or not all(isinstance(one, np.ndarray) for one in state):
+        if len(state) != 1 or not isinstance(state[0], np.ndarray):
             raise UserError("the state is not of this engine; pass on what the previous call returned, or None for rest")
-        for one, (kind, width) in zip(state, self._form, strict=True):
-            if one.dtype != kind or one.shape != (rows, width):
-                raise UserError(
-                    f"the state is {one.dtype}{one.shape} where the network's is {kind}{(rows, width)}; pass on what the "
-                    "previous call returned"
-                )
+        own, wanted = state[0], (rows, self.program.width)
+        if own.dtype != np.int32 or own.shape != wanted or not own.flags.carray:
+            raise UserError(
+                f"the state is {own.dtype}{own.shape} where the network's is int32{wanted}; pass on what the previous call "
+                "returned"
+            )
 
-    def _kept(self) -> int:
+    def _accesses(self) -> int:
         """32-bit accesses per decision to what is kept beside the membranes: the last observation is read and written, the
         first layer's current written once and read at every timestep."""
         return 2 * 2 * self.program.words + (self.T + 1) * int(np.prod(self.program.shapes[0]))
@@ -137,8 +136,15 @@ class EventNetwork(IntegerNetwork):
 
     def membranes(self, state: State) -> State:
         """A state in the form of the reference: membranes and last spikes, int32, channels first."""
-        membranes, spikes = (th.from_numpy(np.asarray(one)).int() for one in state[:2])
-        return (*self.by_layer(membranes), *spikes.split(self.program.recurrent, 1))
+        program, kept = self.program, np.asarray(state[0])
+        behind = program.held + 2 * program.words
+        spikes = th.from_numpy(kept[:, behind : behind + sum(program.recurrent)].copy())
+        return (*self.by_layer(th.from_numpy(self.flat(state))), *spikes.split(program.recurrent, 1))
+
+    def flat(self, state: State) -> NDArray[np.int32]:
+        """The membranes of a state ``(rows, neurons)``, layer after layer without gaps, channels side by side."""
+        kept = np.asarray(state[0])
+        return np.concatenate([kept[:, one.held : one.held + one.neurons] for one in self.program.layers], 1)
 
     def by_layer(self, flat: Tensor) -> list[Tensor]:
         """Numbers of all neurons ``(..., neurons)``, by layer and with channels first."""

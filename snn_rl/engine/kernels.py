@@ -1,7 +1,7 @@
 """The event-driven engine's inner loops, compiled by numba. docs/integers.md has the equations.
 
 Numbers lie flat, output channels last, so that what one input reaches lies side by side. ``stages`` and ``layers`` are tables
-with one row per stage of synapses and per layer of neurons: :class:`~snn_rl.engine.program.Stage` and ``Layer``.
+with one row per stage of synapses and per layer of neurons: :class:`~snn_rl.engine.tables.Stage` and ``Layer``.
 """
 
 from __future__ import annotations
@@ -9,157 +9,281 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from snn_rl.engine.arrivals import arrive, unpack, whole
-from snn_rl.engine.program import Layer
+from snn_rl.engine.arrivals import GROUPS, KH, OH, OW, add_spikes, pool, scatter, whole
+from snn_rl.engine.lanes import SIDE, lowest, ones, update
+from snn_rl.engine.tables import WORD, Layer, Sizes, Stage
 
-BEGIN, END, V, N, CHANNELS, PARAMETERS, TILE, FRACTION, RECURRENT, SPIKES = range(len(Layer._fields))
+BEGIN, END, AT, N, CHANNELS, PARAMETERS, TILE, FRACTION, RECURRENT, SPIKES, NARROW, HELD = range(len(Layer._fields))
+SIZES, STAGE, LAYER = len(Sizes._fields), len(Stage._fields), len(Layer._fields)
+T, WIDE, LIMIT, NUMBERS, READOUT, DENSE, MOST, TILES, HELD_ALL, BEHIND, STAGES, LAYERS, STARTS, PLACES, SHIFTS = range(SIZES)
 
 
 @njit(cache=True, error_model="numpy")
-def changes(new, old, wide, numbers, index, value):
+def changes(new, old, wide, index, value):
     """Lists which inputs changed and by how much; returns how many.
 
     ``new`` and ``old`` are observations as whole words of 64 bits: eight bytes or, if ``wide``, four signed 16-bit numbers.
     """
-    found, per_word, bits = 0, 4 if wide else 8, 16 if wide else 8
-    for word in range(len(new)):
-        a, b = new[word], old[word]
-        if a == b:
-            continue
-        for n in range(per_word):
-            at = np.uint64(n * bits)
-            if wide:
-                by = np.int32(np.int16(a >> at)) - np.int32(np.int16(b >> at))
-            else:
-                by = np.int32(np.uint8(a >> at)) - np.int32(np.uint8(b >> at))
-            if by != 0 and word * per_word + n < numbers:
-                index[found], value[found] = word * per_word + n, by
-                found += 1
+    found, per_word, bits, words, row = 0, 4 if wide else 8, 16 if wide else 8, np.uint64(len(new)), np.uint64(8)
+    for begin in range(np.uint64(0), words, row):
+        if begin + row <= words:
+            differ = np.uint64(0)
+            for word in range(begin, begin + row):
+                differ |= new[word] ^ old[word]
+            if differ == 0:
+                continue
+        for word in range(begin, min(begin + row, words)):
+            a, b = new[word], old[word]
+            if a == b:
+                continue
+            for n in range(per_word):
+                at = np.uint64(n * bits)
+                if wide:
+                    by = np.int32(np.int16(a >> at)) - np.int32(np.int16(b >> at))
+                else:
+                    by = np.int32(np.uint8(a >> at)) - np.int32(np.uint8(b >> at))
+                index[found], value[found] = word * np.uint64(per_word) + np.uint64(n), by
+                found += by != 0
     return found
 
 
 @njit(cache=True, error_model="numpy")
-def fired(words, index, value):
-    """Lists which neurons spiked, from one byte each in words of 64 bits; returns how many."""
-    found = 0
-    for word in range(len(words)):
-        eight = words[word]
-        n = 8 * word
-        while eight != 0:
-            if eight & np.uint64(255):
-                index[found], value[found] = n, 1
-                found += 1
-            eight >>= np.uint64(8)
-            n += 1
-    return found
+def fire(i, channels, membranes, size, fraction, limit, index):
+    """One timestep of a layer of neurons; lists which of them spiked, and returns how many.
 
-
-@njit(cache=True, error_model="numpy")
-def fire(i, parameters, before, after, spikes, fraction, limit):
-    """One timestep of a layer of neurons: leak, charge, spike, reset.
-
-    ``parameters`` are the bias, the threshold and the decay of each channel, repeated so that loops are long.
-
-    Every intermediate number is cast to 32 bits: numba would take 64, and half as many at a time.
+    Args:
+        i: current.
+        channels: the bias, the threshold and the decay of each channel, repeated until they fill words.
+        membranes: before and after. Arrays are as long as fills words; what lies behind the last neuron does not count.
+        size: how many neurons there are.
+        fraction: bits of the membranes.
+        limit: of the membranes.
+        index: gets the list.
     """
-    fraction, limit, low = np.int32(fraction), np.int32(limit), np.int32(-limit)
-    twelve, rest, one = np.int32(12), np.int32(4095), np.int32(1)
-    for begin in range(0, len(i), len(parameters[0])):
-        end = min(begin + len(parameters[0]), len(i))
-        current, old, new, fired = i[begin:end], before[begin:end], after[begin:end], spikes[begin:end]
-        bias, threshold, decay = parameters
-        for k in range(len(current)):
-            v = old[k]
-            sign = np.int32(v >> np.int32(31))
-            size = np.int32(np.int32(v ^ sign) - sign)
-            high = np.int32(np.int32(size >> twelve) * decay[k])
-            kept = np.int32(high + np.int32(np.int32(np.int32(size & rest) * decay[k]) >> twelve))
-            arrived = np.int32(np.int32(current[k] << fraction) + bias[k])
-            u = np.int32(np.int32(np.int32(kept ^ sign) - sign) + arrived)
-            spike = np.int32(-np.int32(u > threshold[k]))  # -1 or 0
-            u = np.int32(u - np.int32(threshold[k] & spike))
-            u = limit if u > limit else u
-            new[k] = low if u < low else u
-            fired[k] = np.uint8(spike & one)
+    fraction, limit, p, found = np.int32(fraction), np.int32(limit), 0, 0
+    for begin in range(0, size, WORD):
+        bits = np.uint64(0)
+        for part in range(0, WORD, SIDE):
+            spiked = update(i, membranes, begin + part, channels, p + part, fraction, limit)
+            bits |= spiked << np.uint64(part)
+        p = p + WORD if p + WORD < len(channels[0]) else 0
+        if size - begin < WORD:
+            bits &= (np.uint64(1) << np.uint64(size - begin)) - np.uint64(1)
+        count = ones(bits)
+        for n in range(4):  # without a branch for each; those behind the last are overwritten
+            index[found + n] = begin + lowest(bits)
+            bits &= bits - np.uint64(1)
+        for n in range(4, count):
+            index[found + n] = begin + lowest(bits)
+            bits &= bits - np.uint64(1)
+        found += count
+    return found
 
 
 @njit(cache=True, error_model="numpy")
-def decide(net, state, following, fresh, scratch, sums, record, counted):
+def tables_of(tables):
+    """The table of sizes, of stages, of layers, what positions reach, and shifts: views of one array."""
+    sizes = tables[:SIZES]
+    stages = tables[sizes[STAGES] : sizes[LAYERS]].reshape((-1, STAGE))
+    layers = tables[sizes[LAYERS] : sizes[STARTS]].reshape((-1, LAYER))
+    places = (sizes[SHIFTS] - sizes[PLACES]) // 2
+    reach = (
+        tables[sizes[STARTS] : sizes[PLACES]],
+        tables[sizes[PLACES] : sizes[PLACES] + places],
+        tables[sizes[PLACES] + places : sizes[SHIFTS]],
+    )
+    return sizes, stages, layers, reach, tables[sizes[SHIFTS] :]
+
+
+@njit(cache=True, error_model="numpy")
+def parts_of(sizes, row):
+    """Membranes, the observation as words, and last spikes: views of one environment's state."""
+    return row[: sizes[HELD_ALL]], row[sizes[HELD_ALL] : sizes[BEHIND]].view(np.uint64), row[sizes[BEHIND] :]
+
+
+@njit(cache=True, error_model="numpy")
+def bring(sizes, net, new, old, current, lists):
+    """Brings the first layer's current from one observation to another; returns how many inputs differ, and the products.
+
+    Args:
+        sizes: of the network.
+        net: stages of the first layer, what positions reach, weights.
+        new, old: observations as words.
+        current: of the old one before, of the new one after.
+        lists: scratch.
+    """
+    stages, reach, w8 = net
+    index, value, pooled, _ = lists
+    numbers, wide = sizes[NUMBERS], sizes[WIDE]
+    changed = changes(new, old, wide, index, value)
+    if changed > sizes[MOST]:
+        if wide:
+            pooled[:numbers] = new.view(np.int16)[:numbers]
+        else:
+            pooled[:numbers] = new.view(np.uint8)[:numbers]
+        whole(stages[0], w8, pooled, current)
+        return changed, np.int64(sizes[DENSE])
+    count = pool(0, len(stages), stages, reach, w8, lists, changed)
+    return changed, scatter(stages[-1], reach, w8, index, value, count, current)
+
+
+@njit(cache=True, error_model="numpy")
+def copy(source, target):
+    """Copies numbers; a loop takes half as long as an assignment of slices."""
+    for n in range(len(source)):
+        target[n] = source[n]
+
+
+@njit(cache=True, error_model="numpy")
+def see(sizes, net, states, seen, kept, lists, counted):
+    """Makes the first layer's current that of a new observation, which it writes into the state.
+
+    Args:
+        sizes: of the network.
+        net: as :func:`bring`.
+        states: the observation as words: before, and after.
+        seen: the new one.
+        kept: an observation as words, and the current for it: whichever they are; then those of the new one.
+        lists: scratch.
+        counted: what was counted is added to it: inputs that changed, products of the first layer.
+    """
+    before, after = states
+    after[len(after) - 1] = 0  # what lies behind the last number
+    if sizes[WIDE]:
+        copy(seen, after.view(np.int16))
+    else:
+        copy(seen, after.view(np.uint8))
+    words, current = kept
+    bring(sizes, net, before, words, current, lists)
+    changed, products = bring(sizes, net, after, before, current, lists)
+    copy(after, words)
+    counted[0] += changed
+    counted[1] += products
+
+
+@njit(cache=True, error_model="numpy")
+def step(own, net, membranes, last_spikes, i, lists, count, scratch):
+    """One timestep of a layer; lists which of its neurons spiked, and returns how many.
+
+    Args:
+        own: its row of the table of layers.
+        net: all of the network.
+        membranes: of all layers, before and after.
+        last_spikes: of all recurrent layers, before and after.
+        i: of the first layer its current.
+        lists: scratch; in the first of them, which neurons of the layer before spiked.
+        count: how many did; below 0 for the first layer.
+        scratch: for currents.
+    """
+    sizes, stages, reach, w8, shift, channels = net
+    index, value, _, _ = lists
+    size, held, p = own[N], own[HELD], own[PARAMETERS]
+    padded, end = (size + WORD - 1) // WORD * WORD, p + own[TILE]
+    tiled = (channels[0][p:end], channels[1][p:end], channels[2][p:end])
+    own_v = (membranes[0][held : held + padded], membranes[1][held : held + padded])
+    fraction, limit, last = own[FRACTION], sizes[LIMIT], own[END] - 1
+    if 0 <= count <= own[NARROW]:
+        small = scratch[0].view(np.int16)
+        small[:padded] = 0
+        add_spikes(stages[last], reach, w8, lists, count, small)
+        return fire(small, tiled, own_v, size, fraction, limit, index)
+    if count >= 0:
+        i = scratch[0]
+        i[:padded] = 0
+        value[:count] = 1
+        count = pool(own[BEGIN], own[END], stages, reach, w8, lists, count)
+        if last == own[BEGIN] and stages[last, GROUPS] == 1:
+            add_spikes(stages[last], reach, w8, lists, count, i)
+        else:
+            scatter(stages[last], reach, w8, index, value, count, i)
+    if own[RECURRENT] < 0:
+        return fire(i, tiled, own_v, size, fraction, limit, index)
+    before, after = last_spikes[0][own[SPIKES] :][:size], last_spikes[1][own[SPIKES] :][:size]
+    join(own, i, before, w8, shift, scratch[1])
+    count = fire(scratch[1], tiled, own_v, size, 0, limit, index)
+    mark(index, count, after)
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def decide(net, work, state, seen, following, fresh, sums, record):
     """One decision of each environment (rows).
 
     Args:
         net: see :meth:`snn_rl.engine.program.Program.net`.
-        state: membranes, last spikes, observation as words, first current: before. The observation is the old one.
-        following: the same, after; the observation is the new one, and is only read.
+        work: see :meth:`snn_rl.engine.program.Program.work`. What was counted is added to the last of it: inputs that changed,
+            products of the first layer.
+        state: before.
+        seen: the new observations.
+        following: the state after, written.
         fresh: where the membranes are zeroed before.
-        scratch: see :meth:`snn_rl.engine.program.Program.scratch`.
         sums: of the readout, written.
         record: ``(T, rows, neurons)`` for the spikes; with no rows for none.
-        counted: what was counted is added to it: inputs that changed, products of the first layer.
     """
-    synapses, layers, w8, w16, recurrent, shift, parameters, readout, sizes, share = net
-    bias, threshold, decay = parameters
-    listed, total, r, words = scratch
-    index, value, pooled, _ = listed
-    T, wide, limit, numbers, readout_begin, dense = sizes
-    stages = synapses[0]
-    spikes = words.view(np.uint8)
+    w8, w16, tables, numbers = net
+    scratch, kept, counted = work
+    sizes, stages, layers, reach, shift = tables_of(tables)
+    tiles = sizes[TILES]
+    channels = (numbers[:tiles], numbers[tiles : 2 * tiles], numbers[2 * tiles : 3 * tiles])
+    lists, currents = (scratch[0], scratch[1], scratch[2], scratch[3]), (scratch[4], scratch[5])
     for b in range(len(fresh)):
-        v, z = following[0][b], following[1][b]
-        v_before, z_before = state[0][b], state[1][b]
+        v_before, old, z_before = parts_of(sizes, state[b])
+        v, new, z = parts_of(sizes, following[b])
         if fresh[b]:
             v[:] = 0
             z[:] = 0
             v_before, z_before = v, z
-        current = following[3][b]
-        count = changes(following[2][b], state[2][b], wide, numbers, index, value)
-        counted[0] += count
-        if count > share * numbers:
-            unpack(following[2][b], wide, pooled[:numbers])
-            whole(stages[0], w8, pooled, current)
-            counted[1] += dense
-        else:
-            current[:] = state[3][b]
-            counted[1] += arrive(0, layers[0][END], synapses, w8, listed, count, current, False)
-        sums[b] = 0
-        for t in range(T):
+        own, first = kept[b], (stages[: layers[0, END]], reach, w8)
+        words, current = own[: 2 * len(new)].view(np.uint64), own[2 * len(new) :]
+        see(sizes, first, (old, new), seen[b], (words, current), lists, counted)
+        sums[b] = numbers[3 * tiles :] * sizes[T]
+        for t in range(sizes[T]):
+            count = -1
             for n in range(len(layers)):
-                own = layers[n]
-                size = own[N]
-                i, fraction = current, own[FRACTION]
-                if n > 0:
-                    i = total[:size]
-                    i[:] = 0
-                    arrive(own[BEGIN], own[END], synapses, w8, listed, count, i, True)
-                if own[RECURRENT] >= 0:
-                    i = join(own, i, z_before, recurrent, shift, r)
-                    fraction = 0
-                p, tile, at = own[PARAMETERS], own[TILE], own[V]
-                eight = (size + 7) // 8
-                words[eight - 1] = 0
-                tiled = (bias[p : p + tile], threshold[p : p + tile], decay[p : p + tile])
-                fire(i, tiled, v_before[at : at + size], v[at : at + size], spikes[:size], fraction, limit)
-                count = fired(words[:eight], index, value)
-                if own[RECURRENT] >= 0:
-                    z[own[SPIKES] : own[SPIKES] + size] = spikes[:size]
+                layer = (sizes, stages, reach, w8, shift, channels)
+                count = step(layers[n], layer, (v_before, v), (z_before, z), current, lists, count, currents)
                 if len(record) > 0:
-                    record[t, b, at : at + size] = spikes[:size]
+                    at = layers[n, AT]
+                    mark(lists[0], count, record[t, b, at : at + layers[n, N]])
             v_before, z_before = v, z
-            arrive(readout_begin, len(stages), synapses, w16, listed, count, sums[b], False)
-            for a in range(len(readout)):
-                sums[b, a] += readout[a]
+            read(sizes, stages, reach, (w8, w16), lists, count, sums[b])
+
+
+@njit(cache=True, error_model="numpy")
+def read(sizes, stages, reach, weights, lists, count, sums):
+    """Adds what the last spikes, which are listed, bring to the readout."""
+    index, value, _, _ = lists
+    begin, end, actions = sizes[READOUT], len(stages), np.uint64(len(sums))
+    if end - begin == 1 and stages[begin, KH] * stages[begin, OH] * stages[begin, OW] == 1 and stages[begin, GROUPS] == 1:
+        for a in range(actions):  # a sum stays in a register
+            total = sums[a]
+            for e in range(count):
+                total += weights[1][np.uint64(index[e]) * actions + a]
+            sums[a] = total
+        return
+    value[:count] = 1
+    count = pool(begin, end, stages, reach, weights[0], lists, count)
+    scatter(stages[end - 1], reach, weights[1], index, value, count, sums)
+
+
+@njit(cache=True, error_model="numpy")
+def mark(index, count, spikes):
+    """Writes 1 for each neuron that is listed, and 0 for the others."""
+    spikes[:] = 0
+    for e in range(count):
+        spikes[index[e]] = 1
 
 
 @njit(cache=True, error_model="numpy")
 def join(own, i, z, recurrent, shift, r):
-    """The current of a recurrent layer in units of its membrane: what arrives from outside, and from its own last spikes."""
-    size, at = own[N], own[SPIKES]
+    """Writes the current of a recurrent layer, in units of its membrane: what arrives from outside, and from its own last
+    spikes."""
+    size = own[N]
     r[:size] = 0
     for j in range(size):
-        if z[at + j]:
+        if z[j]:
             row = recurrent[own[RECURRENT] + j * size : own[RECURRENT] + (j + 1) * size]
             for k in range(size):
                 r[k] += row[k]
     for k in range(size):
-        r[k] = (r[k] << shift[at + k]) + (i[k] << own[FRACTION])
-    return r[:size]
+        r[k] = (r[k] << shift[own[SPIKES] + k]) + (i[k] << own[FRACTION])

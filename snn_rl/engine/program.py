@@ -2,87 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from snn_rl.core.errors import UserError
 from snn_rl.engine.semantics import Array, Integers, Synapses, pair
+from snn_rl.engine.tables import WORD, Layer, Sizes, Stage, filled
 from snn_rl.store.integer import Integer
 
-TILE = 512  # numbers of channels are repeated to about as many, so that loops over neurons are long
+INT16 = 2**15 - 1
 MAX_REACHED = 4_000_000  # positions under all kernels: of the NatureCNN on Atari's images there are 62,000
 SHARE = 0.5  # of an observation that changed: beyond it computing all is faster
 
 Shape = tuple[int, int, int]
 """Channels, height, width; of dense layers ``(neurons, 1, 1)``."""
 Pair = tuple[int, int]
-
-
-class Stage(NamedTuple):
-    """A convolution, dense layer or sum over a pool.
-
-    ``groups``; where its ``weights`` begin among those of its type (-1: a pool, whose weights are all 1), ordered by group,
-    input channel, kernel and output channel; whether its input lies with channels ``first``, as observations do; where its
-    ``positions`` begin in the table of what each position of the input reaches.
-    """
-
-    high: int
-    wide: int
-    channels: int
-    out_high: int
-    out_wide: int
-    out_channels: int
-    kernel_high: int
-    kernel_wide: int
-    stride_high: int
-    stride_wide: int
-    pad_high: int
-    pad_wide: int
-    gap_high: int
-    gap_wide: int
-    groups: int
-    weights: int
-    first: int
-    positions: int
-
-    @property
-    def inputs(self) -> int:
-        """How many numbers arrive."""
-        return self.high * self.wide * self.channels
-
-    @property
-    def outputs(self) -> int:
-        """How many sums it makes."""
-        return self.out_high * self.out_wide * self.out_channels
-
-    @property
-    def weight_count(self) -> int:
-        """How many weights it has."""
-        return (
-            0 if self.weights < 0 else self.kernel_high * self.kernel_wide * self.channels * self.out_channels // self.groups
-        )
-
-
-class Layer(NamedTuple):
-    """A layer of neurons.
-
-    Its first stage and the one behind its last; where its neurons ``at`` begin, how many they are, and their channels; where
-    their channels' ``parameters`` begin, and how long their ``tile`` is; fraction bits; where its ``recurrent`` weights begin
-    (-1: none), and where its last ``spikes``.
-    """
-
-    begin: int
-    end: int
-    at: int
-    neurons: int
-    channels: int
-    parameters: int
-    tile: int
-    fraction: int
-    recurrent: int
-    spikes: int
 
 
 class Program:
@@ -99,12 +36,15 @@ class Program:
         shapes: of each spiking layer.
         words: 64-bit words of an observation.
         recurrent: sizes of the recurrent layers.
+        held: membranes in a row of the state, those between the layers too.
+        width: 32-bit numbers in a row of the state: membranes, the last observation as words, last spikes of recurrent layers.
     """
 
     def __init__(self, integers: Integers, observation_shape: Sequence[int]) -> None:
         self.integers = integers
         self.numbers = int(np.prod(observation_shape))
         self.wide = is_wide(integers.form)
+        self._bytes = integers.form.input_range == (0, 255)
         self.words = -(-self.numbers * (2 if self.wide else 1) // 8)
         self.stages: list[Stage] = []
         self._reach: list[tuple[Array, Array, Array]] = []
@@ -121,6 +61,9 @@ class Program:
                 self.readout = begin
         self.neurons = sum(int(np.prod(one)) for one in self.shapes)
         self.recurrent = [len(own.threshold) for own in integers.neurons if own.recurrent is not None]
+        self.held = sum(filled(one.neurons) for one in self.layers)
+        self.width = self.held + 2 * self.words + sum(self.recurrent)
+        self.width += self.width % 2
         self._largest = max([self.numbers, *(one.inputs for one in self.stages), *(one.outputs for one in self.stages)])
         narrow = self.stages[0].kernel_wide < 4 or self.layers[0].end > 1  # narrow kernels and pools gain nothing
         self.share = 1.0 if narrow else SHARE
@@ -168,42 +111,57 @@ class Program:
         of_recurrent = [len(one.threshold) for one in self.integers.neurons[:n] if one.recurrent is not None]
         recurrent = -1 if neurons.recurrent is None else sum(one**2 for one in of_recurrent)
         at, parameters = sum(row.neurons for row in before), sum(row.tile for row in before)
-        tile = shape[0] * max(1, min(TILE, size) // shape[0])
+        tile = min(math.lcm(shape[0], WORD), filled(size))
         fraction = self.integers.form.fraction_bits[n]
-        own = (at, size, shape[0], parameters, tile, fraction, recurrent, sum(of_recurrent))
+        held = sum(filled(row.neurons) for row in before)
+        own = (at, size, shape[0], parameters, tile, fraction, recurrent, sum(of_recurrent), self._narrow(n, begin), held)
         before.append(Layer(begin, len(self.stages), *own))
         self.shapes.append(shape)
+
+    def _narrow(self, n: int, begin: int) -> int:
+        """Of how many spikes 16 bits hold every sum on the way: of all, or of as many as have the largest weight."""
+        own, simple = self.integers.synapses[n], len(self.stages) == begin + 1 and self.stages[begin].groups == 1
+        if n == 0 or not simple or self.integers.neurons[n].recurrent is not None:
+            return -1
+        largest = max(1, int(np.abs(own.weight.astype(np.int16)).max()))
+        return self.stages[begin].inputs if own.most(1) <= INT16 else INT16 // largest
 
     def weights(self, readout: bool) -> Array:
         """All weights of the readout, int16, or of what comes before it, int8."""
         return np.concatenate(self._weights[np.dtype(np.int16 if readout else np.int8)])
 
-    def net(self) -> tuple[Any, ...]:
-        """What :func:`snn_rl.engine.kernels.decide` takes as ``net``."""
+    def net(self) -> tuple[Array, ...]:
+        """What :func:`snn_rl.engine.kernels.decide` takes first: weights of 8 and of 16 bits; tables; biases, thresholds and
+        decays of channels, and the biases of the readout."""
         own = self.integers
         recurrent = [one.recurrent.T.ravel() for one in own.neurons if one.recurrent is not None]
-        shifts = [one.shift for one in own.neurons if one.shift is not None]
         biases = [one.bias for one in own.synapses[:-1]]
-        thresholds, decays = [one.threshold for one in own.neurons], [one.decay for one in own.neurons]
-        first = self.stages[0]
-        dense = first.outputs * first.kernel_high * first.kernel_wide * first.channels // first.groups
-        sizes = [own.T, int(self.wide), own.limit, self.numbers, self.readout, dense]
+        channels = (biases, [one.threshold for one in own.neurons], [one.decay for one in own.neurons])
         return (
-            (np.array(self.stages), self._joined()),
-            np.array(self.layers),
-            self.weights(readout=False),
+            np.concatenate([self.weights(readout=False), *recurrent]),
             self.weights(readout=True),
-            np.concatenate([np.empty(0, np.int8), *recurrent]),
-            np.concatenate([np.empty(0, np.int32), *shifts]),
-            tuple(self._tiled(one) for one in (biases, thresholds, decays)),
-            own.synapses[-1].bias,
-            tuple(sizes),
-            self.share,
+            self.tables(),
+            np.concatenate([*(self._tiled(one) for one in channels), own.synapses[-1].bias]),
         )
+
+    def tables(self) -> Array:
+        """:class:`Sizes`; stages; layers, whose recurrent weights lie behind the others; what positions reach; shifts."""
+        own, first, behind = self.integers, self.stages[0], len(self.weights(readout=False))
+        layers = [one._replace(recurrent=one.recurrent + behind) if one.recurrent >= 0 else one for one in self.layers]
+        shifts = [one.shift for one in own.neurons if one.shift is not None]
+        parts = [np.array(self.stages).ravel(), np.array(layers).ravel(), *self._joined(), np.concatenate([[], *shifts])]
+        at = np.cumsum([len(Sizes._fields), *(len(part) for part in parts)]).tolist()
+        sizes = Sizes(
+            T=own.T, wide=int(self.wide), limit=own.limit, numbers=self.numbers, readout=self.readout,
+            dense=first.outputs * first.kernel_high * first.kernel_wide * first.channels // first.groups,
+            most=int(self.share * self.numbers), tiles=sum(one.tile for one in layers), held=self.held,
+            behind=self.held + 2 * self.words, stages=at[0], layers=at[1], starts=at[2], places=at[3], shifts=at[5],
+        )  # fmt: skip
+        return np.concatenate([np.array(sizes), *parts]).astype(np.int32)
 
     def _tiled(self, layers: list[Array]) -> Array:
         """Numbers of channels, by layer, repeated as often as fills the layer's tile."""
-        return np.concatenate([np.tile(own, row.tile // row.channels) for own, row in zip(layers, self.layers, strict=True)])
+        return np.concatenate([np.resize(own, row.tile) for own, row in zip(layers, self.layers, strict=True)])
 
     def _joined(self) -> tuple[Array, ...]:
         """What the positions of all stages reach."""
@@ -211,23 +169,23 @@ class Program:
         starts = [own + offset for (own, _, _), offset in zip(self._reach, before, strict=False)]
         return (np.concatenate(starts), *(np.concatenate([one[n] for one in self._reach]) for n in (1, 2)))
 
-    def scratch(self) -> tuple[Any, ...]:
-        """Buffers of one thread: which inputs with their values, pooled values, and where positions begin among the inputs;
-        currents, recurrent currents, spikes as words."""
-        size = self._largest
-        pooled, total, recurrent, value = (np.zeros(size, np.int32) for _ in range(4))
-        listed = (np.zeros(size, np.int64), value, pooled, np.zeros(size + 1, np.int64))
-        return listed, total, recurrent, np.zeros(size // 8 + 1, np.uint64)
+    def work(self, rows: int) -> tuple[Array, Array, Array]:
+        """What the engine writes on.
 
-    def packed(self, observations: Array) -> Array:
-        """Observations ``(rows, *observation)`` as words ``(rows, words)``."""
-        rows = len(observations)
-        kind = np.int16 if self.wide else np.uint8
-        as_it_is = observations.dtype == np.uint8 and self.integers.form.input_range == (0, 255)
-        own = observations if as_it_is else self.integers.seen(observations).astype(kind, copy=False)
-        packed = np.zeros((rows, self.words), np.uint64)
-        packed.view(kind)[:, : self.numbers] = own.reshape(rows, -1)
-        return packed
+        Returns:
+            Buffers, one a row: which inputs, their values, pooled values, where positions begin among the inputs; currents,
+            recurrent currents. Of each environment an observation of zeros, as words, and the first layer's current for it.
+            Two counts.
+        """
+        kept = np.zeros((rows, 2 * self.words + filled(self.layers[0].neurons)), np.int32)
+        return np.zeros((6, filled(self._largest) + WORD), np.int32), kept, np.zeros(2, np.int64)
+
+    def seen(self, observations: Array) -> Array:
+        """Observations as the kernels take them, ``(rows, numbers)``: bytes or 16-bit numbers."""
+        flat = observations.reshape(len(observations), self.numbers)
+        if flat.dtype != np.uint8 or not self._bytes:
+            flat = self.integers.seen(flat).astype(np.int16 if self.wide else np.uint8, copy=False)
+        return flat if flat.flags.carray else flat.copy()
 
 
 def _reach(

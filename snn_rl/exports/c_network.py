@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from snn_rl.engine.program import Layer, Program, Stage
+from snn_rl.engine.program import Program
 from snn_rl.engine.semantics import Array
+from snn_rl.engine.tables import Layer, Stage
 from snn_rl.exports import c_templates as templates
 
 BYTES = {"uint8_t": 1, "int8_t": 1, "uint16_t": 2, "int16_t": 2, "uint32_t": 4, "int32_t": 4, "uint64_t": 8}
