@@ -312,6 +312,20 @@ def test_a_spiking_dqn_learns_is_saved_plays_and_goes_on(tmp_path: Path) -> None
         again.load_replay_buffer(tmp_path / "bad.pkl")
 
 
+def test_an_image_may_lie_in_parts_within_parts_or_alone() -> None:
+    image, speed = spaces.Box(0, 255, (36, 40, 1), np.uint8), spaces.Box(-1, 1, (2,))
+    for space, numbers in (
+        (spaces.Dict({"eyes": spaces.Dict({"left": image}), "speed": spaces.Tuple([speed])}), 2),
+        (spaces.Tuple([spaces.Discrete(3), image]), 3),
+        (spaces.Dict({"image": image}), 0),
+    ):
+        space.seed(0)
+        model = SpikingDQN("MultiInputPolicy", Shows(space), learning_starts=8, buffer_size=50, batch_size=2, device="cpu")
+        assert (model.policy.q_net.network.image, model.policy.q_net.network.aside) == ((1, 36, 40), numbers)
+        model.learn(16)
+        assert model.predict(space.sample(), deterministic=True)[0] in (0, 1)
+
+
 def test_a_stock_dqn_becomes_a_spiking_agent_and_a_learner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "ConvertRecipe", lambda: ConvertRecipe(observations=80))
     model = stock()
@@ -505,6 +519,7 @@ def test_onnx_gives_the_values_of_python() -> None:
     from snn_rl.exports.onnx import model
 
     agent = agent_of_images()
+    assert {"key": "image", "value": "2x6x5"} in [{"key": p.key, "value": p.value} for p in model(agent).metadata_props]
     session = runtime.InferenceSession(model(agent).SerializeToString(), providers=["CPUExecutionProvider"])
     state = agent.network.initial_state(3, (64,))
     spikes = 0.0

@@ -69,4 +69,5 @@ def facts(agent: Agent) -> dict[str, str]:
         "membranes": "none" if not network.spiking else "carried" if network.carry else "zeroed",
         "input_scale": repr(network.input_scale),
         "values": "logits" if agent.made.logits else "Q-values",
+        **({} if network.image is None else {"image": "x".join(map(str, network.image))}),
     }
