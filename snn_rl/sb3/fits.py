@@ -20,6 +20,8 @@ from snn_rl.tasks.environments import make_env
 from snn_rl.tasks.parts import image_in
 from snn_rl.tasks.recipes import Recipe
 
+RIGHT_ENV = "is this the right --env?"
+
 
 class Reading(NamedTuple):
     """What was read from a model or its zip: the network, the shape of its observations, and how it was made."""
@@ -83,7 +85,9 @@ def check_image(network: QNetwork, space: spaces.Box, who: str) -> None:
     if network.image is None and shown is not None:
         raise no_image(who, shown)
     if network.image is not None and (shown is None or network.image[1:] != shown[1:]):
-        raise UserError(f"{who} takes an image of {network.image} among other parts, the environment shows {shown or 'none'}")
+        raise UserError(
+            f"{who} takes an image of {network.image} among other parts, the environment shows {shown or 'none'}; {RIGHT_ENV}"
+        )
 
 
 def as_agent(recipe: Recipe, reading: Reading, who: str, path: Path | None = None) -> Agent:
@@ -103,11 +107,11 @@ def as_agent(recipe: Recipe, reading: Reading, who: str, path: Path | None = Non
     frames, rest = divmod(shape[0], space.shape[0])
     if rest or not frames or shape[1:] != space.shape[1:]:
         sees, gives = ("x".join(map(str, sizes)) for sizes in (shape, space.shape))
-        raise UserError(f"{who} takes observations of {sees} but '{recipe.id}' gives {gives}; is this the right --env?")
+        raise UserError(f"{who} takes observations of {sees} but '{recipe.id}' gives {gives}; {RIGHT_ENV}")
     if frames > MAX_FRAMES:
         raise UserError(f"{who} takes {frames:,} frames of '{recipe.id}'; more than {MAX_FRAMES} are refused")
     if outputs(network) != actions.n:
-        raise UserError(f"{who} has {outputs(network)} actions but '{recipe.id}' has {actions.n}")
+        raise UserError(f"{who} has {outputs(network)} actions but '{recipe.id}' has {actions.n}; {RIGHT_ENV}")
     check_image(network, space, who)
     name = f"T{network.T}" if network.spiking else "ann"
     return Agent(recipe.id, name, network, shape, frames, made, path=path, module=recipe.module)

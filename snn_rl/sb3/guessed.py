@@ -17,7 +17,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_FRAMES, MAX_T
 from snn_rl.core.network import QNetwork
 from snn_rl.sb3.contents import SPIKING, Zip, activation_of, extractor_of, image_key, plain
-from snn_rl.sb3.fits import Place, no_image
+from snn_rl.sb3.fits import RIGHT_ENV, Place, no_image
 from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.layers import Decider, Layers, leaves, mean_over_quantiles
 from snn_rl.sb3.layouts import Layout
@@ -114,13 +114,14 @@ def _extractor_kwargs(source: Zip) -> dict[str, Any]:
     widest = max((size for tensor in source.tensors.values() for size in tensor.shape), default=0)
     for key, value in given.items():
         if any(type(number) in (int, float) and number > widest for number in (value if isinstance(value, list) else [value])):
-            raise UserError(f"'{source.path}' says {key[:40]} = {str(value)[:40]}, and its widest tensor has {widest:,}")
+            said = f"'{source.path}' says {key[:40]} = {str(value)[:40]}, and its widest tensor has {widest:,}"
+            raise UserError(f"{said}; copy or save it anew")
     return given
 
 
 def _unfit(source: Zip, place: Place, frames: int, error: Exception) -> UserError:
     first = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(f"the network in '{source.path}' does not fit {place.name} with {frames} frame(s): {first}")
+    return UserError(f"the network in '{source.path}' does not fit {place.name} with {frames} frame(s): {first}; {RIGHT_ENV}")
 
 
 def _matrices(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -173,14 +174,15 @@ def _neurons(source: Zip) -> dict[str, Any]:
         raise UserError(f"'{source.path}' has T = {str(T)[:40]}; timesteps per decision are from 1 to {MAX_T:,}")
     for key in ("carry", "recurrent", "normalize_images"):
         if key in kwargs and kwargs[key] not in (True, False, "True", "False", None):
-            raise UserError(f"'{source.path}' says {key} = {str(kwargs[key])[:40]}, which is neither true nor false")
+            said = f"'{source.path}' says {key} = {str(kwargs[key])[:40]}, which is neither true nor false"
+            raise UserError(f"{said}; copy or save it anew")
     return {key: kwargs[key] for key in ("T", "carry", "decay", "recurrent") if key in kwargs}
 
 
 def _check_actions(source: Zip, place: Place, number: int, actions: spaces.Discrete) -> None:
     """Said here, because no policy for the environment could hold the tensors."""
     if number != actions.n:
-        raise UserError(f"'{source.path}' has {number} actions but {place.name} has {actions.n}")
+        raise UserError(f"'{source.path}' has {number} actions but {place.name} has {actions.n}; {RIGHT_ENV}")
 
 
 def _spaces(source: Zip, place: Place, first: Tensor) -> tuple[int, spaces.Box, spaces.Discrete]:
@@ -197,7 +199,5 @@ def _spaces(source: Zip, place: Place, first: Tensor) -> tuple[int, spaces.Box, 
     space, actions = place.spaces(frames)
     if inputs(space) != first.shape[1]:
         wanted = "x".join(map(str, one.shape))
-        raise UserError(
-            f"'{source.path}' takes {first.shape[1]} inputs but {place.name} gives {wanted}; is this the right --env?"
-        )
+        raise UserError(f"'{source.path}' takes {first.shape[1]} inputs but {place.name} gives {wanted}; {RIGHT_ENV}")
     return frames, space, actions

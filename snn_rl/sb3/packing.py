@@ -63,7 +63,9 @@ def stored(space: spaces.Space[Any], frame_stack: int) -> tuple[tuple[int, ...],
         UserError: if they are no arrays, or no stacks of so many frames.
     """
     if space.shape is None or not isinstance(space, spaces.Box):
-        raise UserError(f"replay needs observations that are arrays, got {space}")
+        raise UserError(
+            f"replay needs observations that are arrays, got {space}; give the space of the model, model.observation_space"
+        )
     if space.shape[0] % frame_stack:
         raise UserError(f"observations of shape {space.shape} are no stack of {frame_stack} frames")
     packing, dtype = Packing.of(space), np.dtype(space.dtype)

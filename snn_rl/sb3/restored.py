@@ -12,7 +12,7 @@ from snn_rl.core.errors import UserError
 from snn_rl.sb3 import settings
 from snn_rl.sb3.contents import SPIKING, Zip, plain
 from snn_rl.sb3.described import Description, spec_of
-from snn_rl.sb3.zips import description_of
+from snn_rl.sb3.zips import check_tensors, description_of
 from snn_rl.store.agents import check_finite
 from snn_rl.store.schema import Table
 
@@ -95,8 +95,7 @@ def _older(source: Zip, space: Table) -> Description:
 
 
 def check_weights(tensors: Table, where: str) -> None:
-    if not all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in tensors.items()):
-        raise UserError(f"'{where}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors")
+    check_tensors(tensors, where)
     check_finite(tensors, where)
 
 
@@ -109,7 +108,7 @@ def check_optimizer(state: object, optimizer: th.optim.Optimizer, where: str) ->
         kept = _what_is_kept(groups, optimizer)
         for index, values in moments.items():
             if type(index) is not int or not 0 <= index < len(own) or plain(values).keys() != kept:
-                raise ValueError(index)
+                raise ValueError(f"weight {index}")
             for key, value in values.items():
                 _check_moment(key, th.as_tensor(value), own[index])
     except (TypeError, ValueError, RuntimeError, AssertionError, LookupError) as error:
@@ -120,15 +119,15 @@ def check_optimizer(state: object, optimizer: th.optim.Optimizer, where: str) ->
 def _what_is_kept(groups: object, optimizer: th.optim.Optimizer) -> set[str]:
     """What an optimizer with a file's settings keeps of each weight, as one step of it shows."""
     if not isinstance(groups, list) or len(groups) != len(optimizer.param_groups):
-        raise ValueError("groups")
+        raise ValueError("its param_groups")
     kept: set[str] = set()
     for group, known in zip(groups, optimizer.param_groups, strict=True):
         own = {key: value for key, value in plain(group).items() if key != "params"}
         settings.check_plain_numbers(own)  # a function as learning rate may go below 0
         if not own.keys() <= known.keys() or group.get("params") != [*range(len(known["params"]))]:
-            raise ValueError("params")
+            raise ValueError("its params")
         if own.get("maximize", False) != known.get("maximize", False):
-            raise ValueError("maximize")
+            raise ValueError("its maximize")
         weight = th.nn.Parameter(th.zeros(1))
         trial = type(optimizer)([weight], **{key: value for key, value in own.items() if key not in ("lr", "initial_lr")})
         weight.grad = th.zeros(1)
@@ -140,9 +139,9 @@ def _what_is_kept(groups: object, optimizer: th.optim.Optimizer) -> set[str]:
 def _check_moment(name: str, value: th.Tensor, weight: th.Tensor) -> None:
     """Refuses what no step leaves: a tensor of another size, or one that is not finite, or squares and steps below 0."""
     if value.shape not in ((), weight.shape) or not bool((value.abs() <= settings.MAX_RATE).all()):
-        raise ValueError(name)
+        raise ValueError(f"its {name}")
     if (name in ("step", "sum", "acc_delta", "exp_inf") or "sq" in name) and bool((value < 0).any()):
-        raise ValueError(name)
+        raise ValueError(f"its {name}")
 
 
 def _buffer_kwargs(written: object, where: str) -> Table:

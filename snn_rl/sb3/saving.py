@@ -205,12 +205,12 @@ def _check_buffer(state: Any, own: SequenceReplayBuffer) -> None:
     """Raises ValueError for a state that no buffer gave."""
     size, head, actions = state["buffer_size"], state["head"], cast(spaces.Discrete, own.action_space).n
     if type(size) is not int or not 0 < size < 1 << 40:
-        raise ValueError(f"buffer_size {size}")
+        raise ValueError(f"its buffer_size is {size}")
     for value in (head, state["next_age"]):
         if value.dtype != th.int64 or value.shape != (own.n_envs,) or bool(((value < 0) | (value > 1 << 40)).any()):
-            raise ValueError("head or next_age")
+            raise ValueError("its head or next_age")
     if bool((state["next_age"] > 1 << 30).any()):
-        raise ValueError("next_age")
+        raise ValueError("its next_age")
     if state["rings"].keys() != set(RINGS):
         raise ValueError(f"it holds {', '.join(state['rings'])}")
     for name, rings in state["rings"].items():

@@ -121,7 +121,7 @@ def box_of(written: Table, shape: list[int], where: str) -> spaces.Box:
     """
     kind = str(written.get("dtype", "float32"))
     if not re.fullmatch(r"u?int(8|16|32|64)|float(16|32|64)", kind):
-        raise UserError(f"'{where}' is damaged: observations of type {kind[:40]!r}; copy or save it anew")
+        raise UserError(f"'{where}' is damaged: its observations are {kind[:40]!r}, no numbers; copy or save it anew")
     dtype = np.dtype(kind)
     low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-np.inf, np.inf)
     try:
@@ -130,14 +130,16 @@ def box_of(written: Table, shape: list[int], where: str) -> spaces.Box:
         if "parts" in written:
             parts = Parts.from_json(written["parts"])
             if [parts.size] != shape:
-                raise ValueError("its parts")
+                raise ValueError("its parts are not those of the network")
             of_numbers = (np.broadcast_to(np.asarray(bound, dtype), parts.size - parts.pixels) for bound in (low, high))
             pixels = (np.full(parts.pixels, bound, dtype) for bound in (0, 255))
             return Joined(parts, *(np.concatenate(ends) for ends in zip(pixels, of_numbers, strict=True)))
         least, most = (np.broadcast_to(np.asarray(bound, dtype), shape).copy() for bound in (low, high))
         return spaces.Box(least, most, tuple(shape), dtype.type)
     except (ValueError, TypeError, KeyError, OverflowError, AssertionError) as error:
-        raise UserError(f"'{where}' is damaged: its observation_space ({str(error)[:80]}); copy or save it anew") from error
+        raise UserError(
+            f"'{where}' is damaged: its observation_space cannot be ({str(error)[:80]}); copy or save it anew"
+        ) from error
 
 
 def discrete_of(written: Table, outputs: int, where: str) -> spaces.Discrete:
@@ -194,7 +196,9 @@ def train_freq_of(written: object, where: str) -> TrainFreq:
     match written:
         case [int(frequency), ("step" | "episode") as unit] if frequency > 0:
             return TrainFreq(frequency, TrainFrequencyUnit(unit))
-    raise UserError(f"'{where}' is damaged: its train_freq; copy or save it anew")
+    raise UserError(
+        f"'{where}' is damaged: its train_freq must be a whole number above 0 with 'step' or 'episode'; copy or save it anew"
+    )
 
 
 def policy_of(named: object, pickled: object, where: str) -> type[SpikingPolicy]:
@@ -229,7 +233,8 @@ def optimizer_of(kwargs: Table, where: str) -> Table:
             check_plain_numbers(own)
             given.get("optimizer_class", th.optim.Adam)([th.nn.Parameter(th.zeros(1))], lr=1.0, **own)
         except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-            raise UserError(f"the optimizer_kwargs in '{where}' are none ({str(error)[:80]}); copy or save it anew") from error
+            said = f"the optimizer_kwargs in '{where}' are none that its optimizer takes ({str(error)[:80]})"
+            raise UserError(f"{said}; copy or save it anew") from error
     return given
 
 

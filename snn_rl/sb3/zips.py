@@ -167,12 +167,10 @@ def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS, normalize: VecNo
 def _read(path: Path) -> Zip:
     data, parts = read_parts(path, ("policy.pth",))
     tensors = parts["policy.pth"]
-    if not isinstance(tensors, dict):
-        raise UserError(f"'{path}' is not a Stable-Baselines3 agent: its contents have the wrong form")
-    if not all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in tensors.items()):
-        raise UserError(f"'{path}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors")
+    check_tensors(tensors, path)
     if odd := [key for key, value in tensors.items() if not value.is_floating_point()]:
-        raise UserError(f"'{path}' is damaged: '{odd[0][:80]}' in policy.pth holds {tensors[odd[0]].dtype}, no weights")
+        kind = tensors[odd[0]].dtype
+        raise UserError(f"'{path}' is damaged: '{odd[0][:80]}' in policy.pth holds {kind}, no weights; copy or save it anew")
     return Zip(path, data, tensors)
 
 
@@ -193,13 +191,24 @@ def read_parts(path: Path, wanted: tuple[str, ...], optional: tuple[str, ...] = 
     except pickle.UnpicklingError as error:
         raise UserError(
             f"'{path}' holds tensors as PyTorch stored them before 1.6, or a pickle that is more than tensors; refused, "
-            "nothing was executed"
+            "nothing was executed; save it anew with PyTorch 1.6 or later"
         ) from error
     except Exception as error:  # a damaged file can fail anywhere in zipfile, zlib, json and torch
-        raise UserError(f"'{path}' is damaged or truncated; copy or save it anew ({type(error).__name__})") from error
+        reason = str(error).partition("\n")[0][:100] or type(error).__name__
+        raise UserError(f"'{path}' is damaged or truncated ({reason}); copy or save it anew") from error
     if not isinstance(data, dict):
-        raise UserError(f"'{path}' is not a Stable-Baselines3 agent: its contents have the wrong form")
+        raise UserError(f"'{path}' is not a Stable-Baselines3 agent: its data is no table; give what model.save() wrote")
     return data, found
+
+
+def check_tensors(found: object, path: object) -> None:
+    """Raises UserError where ``policy.pth`` holds anything but tensors by name."""
+    if not (
+        isinstance(found, dict) and all(isinstance(key, str) and isinstance(value, th.Tensor) for key, value in found.items())
+    ):
+        raise UserError(
+            f"'{path}' is not a Stable-Baselines3 agent: policy.pth holds more than tensors; give what model.save() wrote"
+        )
 
 
 def _check_normalisation(source: Zip) -> None:
