@@ -31,10 +31,11 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "agents/README.md": "agents.md",
     "envs/README.md": "envs.md",
+    "examples/first_hour.ipynb": "first-hour.md",
 }
 LIVE, GAME = "CartPoleNoVel-v1/T1", "PongNoFrameskip-v4/T1-frames1"
 PICTURES = {".png", ".svg", ".gif"}
-LANGUAGES = {".py": "python", ".toml": "toml", ".js": "javascript", ".json": "json", ".ipynb": "json", "": "make"}
+LANGUAGES = {".py": "python", ".toml": "toml", ".js": "javascript", ".json": "json", "": "make"}
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr):<code>~?(?:[\w.]*\.)?(\w+)</code>")  # as docstrings write names
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?!https?:|#|mailto:)([^)#\s]+)([^)]*\))")
 
@@ -62,9 +63,19 @@ def target(page: str, link: str) -> str | None:
     return None if path.startswith("..") or not (ROOT / path).exists() else path
 
 
+def text_of(page: str) -> str:
+    """A page of the repository; of a notebook what its cells hold."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if not page.endswith(".ipynb"):
+        return text
+    written = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    cells = [f"```python\n{source}\n```" if kind == "code" else source for kind, source in written]
+    return "\n\n".join(cells)
+
+
 def links(page: str) -> Iterator[str]:
     """What a page of the repository points to outside the pages."""
-    for found in LINK.finditer((ROOT / page).read_text(encoding="utf-8")):
+    for found in LINK.finditer(text_of(page)):
         path = target(page, found[2])
         if path is not None and path not in PAGES and not path.startswith("docs/"):
             yield path
@@ -93,7 +104,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     wanted = {path for page in written for path in links(page)}
     for path in [*PAGES, *sorted(wanted)]:
         if path in PAGES:
-            text: str | bytes = (ROOT / path).read_text(encoding="utf-8")
+            text: str | bytes = text_of(path)
         else:
             text = (ROOT / path).read_bytes() if Path(path).suffix in PICTURES else shown(path)
         files.append(File.generated(config, place(path), content=text))
