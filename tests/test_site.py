@@ -42,7 +42,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_site_has_its_pages_and_asks_nobody_for_anything(site: Path) -> None:
-    for page in ("index", "readme", "first-hour", "what-is-a-spike", "api", "questions", "contributing", "results/CartPole-v1/report"):
+    for page in (
+        "index",
+        "readme",
+        "first-hour",
+        "what-is-a-spike",
+        "api",
+        "questions",
+        "contributing",
+        "results/CartPole-v1/report",
+    ):
         text = (site / f"{page}.html").read_text(encoding="utf-8")
         assert "fonts.googleapis" not in text
         assert 'src="http' not in text
