@@ -393,6 +393,38 @@ def test_training_goes_through_the_command(given: str, tmp_path: Path, monkeypat
     assert energy.first_layer_uj == pytest.approx((layers[0] + of_numbers) * 4.6e-6)
 
 
+@pytest.mark.slow
+def test_a_student_at_t_1_learns_what_only_image_and_number_tell_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right action is the exclusive or of where the image is brighter and of the sign of a number."""
+    monkeypatch.chdir(tmp_path)
+    Path("envs").mkdir()
+    learnt = RECIPE.replace("[4]", "[120]").replace("n_envs = 2\nlearning", "n_envs = 4\nlearning").replace("= 64", "= 400")
+    learnt = learnt.replace("batch_size = 2", "batch_size = 16").replace("buffer_size = 200", "buffer_size = 4000")
+    learnt = learnt.replace("eval_episodes = 1\nbuffer", "eval_episodes = 20\nbuffer").replace(
+        "episodes = 2\n", "episodes = 20\n"
+    )
+    Path("envs", f"{ID}.toml").write_text(learnt, encoding="utf-8")
+    env, model = Pictures(), DQN("MultiInputPolicy", Pictures(), seed=0, device="cpu", buffer_size=100)
+    env.reset(seed=0)
+    optimizer = th.optim.Adam(model.q_net.parameters(), 1e-3)
+    for _ in range(200):  # the right actions are told, which makes a teacher in seconds
+        seen = [(env.shown(), env.left == (env.fast > 0)) for _ in range(32)]
+        batch = {key: th.as_tensor(np.stack([np.asarray(shown[key]) for shown, _ in seen])) for key in seen[0][0]}
+        batch["image"] = batch["image"].permute(0, 3, 1, 2)
+        loss = (model.q_net(batch) - th.eye(2)[[int(right) for _, right in seen]]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save("model.zip")
+    assert train.main(["--env", ID, "--T", "1", "--ann", "model.zip", "--device", "cpu", "--out", "out"]) == 0
+    scores = {name: agents.load(Path("out", name)).scores["greedy"].returns.mean for name in ("ann", "converted-T1", "T1")}
+    assert scores["ann"] > 9.5
+    assert scores["T1"] > 9
+    assert scores["converted-T1"] < 8
+
+
 def test_what_vec_normalize_did_to_the_numbers_goes_into_their_weights(tmp_path: Path) -> None:
     venv = VecNormalize(DummyVecEnv([Pictures]), norm_obs_keys=["speed"])
     model = stock(env=venv)
