@@ -25,6 +25,7 @@ SIDE, PIXELS = 32, 3 * 32 * 32
 MAX_FILE = 200 << 20  # bytes of a file with images: CIFAR-100's largest has 155 MB
 MAX_UNPACKED = 400 << 20  # of an archive
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+AGAIN = f"download it again from {HOME}"
 
 Rows = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -114,19 +115,20 @@ def read(name: str, where: Path | None) -> Images:
                 if len(pixel_rows) != len(classes):
                     raise ValueError(f"it has {len(pixel_rows):,} images and {len(classes):,} labels")
             except ValueError as error:
-                raise UserError(f"'{file}' of '{found}' is damaged: {error}; download it again from {HOME}") from error
+                raise UserError(f"'{file}' of '{found}' is damaged: {error}; {AGAIN}") from error
             (test if held_out else train).append((pixel_rows, classes))
     except (EOFError, OSError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
-        raise UserError(f"'{found}' is truncated or damaged ({error}); download it again from {HOME}") from error
+        raise UserError(f"'{found}' is truncated or damaged ({error}); {AGAIN}") from error
     if not train or not test:
         missing = f"{kind.test}.bin" if train else f"{kind.train[0]}.bin"
-        raise UserError(f"'{found}' holds no {missing.removesuffix('.bin')} (nor {missing}) of {kind.title}: see {HOME}")
+        name = missing.removesuffix(".bin")
+        raise UserError(f"'{found}' holds no {name} (nor {missing}) of {kind.title}; {AGAIN}")
     notes = [f"only {len(train)} of {len(kind.train)} files of {kind.title} are there"] * (len(train) < len(kind.train))
     names = tuple(map(str, range(kind.classes)))
     everything = _part(train)
     present = tuple(label for label in names if (everything.labels == int(label)).any())
     if present != names:
-        raise UserError(f"'{found}' has images of {len(present)} classes, where {kind.title} has {kind.classes}")
+        raise UserError(f"'{found}' has images of {len(present)} classes, where {kind.title} has {kind.classes}; {AGAIN}")
     left, validation = divided(everything, VALIDATION, names, kind.title)
     return Images(name, names, left, validation, _part(test), shift=4, flips=True, notes=tuple(notes))
 
@@ -158,33 +160,31 @@ def _contents(found: Path, known: dict[str, tuple[bool, Callable[[bytes], Rows]]
         return
     seen = set()
     with opened(found, MAX_UNPACKED) as file, gzip.GzipFile(fileobj=file) as unzipped:
-        stream = cast(io.BufferedReader, _Bounded(unzipped))
+        stream = cast(io.BufferedReader, _Bounded(unzipped, found))
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
                 if not member.isfile() or name not in known or name in seen:
                     continue
                 if member.size > MAX_FILE:
-                    raise UserError(f"'{name}' of '{found}' has {member.size:,} bytes; more than {MAX_FILE:,} are refused")
+                    said = f"'{name}' of '{found}' has {member.size:,} bytes; more than {MAX_FILE:,} are refused"
+                    raise UserError(f"{said}; {AGAIN}")
                 seen.add(name)
                 inside = archive.extractfile(member)
                 assert inside is not None
-                read = inside.read()
-                if len(read) != member.size:
-                    raise EOFError(f"'{name}' ends early")
-                yield name, read
+                yield name, inside.read()  # tarfile's ReadError where less is there than it says
 
 
 class _Bounded:
     """Reads from a stream until too much has come out of it."""
 
-    def __init__(self, stream: gzip.GzipFile) -> None:
-        self.stream, self.left = stream, MAX_UNPACKED
+    def __init__(self, stream: gzip.GzipFile, where: Path) -> None:
+        self.stream, self.where, self.left = stream, where, MAX_UNPACKED
 
     def read(self, size: int) -> bytes:
         """The next bytes."""
         found = self.stream.read(size)
         self.left -= len(found)
         if self.left < 0:
-            raise UserError(f"the archive unpacks to more than {MAX_UNPACKED:,} bytes, which are refused")
+            raise UserError(f"'{self.where}' unpacks to more than {MAX_UNPACKED:,} bytes, which are refused; {AGAIN}")
         return found

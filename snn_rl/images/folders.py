@@ -61,7 +61,8 @@ def _part(folder: Path, classes: tuple[str, ...], size: int, least: int = LEAST)
         if (count := int((labels == n).sum())) < least:
             raise UserError(f"'{folder / name}' holds {count} image(s); give at least {least} for each class")
     if len(files) * 3 * size * size > MAX_BYTES:
-        raise UserError(f"'{folder}' holds {len(files):,} images, too many for the memory at {size} x {size} pixels")
+        said = f"'{folder}' holds {len(files):,} images, too many for the memory at {size} x {size} pixels"
+        raise UserError(f"{said}; use a smaller --size")
     images = np.empty((len(files), 3, size, size), np.uint8)
     for at, (path, _) in enumerate(files):
         images[at] = _image(path, size)
