@@ -55,6 +55,14 @@ def test_of_anns_alone_the_median_is_shipped(tmp_path: Path, catalogue: Path) ->
     assert agents.load(catalogue / "CartPole-v1" / "ann").made.seed == 2
 
 
+def test_the_median_is_that_of_the_agents_that_are_shipped(tmp_path: Path, catalogue: Path) -> None:
+    scores = [{"T2": 9.0, "T1": 3.0}, {"T2": 1.0, "T1": 2.0}, {"T2": 5.0, "T1": 1.0}]
+    runs = [str(_run(tmp_path / f"run{seed}", seed, one)) for seed, one in enumerate(scores)]
+    for name, median in (("T1", 1), ("T2", 2)):
+        assert ship.main([*runs, "--only", name]) == 0
+        assert agents.load(catalogue / "CartPole-v1" / name).made.seed == median
+
+
 def test_what_is_there_already_and_what_was_not_asked_for_stays(tmp_path: Path, catalogue: Path) -> None:
     run = _run(tmp_path / "run", 0, {"ann": 9.0, "T2": 5.0, "T1": 4.0})
     shutil.copytree(run / "ann", catalogue / "CartPole-v1" / "ann")

@@ -16,10 +16,11 @@ from snn_rl.tasks.environments import load_recipe
 CHOSEN_BY = "median return of the lowest T"
 
 
-def median_run(runs: Sequence[dict[str, Agent]]) -> int:
+def median_run(runs: Sequence[dict[str, Agent]], only: Sequence[str] | None = None) -> int:
     """Index of the run whose agent of lowest T (an ANN where there is no other) has the median mean return, of an even
-    number the lower one."""
-    last = min(runs[0].values(), key=lambda agent: agent.network.T or float("inf")).name
+    number the lower one; ``only`` names the agents that are looked at, None all."""
+    shown = [agent for name, agent in runs[0].items() if only is None or name in only]
+    last = min(shown, key=lambda agent: agent.network.T or float("inf")).name
     if unscored := [agent.path for found in runs for agent in found.values() if "greedy" not in agent.scores]:
         raise UserError(f"'{unscored[0]}' has no greedy score; finish its run first (--resume)")
     order = sorted(range(len(runs)), key=lambda n: (runs[n][last].scores["greedy"].returns.mean, n))
@@ -53,7 +54,7 @@ def ship(folders: Sequence[Path], only: Sequence[str] | None = None) -> None:
         raise UserError("the runs hold different agents; finish them first")
     if absent := set(only or ()) - set(runs[0]):
         raise UserError(f"no such agent in the runs: {', '.join(sorted(absent))}; they hold {', '.join(runs[0])}")
-    shipped = runs[median_run(runs)]
+    shipped = runs[median_run(runs, only)]
     wanted = {f"{folder_name(agent.env)}/{name}": agent for name, agent in shipped.items() if name in (only or shipped)}
     there = {place: agents.load(place) for place in agents.shipped() if place in wanted}
     others = [place for place, before in there.items() if not _same(before, wanted[place])]
