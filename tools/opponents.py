@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("agents", nargs="*")
     args = parser.parse_args(argv)
     th.set_num_threads(1)
-    spiking = [name for name in agents.shipped() if agents.load(name).network.spiking]
-    for name in args.agents or [name for name in spiking if not name.split("/")[1].startswith("converted")]:
+    trained = [name for name in agents.shipped() if not name.endswith("-int8") and "/converted" not in name]
+    for name in args.agents or [name for name in trained if agents.load(name).network.spiking]:
         env, _, own = name.partition("/")
         out = RESULTS / env / "opponents.json"
         found = measure(name)
