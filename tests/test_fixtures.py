@@ -29,7 +29,7 @@ def test_every_agent_plays_as_it_did() -> None:
     """To the last bit on the machine that recorded it; another rounds otherwise. What was replaced since is another agent."""
     same = 0
     for name, before in RECORD["agents"].items():
-        agent = agents.load(name)
+        agent = load_agent(name)
         if agent.path is None or digest((agent.path / WEIGHTS).read_bytes()) != before["weights"]:
             continue
         now, same = fixtures.replay(agent), same + 1
