@@ -14,7 +14,6 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from snn_rl import SpikingDQN, load_agent
 from snn_rl.core.errors import UserError
-from snn_rl.store import agents
 from snn_rl.store.agents import CARD, WEIGHTS
 from snn_rl.store.integrity import digest
 
