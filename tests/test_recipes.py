@@ -79,7 +79,7 @@ def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
         ('id = "CartPole-v1"\n[train]\nlearning_rate = nan', "'learning_rate' must be a finite number above 0"),
         ('id = "CartPole-v1"\n[train]\nnet_arch = [64, -1]', r"'net_arch' must be a finite number above 0, got \(64, -1\)"),
         ('id = "CartPole-v1"\n[convert]\ndecay = [0.5, 2]', "'decay' must be a finite number from 0.001 to 1"),
-        ('id = "CartPole-v1"\n[prune]\nburn_in = -1', "'burn_in' must be a finite number from 0 to inf, got -1"),
+        ('id = "CartPole-v1"\n[prune]\nburn_in = -1', "'burn_in' must be a finite number from 0 on, got -1"),
         ('id = "CartPole-v1"\n[prune]\ngradient_steps = []', "'gradient_steps' must hold at least one number"),
         ('id = "CartPole-v1"\n[prune]\nobjective = "distil"', "unknown objective 'distil'; choose from distill, td"),
         ("id = 3", "'id' must be a text, got 3"),

@@ -75,7 +75,7 @@ def describe(modules: Iterable[tuple[str, nn.Module]], beside: Mapping[str, int]
         if fields is None:
             raise UnconvertibleError(
                 f"cannot convert module '{name}' ({type(module).__name__}): "
-                f"only {', '.join(sorted(_TYPES))} have a spiking counterpart"
+                f"only {', '.join(sorted(_TYPES.keys() - {Image.__name__}))} have a spiking counterpart"
             )
         if getattr(module, "padding_mode", "zeros") != "zeros" or getattr(module, "ceil_mode", False):
             raise UnconvertibleError(f"cannot convert module '{name}': use padding_mode='zeros' and ceil_mode=False")

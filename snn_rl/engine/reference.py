@@ -103,7 +103,8 @@ class IntegerNetwork(QNetwork):
             z: its own last spikes, where they arrive too.
         """
         if z is not None and z.shape != v.shape:
-            raise UserError(f"the state has last spikes {tuple(z.shape)} where its membranes are {tuple(v.shape)}")
+            said = f"the state has last spikes {tuple(z.shape)} where its membranes are {tuple(v.shape)}"
+            raise UserError(f"{said}; pass on what the previous call returned")
         synapses, neurons = cast(IntegerSynapses, self.synapses[n]), cast(IntegerLIF, self.neurons[n])
         i = synapses(sent) << self.integers.form.fraction_bits[n]
         i = i + neurons.like(synapses.bias, i)

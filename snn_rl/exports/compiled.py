@@ -70,7 +70,9 @@ class Compiled:
             ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise UserError(f"the C compiler failed: {done.stderr.strip()[-500:]}")
+                lines = done.stderr.strip().splitlines() or ["it said nothing"]
+                first = next((line for line in lines if "error" in line), lines[-1])
+                raise UserError(f"the C compiler {compiler} failed: {first[:300]}; install another one")
             self._library = ctypes.CDLL(str(library))
         self._kind = np.dtype(np.int16 if program.wide else np.uint8)
         self._library.agent_bytes.restype = self._library.agent_offset.restype = ctypes.c_size_t

@@ -104,5 +104,5 @@ def _listed() -> dict[str, str]:
         return {}
     lines = [line.partition("  ") for line in content(path, 1 << 20).decode().splitlines()]
     if any(len(value) != 64 or not name for value, _, name in lines):
-        raise UserError(f"'{path}' is damaged; restore it")
+        raise UserError(f"'{path}' is damaged; restore it, or install the package anew")
     return {name: value for value, _, name in lines}

@@ -178,7 +178,9 @@ def make_env(
     env = _visible(env, recipe.id)
     parts, stacked = getattr(env.observation_space, "parts", None), max(frames, teacher_frames)
     if parts is not None and (stacked > frames or recipe.flicker):
-        raise UserError(f"'{recipe.id}' shows its observations in parts: its agents see as many frames as their ANN")
+        raise UserError(
+            f"'{recipe.id}' shows its observations in parts: its agents see as many frames as their ANN; leave --frames out"
+        )
     frame = _OneFrame(env) if stacked == 1 else gym.wrappers.FrameStackObservation(env, stacked, padding_type="zero")
     env = _ChannelFirst(frame, parts)
     return PartialFrames(env, frames, stacked, recipe.flicker) if stacked > frames or recipe.flicker else env

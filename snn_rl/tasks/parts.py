@@ -41,7 +41,7 @@ class Part(Record):
         if numbers is not None and (len(numbers) != prod(self.shape) or len(self.lowest or numbers) != len(numbers)):
             raise ValueError(f"numbers has {len(numbers)}, the part has {prod(self.shape)}")
         if self.image and (len(self.shape) != 3 or numbers is not None):
-            raise ValueError(f"an image has three sizes, got {self.shape}")
+            raise ValueError(f"shape of an image has three sizes, got {self.shape}")
 
     @property
     def size(self) -> int:

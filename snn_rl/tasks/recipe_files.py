@@ -173,7 +173,8 @@ def _check_range(key: str, value: Any, where: str) -> None:
         if type(number) in (int, float):
             low, high = _RANGES.get(key, (0.0, math.inf))
             if not (low <= number <= high and abs(number) <= LARGEST and (key in _RANGES or number > 0)):
-                wanted = f"a finite number from {low:g} to {high:g}" if key in _RANGES else "a finite number above 0"
+                above = "on" if math.isinf(high) else f"to {high:g}"
+                wanted = f"a finite number from {low:g} {above}" if key in _RANGES else "a finite number above 0"
                 raise UserError(f"{where}: '{key}' must be {wanted}, got {repr(value)[:60]}")
             if number > _MOST.get(key, LARGEST):
                 raise UserError(f"{where}: '{key}' must be at most {_MOST[key]:,}, got {repr(value)[:60]}")

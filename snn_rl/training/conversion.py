@@ -91,7 +91,7 @@ def narrow(ann: QNetwork, frames: int, fewer: int, observed: Sequence[int] | Non
     at = next(n for n, layer in enumerate(ann.spec) if layer["type"] != "Flatten")  # frames stay in order through it
     first = ann.spec[at]
     if first["type"] not in ("Conv2d", "Linear") or first.get("groups", 1) != 1:
-        raise UnconvertibleError(f"cannot leave out inputs of a network that begins with {first['type']}")
+        raise UnconvertibleError(f"cannot leave out inputs of a network that begins with {first['type']}; leave --frames out")
     weights = ann.state_dict()
     key = next(iter(weights))
     stacked = weights[key].unflatten(1, (frames, -1))  # (out, frames, channels or components of a frame, ...)
@@ -114,7 +114,9 @@ def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
         UserError: if it would see more frames than before, or components are hidden in several frames.
     """
     if frames > ann.frames:
-        raise UserError(f"'{ann.label}' sees {ann.frames} frame(s); an agent converted from it cannot see {frames}")
+        raise UserError(
+            f"'{ann.label}' sees {ann.frames} frame(s); an agent converted from it cannot see {frames}: leave --frames out"
+        )
     view = view_of(ann, recipe, frames)
     if view.frame_by_frame and ann.frames > 1:
         raise UserError(f"'{ann.label}' sees {ann.frames} frames; to teach in {recipe.id} it may see one")
@@ -235,7 +237,7 @@ def load_ann(where: str | Path | BaseAlgorithm | Agent, recipe: Recipe | None, h
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env) and base_id(agent.env) == base_id(recipe.ann_env):
         agent = agent.elsewhere(recipe.ann_env)
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env):
-        raise UserError(f"{who} plays {agent.env}, not {recipe.ann_env}")
+        raise UserError(f"{who} plays {agent.env}, not {recipe.ann_env}; give an ANN of that environment")
     if agent.network.spiking:
         raise UserError(f"{who} is a spiking agent; --ann wants the ANN (T = 0)")
     return agent

@@ -92,7 +92,7 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
             raise UserError(f"--{option.replace('_', '-')} is for an SB3 zip; neither --agent nor --ann is one")
     agent = load_hinted(options.agent, options.env, options.hints_of(options.agent))
     if not agent.network.spiking:
-        raise UserError(f"'{options.agent}' is an ANN; convert it first")
+        raise UserError(f"'{options.agent}' is an ANN; convert it first (python -m snn_rl.convert)")
     if not 1 <= options.T <= agent.network.T:
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T}, got {options.T}")
     recipe = load_recipe(agent.env, agent.frames, agent.module)

@@ -31,7 +31,7 @@ def load_run(folder: Path) -> dict[str, Agent]:
     """The agents of a run by name."""
     found = {card.parent.name: agents.load(card.parent) for card in sorted(folder.glob(f"*/{agents.CARD}"))}
     if not found:
-        raise UserError(f"'{folder}' holds no agents")
+        raise UserError(f"'{folder}' holds no agents; give the folder of a run")
     return found
 
 

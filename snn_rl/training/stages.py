@@ -202,7 +202,7 @@ def pruning_job(agent: Agent, ann: Agent | None, recipe: Recipe, T: int, folder:
     if objective not in OBJECTIVES:
         raise UserError(f"unknown objective '{objective}'; choose from {', '.join(OBJECTIVES)}")
     if not agent.network.spiking:
-        raise UserError(f"'{agent.label}' is an ANN; convert it first")
+        raise UserError(f"'{agent.label}' is an ANN; convert it first (python -m snn_rl.convert)")
     if objective == TAUGHT and ann is None:
         raise UserError("the objective 'distill' needs the ANN: give --ann, or use --objective td")
     if objective != TAUGHT:
