@@ -46,7 +46,7 @@ class EventNetwork(IntegerNetwork):
         self._net, self._work = self.program.net(), self.program.work(1)
         self._actions, self._nothing = len(integers.synapses[-1].bias), np.empty((0, 0, 0), np.uint8)
         self._nowhere = np.full(1, not integers.carry)
-        self._last: State = ()
+        self._last: list[State] = [()]  # in a list, because to set what a module has takes it microseconds
         self.changes: Changes = Changes(self._accesses())
 
     def initial_state(self, batch: int, observation_shape: Any) -> State:
@@ -70,19 +70,18 @@ class EventNetwork(IntegerNetwork):
         rows, seen = len(observations), self.program.seen(observations)
         if state is None:
             state = self.initial_state(rows, ())
-        elif state is not self._last or len(state[0]) != rows:
+        elif state is not self._last[0] or len(state[0]) != rows:
+            _check_rows(rows, state, None)
             self._check_state(rows, cast(tuple[Array, ...], state))
         if rows > len(self._work[1]):
             self._work = self.program.work(rows)
         if fresh is None or not self.carry:
             fresh = self._nowhere if rows == 1 else np.full(rows, not self.carry)
-        after, sums = (np.empty((rows, size), np.int32) for size in (self.program.width, self._actions))
-        counted = self._work[2]
-        counted[:] = 0
+        after, sums = np.empty((rows, self.program.width), np.int32), np.empty((rows, self._actions), np.int32)
         decide(self._net, self._work, state[0], seen, after, fresh, sums, self._nothing if record is None else record)
-        self.changes.inputs, self.changes.macs = counted.tolist()
-        self._last = cast(State, (after,))
-        return sums, self._last
+        self.changes.inputs, self.changes.macs = self._work[2].tolist()
+        self._last[0] = cast(State, (after,))
+        return sums, self._last[0]
 
     def _check_state(self, rows: int, state: tuple[Array, ...]) -> None:
         """The kernels do not look where an array ends."""
@@ -167,17 +166,22 @@ class EventAgent(Agent):
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], State]:
         """As :meth:`Agent.predict`; without tensors on the way, which would take longer than the decision."""
+        network, shape = cast(EventNetwork, self.network), self.observation_shape
+        if isinstance(observation, np.ndarray) and observation.dtype == np.uint8 and observation.shape == shape:
+            if len(shape) == 3 and episode_start is None:  # an image, of which nothing else needs to be looked at
+                sums, state = network.sums(observation[None], state, None)
+                return sums[0].argmax(), state
         observation = self.seen(observation)
         check_observation(observation)
         seen = np.asarray(observation)
-        batch = seen.ndim != len(self.observation_shape)
+        batch = seen.ndim != len(shape)
         seen = seen if batch else seen[None]
         finite = seen.dtype.kind != "f" or bool((np.abs(seen) <= MAX_OBSERVED).all())
-        if seen.shape[1:] != tuple(self.observation_shape) or not finite:
+        if seen.shape[1:] != shape or not finite:
             return super().predict(observation, None, episode_start)  # which says what is wrong
         starts = None if episode_start is None else np.atleast_1d(episode_start).astype(np.bool_)
         _check_rows(len(seen), state, starts)
-        sums, state = cast(EventNetwork, self.network).sums(seen, state, starts)
+        sums, state = network.sums(seen, state, starts)
         action = sums.argmax(1)
         return (action if batch else action[0]), state
 

@@ -211,8 +211,8 @@ def decide(net, work, state, seen, following, fresh, sums, record):
 
     Args:
         net: see :meth:`snn_rl.engine.program.Program.net`.
-        work: see :meth:`snn_rl.engine.program.Program.work`. What was counted is added to the last of it: inputs that changed,
-            products of the first layer.
+        work: see :meth:`snn_rl.engine.program.Program.work`. The last of it gets what was counted: inputs that changed, products
+            of the first layer.
         state: before.
         seen: the new observations.
         following: the state after, written.
@@ -226,6 +226,7 @@ def decide(net, work, state, seen, following, fresh, sums, record):
     tiles = sizes[TILES]
     channels = (numbers[:tiles], numbers[tiles : 2 * tiles], numbers[2 * tiles : 3 * tiles])
     lists, currents = (scratch[0], scratch[1], scratch[2], scratch[3]), (scratch[4], scratch[5])
+    counted[:] = 0
     for b in range(len(fresh)):
         v_before, old, z_before = parts_of(sizes, state[b])
         v, new, z = parts_of(sizes, following[b])
