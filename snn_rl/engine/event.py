@@ -167,10 +167,10 @@ class EventAgent(Agent):
     ) -> tuple[NDArray[np.int64], State]:
         """As :meth:`Agent.predict`; without tensors on the way, which would take longer than the decision."""
         network, shape = cast(EventNetwork, self.network), self.observation_shape
-        if isinstance(observation, np.ndarray) and observation.dtype == np.uint8 and observation.shape == shape:
-            if len(shape) == 3 and episode_start is None:  # an image, of which nothing else needs to be looked at
-                sums, state = network.sums(observation[None], state, None)
-                return sums[0].argmax(), state
+        plain = isinstance(observation, np.ndarray) and observation.dtype == np.uint8 and observation.shape == shape
+        if plain and len(shape) == 3 and episode_start is None:  # an image, of which nothing else needs to be looked at
+            sums, state = network.sums(cast(Array, observation)[None], state, None)
+            return sums[0].argmax(), state
         observation = self.seen(observation)
         check_observation(observation)
         seen = np.asarray(observation)

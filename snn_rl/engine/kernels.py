@@ -211,8 +211,8 @@ def decide(net, work, state, seen, following, fresh, sums, record):
 
     Args:
         net: see :meth:`snn_rl.engine.program.Program.net`.
-        work: see :meth:`snn_rl.engine.program.Program.work`. The last of it gets what was counted: inputs that changed, products
-            of the first layer.
+        work: see :meth:`snn_rl.engine.program.Program.work`. The last of it gets what was counted: inputs that changed,
+            products of the first layer.
         state: before.
         seen: the new observations.
         following: the state after, written.

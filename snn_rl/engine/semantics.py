@@ -116,6 +116,11 @@ class Integers:
             most += max(int(row) << int(shift) for row, shift in zip(rows, neurons.shift, strict=True))
         return most
 
+    def saturates(self, n: int) -> bool:
+        """Whether a membrane of layer ``n`` could go beyond its limit: unless what is added is at most what a leak takes away
+        from a membrane at the limit. A spike brings a membrane above the threshold nearer to 0."""
+        return (self.bound(n) - self.limit) << DECAY_BITS > self.limit * ((1 << DECAY_BITS) - int(self.neurons[n].decay.max()))
+
     def readout_bound(self) -> int:
         """What no sum of the readout over T timesteps can exceed in size."""
         own = self.synapses[-1]

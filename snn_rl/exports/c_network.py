@@ -112,9 +112,8 @@ class Source:
             weights = self.program.weights(n >= self.program.readout)
             self._constants(f"weight_{n}", weights[stage.weights : stage.weights + stage.weight_count], kind)
         if _is_dense(stage):
-            partial = "int32_t" if kind == "int16_t" else "int16_t"
-            four = "" if valued else self._filled(templates.FOUR, **numbers, partial=partial)
-            return self._filled(templates.DENSE, **numbers, four=four)
+            many = "" if valued else "".join(self._many(rows, numbers) for rows in (8, 4))
+            return self._filled(templates.DENSE, **numbers, many=many)
         for letter, (starts, out, taps) in zip("yx", _axes(stage), strict=True):
             self._constants(f"from_{letter}_{n}", starts)
             self._constants(f"out_{letter}_{n}", out)
@@ -132,6 +131,14 @@ class Source:
         text = self._filled(text, **numbers)
         return text + (self._filled(templates.GATHER, **numbers | {"positions": image}) if n in self._gathers else "")
 
+    def _many(self, many: int, numbers: dict[str, Any]) -> str:
+        """Adds so many rows of weights at a time."""
+        partial = "int32_t" if numbers["weight"] == "int16_t" else "int16_t"
+        lines = Template("        const $weight *const row_$e = weight_$n + (uint32_t)s->index[e + ${e}u] * ${per_out}u;\n")
+        rows = "".join(lines.substitute(numbers, e=e) for e in range(many))
+        added = " + ".join(f"row_{e}[k]" for e in range(many))
+        return self._filled(templates.MANY, **numbers, many=many, rows=rows, partial=partial, added=added)
+
     def _neurons(self, n: int, layer: Layer) -> str:
         own, begin = self.integers.neurons[n], layer.spikes
         self._constants(f"bias_{n}", self.integers.synapses[n].bias, "int32_t")
@@ -144,6 +151,8 @@ class Source:
             "words": _words(layer),
             "limit": self.integers.limit,
         }
+        saturate = templates.SATURATE if self.integers.saturates(n) else templates.WITHIN
+        numbers["saturate"] = self._filled(saturate, **numbers)
         if own.recurrent is None or own.shift is None:
             return self._filled(templates.FIRE, **numbers, keep="")
         self._constants(f"recurrent_{n}", own.recurrent.T, "int8_t")

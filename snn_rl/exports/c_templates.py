@@ -167,7 +167,7 @@ DENSE = """\
 static void reach_$n(const agent_state *s, uint32_t count, int32_t *sums)
 {
     uint32_t e = 0, k;
-$four    for (; e < count; e++) {
+$many    for (; e < count; e++) {
         const $weight *const row = weight_$n + (uint32_t)s->index[e] * ${per_out}u;
         for (k = 0; k < ${per_out}u; k++)
             sums[k] += ${times}row[k];
@@ -176,14 +176,10 @@ $four    for (; e < count; e++) {
 
 """
 
-FOUR = """\
-    for (; e + 4u <= count; e += 4u) { /* four at a time, so that a sum goes to memory a quarter as often */
-        const $weight *const a = weight_$n + (uint32_t)s->index[e] * ${per_out}u;
-        const $weight *const b = weight_$n + (uint32_t)s->index[e + 1u] * ${per_out}u;
-        const $weight *const c = weight_$n + (uint32_t)s->index[e + 2u] * ${per_out}u;
-        const $weight *const d = weight_$n + (uint32_t)s->index[e + 3u] * ${per_out}u;
-        for (k = 0; k < ${per_out}u; k++)
-            sums[k] += ($partial)(a[k] + b[k] + c[k] + d[k]);
+MANY = """\
+    for (; e + ${many}u <= count; e += ${many}u) { /* so many at a time: a sum goes to memory less often */
+$rows        for (k = 0; k < ${per_out}u; k++)
+            sums[k] += ($partial)($added);
     }
 """
 
@@ -307,6 +303,15 @@ static void join_$n(agent_state *s, const int32_t *current)
 
 """
 
+SATURATE = """\
+            const int32_t below = rest < $limit ? rest : $limit;
+            membrane[k] = below > -$limit ? below : -$limit;
+"""
+
+WITHIN = """\
+            membrane[k] = rest; /* cannot leave its bits */
+"""
+
 FIRE = """\
 /* Layer $n, $neurons neurons: leaks, charges, spikes and resets; lists which spiked. */
 static uint32_t fire_$n(agent_state *s, const int32_t *restrict current, uint32_t t)
@@ -319,12 +324,11 @@ static uint32_t fire_$n(agent_state *s, const int32_t *restrict current, uint32_
         int32_t *restrict const membrane = s->membrane + ${at}u + p;
         for (k = 0; k < ${channels}u; k++) { /* without branches, for vectors: a sign or a spike is -1, else 0 */
             const int32_t v = membrane[k], sign = -(v < 0), size = (v ^ sign) - sign;
-            const int32_t kept = (size >> 12) * decay_$n[k] + (((size & 4095) * decay_$n[k]) >> 12);
+            const int16_t high = (int16_t)(size >> 15), low = (int16_t)(size & 32767), d = (int16_t)decay_$n[k];
+            const int32_t kept = high * d * 8 + ((low * d) >> 12); /* products of 16 bits: x86-64 has no others at first */
             const int32_t u = ((kept ^ sign) - sign) + current[p + k] * $fraction + bias_$n[k];
             const int32_t spike = -(u > threshold_$n[k]), rest = u - (threshold_$n[k] & spike);
-            const int32_t below = rest < $limit ? rest : $limit;
-            membrane[k] = below > -$limit ? below : -$limit;
-            spikes[p + k] = (uint8_t)(spike & 1);
+$saturate            spikes[p + k] = (uint8_t)(spike & 1);
         }
     }
 $keep#ifdef AGENT_RECORD
