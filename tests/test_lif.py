@@ -167,6 +167,17 @@ def test_the_fast_step_is_the_definition_bit_for_bit_and_its_gradients_to_roundi
             assert plain.abs().max() > 0.1
 
 
+def test_next_to_the_threshold_a_membrane_spikes_with_and_without_gradients_alike() -> None:
+    v_th = th.rand(2_000, generator=th.Generator().manual_seed(0)) * 4 + 1e-3
+    for current in (v_th, th.nextafter(v_th, th.tensor(9.0)), th.nextafter(v_th, th.tensor(-9.0))):
+        wanted, after = lif_step(current, th.zeros_like(current), v_th, th.ones(()))
+        with th.no_grad():
+            found, left = fast_lif_step(current, None, v_th, th.ones(()))
+        assert th.equal(found, wanted)
+        assert th.equal(left, after)
+        assert th.equal(found, (current > v_th).float())
+
+
 def test_the_fast_step_writes_to_nothing_that_it_was_given() -> None:
     given = [th.randn(5, 6).requires_grad_(), th.randn(5, 6), th.tensor(0.5).requires_grad_(), th.tensor(0.5).requires_grad_()]
     before = [tensor.detach().clone() for tensor in given]

@@ -80,8 +80,12 @@ def fast_lif_step(
 ) -> tuple[Tensor, Tensor]:
     """What :func:`lif_step` says, by a backward pass written by hand: it is most of what a training does. Without ``v`` from
     rest."""
-    stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, surrogate)
-    return stepped
+    if th.is_grad_enabled():
+        stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, surrogate)
+        return stepped
+    charged = i.to(th.promote_types(i.dtype, th.float32)) if v is None else (decay * v).add_(i)
+    z = th.gt(charged, v_th, out=th.empty_like(charged))  # where charged / v_th is above 1, in floating point too
+    return z.to(i.dtype), th.addcmul(charged, z, v_th, value=-1)
 
 
 class _Step(th.autograd.Function):
@@ -204,9 +208,11 @@ class LIF(nn.Module):
         Returns:
             Spikes ``(S, T, batch, *neurons)`` and the state after the last step.
         """
-        v_th, decay = self.v_th, self.decay
         v: Tensor | None = state[0] if state else None
-        z = state[1] if state and len(state) > 1 else i.new_zeros(i.shape[2:])
+        z = state[1] if state and len(state) > 1 else None
+        v_th, decay = self.v_th, self.decay if v is not None or len(i) * T > 1 else self.raw_decay  # from rest nothing leaks
+        if recurrent is not None and z is None:
+            z = i.new_zeros(i.shape[2:])
         for given in (v, z):
             if given is not None and given.shape != i.shape[2:]:  # PyTorch would stretch one that is narrower
                 raise UserError(
@@ -218,7 +224,7 @@ class LIF(nn.Module):
         # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index
         for current, kept in zip(i.unbind(0), keep.unbind(0), strict=True):
             v = None if v is None else v * kept
-            if recurrent is not None:
+            if recurrent is not None and z is not None:
                 z = z * kept
             for i_t in current.unbind(0) if len(current) > 1 else [current[0]] * T:
                 if recurrent is not None:
@@ -227,6 +233,7 @@ class LIF(nn.Module):
                 spikes.append(z)
         sent = th.stack(spikes) if len(spikes) > 1 else spikes[0][None]
         assert v is not None
+        assert z is not None
         return sent.unflatten(0, (i.shape[0], T)), (v,) if recurrent is None else (v, z)
 
     def _step(self, i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,12 @@ def td_loss(
         q_all = q_all[:length]
     else:  # nothing is remembered: only the slots that are needed
         q_all, _ = online.unroll(batch.observations[learnt], record=record)
-        following = batch.observations[returns.bootstrap, columns]
+        later = slice(burn_in + n_steps, burn_in + n_steps + length)  # where no episode ended: as they lie
+        usual = bool(
+            (returns.bootstrap == returns.bootstrap[:1, :1] + th.arange(length, device=columns.device)[:, None]).all()
+        )
+        whole = usual and int(returns.bootstrap[0, 0]) == later.start
+        following = batch.observations[later] if whole else batch.observations[returns.bootstrap, columns]
         with th.no_grad():
             next_target, _ = target.unroll(following)
             next_online = online.unroll(following)[0] if double_q else next_target
