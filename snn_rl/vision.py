@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     said = "cross-entropy of the classes (default), or distill: that, and as much of the divergence from the ANN"
     parser.add_argument("--objective", default="cross-entropy", choices=("cross-entropy", "distill"), help=said)
     parser.add_argument("--seed", type=seed, default=0, help="default 0")
-    said = "of each spiking stage, and for each of them of the ANN (default: 30 for small images, else 60)"
+    said = "of each spiking stage, and for each of them of the ANN (default 60)"
     parser.add_argument("--epochs", type=int, help=said)
     parser.add_argument("--batch-size", type=int, default=64, help="default 64")
     parser.add_argument("--learning-rate", type=float, help="of spiking networks (default: 1e-3 for small images, else 1e-4)")

@@ -1,10 +1,15 @@
-"""Puts the results of several runs of ``snn_rl.vision`` into one file, from which the tables of docs/vision.md are made::
+"""Puts the results of several runs of ``snn_rl.vision`` into one file, from which a table of docs/vision.md is made::
 
 for s in 0 1 2; do python -m snn_rl.vision --data digits --seed $s --json stages$s.json; done
+python tools/vision_digits.py stages?.json --out docs/results/vision-digits.json
+
+and, with runs of another kind beside them, the comparison of stages with T=1 straight away::
+
 for s in 0 1 2; do
+    python -m snn_rl.vision --data digits --epochs 30 --seed $s --json stages$s.json
     python -m snn_rl.vision --data digits --start 1 --epochs 150 --seed $s --out straight$s --json straight$s.json
 done
-python tools/vision_digits.py stages?.json --straight straight?.json --out docs/results/vision-digits.json
+python tools/vision_digits.py stages?.json --straight straight?.json --out docs/results/vision-straight.json
 """
 
 from __future__ import annotations

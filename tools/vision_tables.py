@@ -17,9 +17,9 @@ HEADINGS = (*ACCURACY, "ANN / this", "sparse ANN / this", "synapses only", "laye
 Results = dict[str, Any]
 
 
-def digits(runs: list[Results]) -> str:
+def digits(record: Results) -> str:
     """Accuracy and energy at each T, means over trainings."""
-    lines = []
+    runs, lines = record["runs"], []
     for name in runs[0]["accuracy"]:
         shares = [100 * run["accuracy"][name] for run in runs]
         line = [
@@ -53,11 +53,11 @@ def step(record: Results) -> str:
     return doc_tables.markdown(headings, [[*line, str(record["batch_size"]), str(steps)]], 1)
 
 
-def straight(runs: list[Results], direct: list[Results]) -> str:
+def straight(record: Results) -> str:
     """T=1 by stages from T=5 down, and straight from the conversion to T=1 with as many epochs."""
     headings = ["trained", "accuracy of each training", "mean", "spikes", "µJ"]
     lines = []
-    for how, each in (("from T=5 down", runs), ("straight at T=1", direct)):
+    for how, each in (("from T=5 down", record["runs"]), ("straight at T=1", record["straight"])):
         shares = [100 * run["accuracy"]["T1"] for run in each]
         rate = mean(mean(run["spike_rate"]["T1"].values()) for run in each)
         cost = mean(run["energy"]["T1"]["snn_uj"] for run in each)
@@ -83,25 +83,20 @@ def sweep(record: Results) -> str:
 def choice(record: Results) -> str:
     """Accuracies by epochs and dropout, on images that are not held out."""
     names = list(record["rows"][0]["accuracy"][0])
-    headings = ["epochs", "dropout", *("ANN" if name == "ann" else f"T={name[1:]}" for name in names), "mean"]
+    headings = ["epochs, dropout", *("ANN" if name == "ann" else f"T={name[1:]}" for name in names), "mean"]
     lines = []
     for row in record["rows"]:
         chosen = all(row[name] == value for name, value in record["chosen"].items())
         shares = [mean(each[name] for each in row["accuracy"]) for name in names]
-        cells = [str(row["epochs"]), f"{row['dropout']:g}", *(f"{100 * share:.2f}" for share in (*shares, row["mean"]))]
+        cells = [f"{row['epochs']}, {row['dropout']:g}", *(f"{100 * share:.2f}" for share in (*shares, row["mean"]))]
         lines.append([f"**{cell}**" if chosen else cell for cell in cells])
-    return doc_tables.markdown(headings, lines, 0)
+    return doc_tables.markdown(headings, lines, 1)
 
 
 def tables() -> Iterator[tuple[str, str]]:
     """All tables by their names."""
-    makers = {"vision-step": step, "vision-choice": choice}
+    makers = {"vision-step": step, "vision-choice": choice, "vision-straight": straight}
     for path in sorted(RESULTS.glob("vision-*.json")):
         found = json.loads(path.read_bytes())
-        if path.stem in makers:
-            yield path.stem, makers[path.stem](found)
-            continue
-        yield path.stem, digits(found["runs"])
-        if found["straight"]:
-            yield f"{path.stem}-straight", straight(found["runs"], found["straight"])
+        yield path.stem, makers.get(path.stem, digits)(found)
     yield "sweep-cost", sweep(json.loads((RESULTS / "sweep-cost.json").read_bytes()))

@@ -33,7 +33,7 @@ from snn_rl.training.watch import Watch
 
 EVALUATIONS = 20  # of a training, in its last half
 CALIBRATION, CURRENTS = 512, 20_000_000  # images by which thresholds are set, at most; and currents of a layer
-SMALL, LARGE = {"epochs": 30, "learning_rate": 1e-3, "dropout": 0.5}, {"epochs": 60, "learning_rate": 1e-4, "dropout": 0.2}
+SMALL, LARGE = {"epochs": 60, "learning_rate": 1e-3, "dropout": 0.5}, {"epochs": 60, "learning_rate": 1e-4, "dropout": 0.2}
 ANN_RATES = {"small": 3e-3, "large": 1e-3}  # of images below 32 x 32 pixels, and of others
 
 
