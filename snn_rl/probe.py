@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     use_threads(args.threads)
     agent = agents.load(args.agent)
     if not agent.network.lifs or not agent.network.carry:
-        raise UserError(f"'{args.agent}' carries no membranes from step to step: there is nothing to read")
+        raise UserError(f"'{args.agent}' carries no membranes from step to step: there is nothing to read; give one that does")
     if agent.env not in HIDDEN:
         raise UserError(f"what is hidden in {agent.env} is not known here; known: {', '.join(HIDDEN)}")
     usual = 3 if len(agent.observation_shape) == 3 else 60  # membranes of images fill gigabytes

@@ -70,7 +70,7 @@ def test_a_zip_needs_its_environment(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file"):
         load_agent(tmp_path / "model.zip")
     (tmp_path / "model.zip").touch()
-    with pytest.raises(UserError, match="give --env"):
+    with pytest.raises(UserError, match="does not say its environment: give --env ID; in Python load_agent"):
         load_agent(tmp_path / "model.zip")
 
 

@@ -170,5 +170,5 @@ def test_a_float_agent_is_told_to_quantize(tmp_path: Path) -> None:
 
 def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match="no C compiler"):
+    with pytest.raises(UserError, match="there is no C compiler; install gcc or clang"):
         Compiled(random_agent(100)[0])

@@ -96,7 +96,7 @@ def test_bad_options_are_one_sentence(zips: Path, tmp_path: Path) -> None:
         ("--T", "1", "--ann", "nothing"): "no agent 'nothing'",
     }.items():
         complains("snn_rl.train", "--env", "CartPole-v1", *options, "--out", out, about=about)
-    complains("snn_rl.evaluate", "CartPole-v1/ann", "--no-carry", about="has no membranes to zero")
+    complains("snn_rl.evaluate", "CartPole-v1/ann", "--no-carry", about="has no membranes to zero; leave out --no-carry")
     dqn = str(zips / "dqn.zip")
     complains("snn_rl.convert", "--ann", dqn, "--env", "CartPole-v1", "--T", "0", "--out", out, about="--T must be at least 1")
     assert not (tmp_path / "out").exists()
@@ -191,7 +191,7 @@ def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path, monke
     complains("snn_rl.evaluate", "mine.zip", "--env", "broken:Mine-v0", about="cannot import 'broken'", cwd=tmp_path)
     stock = ["snn_rl.evaluate", "stock.zip", "--env", "own:Mine-v0"]
     complains(*stock, "--extractor", "broken:Extractor", about="--extractor broken:Extractor: SyntaxError", cwd=tmp_path)
-    complains(*stock, about="--extractor", cwd=tmp_path)
+    complains(*stock, about="name the class with --extractor module:Class", cwd=tmp_path)
     done = call(*stock, "--extractor", "own:Extractor", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     done = call(*arguments, "--out", "run/T1", cwd=tmp_path)  # it describes its network itself
@@ -208,7 +208,7 @@ def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path, monke
 def test_an_unwritable_place_is_one_sentence(zips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     out = str(tmp_path / "file" / "out")
-    complains("snn_rl.train", "--env", "CartPole-v1", "--out", out, about="is a file, no folder")
+    complains("snn_rl.train", "--env", "CartPole-v1", "--out", out, about="could be written to; choose another place")
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
@@ -171,3 +174,50 @@ def test_text_is_utf_8_on_every_system(path: Path) -> None:
 def test_all_modules_are_in_the_picture() -> None:
     assert len(MODULES) > 30
     assert set(chain.from_iterable(imports(path) for path in MODULES.values()))
+
+
+# Sentences
+
+MET = {"UserError", "UnconvertibleError", "DamagedError"}
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    """All that stands in quotes, without the escapes of a pattern."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield " ".join(re.sub(r"\\(.)", r"\1", part.value).split())
+
+
+def runs(found: Iterable[str]) -> set[str]:
+    """Three words in a row of each text, or the whole of a shorter one, without the signs at its ends."""
+    words = [text.split() for text in found]
+    threes = [" ".join(row[n : n + 3]) for row in words for n in range(max(len(row) - 2, 1))]
+    return {run for three in threes if len(run := three.strip(" ,.;:()'\"")) > 5}
+
+
+def sentences(path: Path) -> Iterator[tuple[str, set[str]]]:
+    """Where a file raises what users meet, and the runs of its words; those in a variable of the function too."""
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        said: dict[str, list[str]] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                said.setdefault(node.targets[0].id, []).extend(texts(node.value))
+        for node in ast.walk(function):
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in MET:
+                named = {part.id for part in ast.walk(call) if isinstance(part, ast.Name)}
+                place = f"{path.relative_to(PACKAGE)}, line {call.lineno}"
+                yield place, runs([*texts(call), *chain.from_iterable(said.get(name, ()) for name in named)])
+
+
+def test_some_words_of_every_sentence_that_users_meet_are_in_a_test() -> None:
+    """Words of its own: those that at most one other sentence has."""
+    found = dict(chain.from_iterable(sentences(path) for path in MODULES.values()))
+    assert len(found) > 300
+    often = Counter(chain.from_iterable(found.values()))
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in Path(__file__).parent.glob("test_*.py"))
+    tested = "\n".join(text for tree in trees for text in texts(tree))
+    own = {place: {run for run in words if often[run] <= 2} for place, words in found.items()}
+    assert not [place for place, words in own.items() if words and not any(run in tested for run in words)]

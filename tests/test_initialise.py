@@ -51,7 +51,7 @@ def test_balancing_falls_back_on_the_driven_neurons_and_refuses_a_dead_layer() -
         network.synapses[0][0].weight.fill_(1.0)
     balance_thresholds(network, th.tensor([[-1.0]] * 9 + [[0.5]]), percentile=50.0)  # the median is negative
     assert network.lifs[0].v_th.item() == pytest.approx(0.5)
-    with pytest.raises(UserError, match="layer fc1 never gets a positive current"):
+    with pytest.raises(UserError, match="layer fc1 never gets a positive current, so nothing in it can spike; train the"):
         balance_thresholds(network, th.full((5, 1), -1.0), percentile=99.0)
 
 
@@ -87,5 +87,8 @@ def test_what_cannot_be_standardized_is_said() -> None:
     conv, linear = conv_spec()[0], {"type": "Linear", "in_features": 64, "out_features": 3}
     flattened = QNetwork([conv, {"type": "Flatten"}, {"type": "ReLU"}, linear], T=1)
     for network, shape in ((without_bias, (3,)), (flattened, (1, 8, 8))):
-        with pytest.raises(UnconvertibleError, match="needs one Conv2d or Linear layer with a bias"):
+        with pytest.raises(
+            UnconvertibleError,
+            match=r"cannot be standardised: that needs one Conv2d .* with a bias .*; train without \(standardize and",
+        ):
             standardize(network, th.rand(4, *shape))

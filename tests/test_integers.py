@@ -112,17 +112,17 @@ def test_no_sum_leaves_its_bound(seed: int) -> None:
 
 def test_what_could_overflow_is_refused() -> None:
     network = QNetwork(mlp_spec(3000, 3, 2), T=1)
-    with pytest.raises(UserError, match="could overflow 32 bits"):
+    with pytest.raises(UserError, match=r"layer 1 could overflow 32 bits \(\d+\); quantize with fewer --bits"):
         quantise(network, observed=0)
     integers = quantise(QNetwork(mlp_spec(4, 3, 2), T=1), observed=0)
     huge = dataclasses.replace(integers.synapses[-1], bias=np.full(2, 2**31 - 1, np.int32))
-    with pytest.raises(UserError, match="the readout could overflow"):
+    with pytest.raises(UserError, match=r"the readout could overflow 32 bits \(\d+\); quantize with fewer --readout-bits"):
         dataclasses.replace(integers, synapses=[integers.synapses[0], huge])
     never = dataclasses.replace(integers.neurons[0], threshold=np.zeros(3, np.int32))
-    with pytest.raises(UserError, match="a threshold of layer 1"):
+    with pytest.raises(UserError, match=r"a threshold of layer 1 does not fit into .* bits; quantize the agent anew"):
         dataclasses.replace(integers, neurons=[never])
     growing = dataclasses.replace(integers.neurons[0], decay=np.full(3, 4097, np.int32))
-    with pytest.raises(UserError, match="a decay of layer 1"):
+    with pytest.raises(UserError, match=r"a decay of layer 1 does not lie in \[0, 4096\]; quantize the agent anew"):
         dataclasses.replace(integers, neurons=[growing])
 
 
@@ -130,7 +130,9 @@ def test_what_integers_are_not_defined_for_is_refused() -> None:
     with pytest.raises(UserError, match="an ANN has no spikes"):
         quantise(QNetwork(mlp_spec(4, 3, 2), T=0))
     pool = {"type": "AvgPool2d", "kernel_size": 2, "stride": 2, "padding": 0}
-    with pytest.raises(UserError, match="right before each layer of neurons"):
+    with pytest.raises(
+        UserError, match="right before each layer of neurons, after AvgPool2d or Flatten; this one has Conv2d, AvgPool2d"
+    ):
         quantise(QNetwork([conv_spec()[0], pool, *conv_spec()[1:]], T=1))
 
 
@@ -199,7 +201,7 @@ def test_a_finetuned_agent_has_its_weights_on_the_grid_and_goes_on_from_exact_on
     assert agent.made.how == "trained from T1, objective distill, weights rounded to 3 bits"
     again = finetuned(load_agent("CartPole-v1/T1"), None, recipe, 3, tmp_path / "T1-int3-float", th.device("cpu"))
     assert agents.fingerprint(again.network) == agents.fingerprint(agent.network)
-    with pytest.raises(UserError, match="number of bits differs"):
+    with pytest.raises(UserError, match=r"holds another agent \(its number of bits differs\); choose"):
         finetuned(load_agent("CartPole-v1/T1"), None, recipe, 4, tmp_path / "T1-int3-float", th.device("cpu"))
 
 

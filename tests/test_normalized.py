@@ -105,7 +105,9 @@ def test_statistics_that_are_none_are_an_error(tmp_path: Path, normalize: VecNor
         load_agent(path, ENV, vecnormalize=other, trust_pickle=True)
     with pytest.raises(UserError, match="no file"):
         load_agent(path, ENV, vecnormalize=tmp_path / "none.pkl", trust_pickle=True)
-    with pytest.raises(UserError, match=r"observations of shape \(4,\), the statistics of VecNormalize are of shape \(6,\)"):
+    with pytest.raises(
+        UserError, match=r"observations of shape \(4,\), the statistics of VecNormalize are of shape \(6,\): give those of"
+    ):
         load_agent(path, ENV, vecnormalize=VecNormalize(make_vec_env("Acrobot-v1")))
     with pytest.raises(UserError, match=r"--vecnormalize is for an SB3 zip"):
         load_agent("CartPole-v1/T1", vecnormalize=normalize)

@@ -463,7 +463,9 @@ def test_what_no_network_sees_is_said() -> None:
 def test_a_zip_of_several_images_or_for_another_environment_is_refused(tmp_path: Path) -> None:
     image = spaces.Box(0, 255, (36, 40, 1), np.uint8)
     stock(env=Shows(spaces.Dict({"left": image, "right": image}))).save(tmp_path / "two.zip")
-    with pytest.raises(UnconvertibleError, match="it sees several images, and a network here sees one"):
+    with pytest.raises(
+        UnconvertibleError, match="it sees several images, and a network here sees one; stack them along their chan"
+    ):
         load_agent(tmp_path / "two.zip", ID)
     stock(env=Shows(spaces.Dict({"camera": image, "speed": spaces.Box(-1, 1, (5,))}))).save(tmp_path / "camera.zip")
     with pytest.raises(UserError, match="the environment shows no Dict with an image 'camera'"):

@@ -205,7 +205,7 @@ def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, 
     spiking = convert(ann, recipe, 1)
     with pytest.raises(UserError, match="at least 1"):
         convert(ann, recipe, 0)
-    with pytest.raises(UserError, match="spiking already"):
+    with pytest.raises(UserError, match="spiking already; convert its ANN"):
         convert(spiking, recipe, 1)
     with pytest.raises(UserError, match="needs the ANN"):
         pruned(spiking, None, recipe, 1, tmp_path / "x")
@@ -237,7 +237,7 @@ def test_a_time_limits_extra_slot_is_not_learnt(ann: Agent, recipe: Recipe, monk
 
 def test_a_stage_of_other_parents_is_not_taken_for_this_one(ann: Agent, recipe: Recipe, tmp_path: Path) -> None:
     pruned(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=0)
-    with pytest.raises(UserError, match="its seed differs"):
+    with pytest.raises(UserError, match=r"holds another agent \(its seed differs\); choose another --out or remove it"):
         pruned(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", seed=1)
     with pytest.raises(UserError, match="its from differs"):
         pruned(convert(ann, recipe, 1, seed=7), ann, recipe, 1, tmp_path / "T1", seed=0)

@@ -71,9 +71,9 @@ def test_a_spec_and_what_it_takes_the_place_of_are_an_error(given: dict[str, Any
     ("spec", "message"),
     [
         (mlp_spec(6, 8, 4), r"do not fit observations of shape \(5,\)"),
-        (mlp_spec(5, 8, 3), "end with 3 outputs, the environment has 4 actions"),
+        (mlp_spec(5, 8, 3), "end with 3 outputs, the environment has 4 actions; give the last layer one output for"),
         (conv_spec(), r"do not fit observations of shape \(5,\)"),
-        ("MlpPolicy", "does not describe a network"),
+        ("MlpPolicy", r"does not describe a network \(.*\); see snn_rl\.core\.spec"),
         ([{"type": "Linear"}], "not a layer"),
         ([{}], "does not describe a network"),
         (mlp_spec(5, 8, 4)[1:], "no Conv2d or Linear"),
@@ -87,7 +87,7 @@ def test_a_spec_that_does_not_fit_is_an_error(spec: Any, message: str) -> None:
 
 def test_a_pair_of_decays_needs_a_spec_that_has_them() -> None:
     spec = mlp_spec(5, 8, 4)
-    with pytest.raises(UserError, match='"decays" in every layer'):
+    with pytest.raises(UserError, match='"decays" in every layer of neurons of spec; give one number, or name them'):
         from_spec(spec, decay=(0.1, 0.9))
     spec[1]["decays"] = 8
     assert from_spec(spec, decay=(0.1, 0.9)).q_net.network.lifs[0].decay.tolist()[::7] == pytest.approx([0.1, 0.9])

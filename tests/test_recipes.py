@@ -118,7 +118,9 @@ def test_a_recipe_in_the_current_folder_comes_first(tmp_path: Path, monkeypatch:
     (tmp_path / "envs" / "CartPole-v1.toml").write_text('id = "CartPole-v1"\nframes = 3\n')
     assert load_recipe("CartPole-v1").frames == 3
     (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "Acrobot-v2"\n')
-    with pytest.raises(UserError, match="id is 'Acrobot-v2', but a file of that name is for 'Acrobot-v1'"):
+    with pytest.raises(
+        UserError, match="id is 'Acrobot-v2', but a file of that name is for 'Acrobot-v1'; rename it, or mend its id"
+    ):
         load_recipe("Acrobot-v1")
     (tmp_path / "envs" / "Acrobot-v1.toml").write_text('id = "own:Acrobot-v1"\n')
     with pytest.raises(UserError, match="'id' names a module, which no file may"):
@@ -205,7 +207,7 @@ def test_a_number_of_a_recipe_is_set_anew() -> None:
         ("prun.learning_rate=1", "did you mean 'prune'"),
         ("prune.learning_rate=nan", "must be a finite number"),
         ("prune.learning_rate=0", "must be a finite number above 0"),
-        ("prune.learning_rate=[1", "is no value of a recipe"),
+        ("prune.learning_rate=[1", "is no value of a recipe; write it as in TOML: 3e-4, [7, 8], true"),
         ("prune.batch_size=1.5", "must be a whole number"),
         ("prune=3", "must be a table"),
         ("id=Pong", "says which recipe it is"),

@@ -83,7 +83,7 @@ def test_a_convolution_keeps_its_map() -> None:
 
 
 def test_what_cannot_be_recorded_is_an_error() -> None:
-    with pytest.raises(UserError, match="is an ANN, whose neurons do not spike"):
+    with pytest.raises(UserError, match="is an ANN, whose neurons do not spike; give a spiking agent"):
         record(load_agent("CartPole-v1/ann"))
     with pytest.raises(UserError, match="decisions must be at least 1"):
         record(agent(), decisions=0)

@@ -267,5 +267,5 @@ def test_observations_that_are_no_arrays_are_an_error(space: spaces.Space[Any]) 
 
 
 def test_a_stack_that_does_not_divide_the_channels_is_an_error() -> None:
-    with pytest.raises(UserError, match="no stack of 3 frames"):
+    with pytest.raises(UserError, match="no stack of 3 frames; give the number that VecFrameStack has"):
         SequenceReplayBuffer(10, spaces.Box(0, 255, (4, 5, 5), np.uint8), ACTIONS, frame_stack=3)

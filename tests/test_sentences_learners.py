@@ -193,6 +193,25 @@ def test_a_replay_buffer_that_holds_too_little_says_what_to_raise() -> None:
         dqn(replay_buffer_class=ReplayBuffer)
 
 
+@pytest.mark.parametrize(
+    ("observed", "reward", "reason"),
+    [
+        (0.0, np.nan, "a reward is NaN or infinite, and what learns from it is lost"),
+        (
+            np.inf,
+            0.0,
+            "an observation holds NaN or infinity, or a number beyond 1e+18, and what learns from it is lost",
+        ),
+    ],
+)
+def test_what_no_environment_may_give_says_what_to_mend(observed: float, reward: float, reason: str) -> None:
+    buffer = SequenceReplayBuffer(64, spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(2))
+    seen = np.full((1, 3), observed, np.float32)
+    with pytest.raises(UserError) as error:
+        buffer.add(seen, seen, np.zeros(1, np.int64), np.array([reward]), np.zeros(1), [{}])
+    assert str(error.value) == f"{reason}; mend the environment"
+
+
 def test_arguments_in_the_wrong_place_say_where_they_go() -> None:
     with pytest.raises(
         UserError, match=r"give T, carry and surrogate to SpikingDQN itself, not in policy_kwargs: SpikingDQN\(po"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from gymnasium import spaces
+from test_dead_ends import shows
 from test_probe import agent as probed
 from test_probe import episodes
 from test_report import SNN_ENERGY, agent
@@ -16,9 +19,10 @@ from test_video import cartpole, pong
 from snn_rl import probe, report
 from snn_rl.core.errors import UserError
 from snn_rl.measure import ridge, technology
+from snn_rl.measure.panel import Panel
 from snn_rl.measure.stats import iqm, paired
 from snn_rl.measure.video import record
-from snn_rl.tasks.rollout import Start
+from snn_rl.tasks.rollout import Decision, Start
 
 
 def reported(where: Path, out: Path) -> str:
@@ -74,8 +78,19 @@ def test_what_cannot_be_probed_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=told):
         ridge.fit(episodes(3, 2), [np.zeros(40)] * 3)
     silent = str(probed(tmp_path / "T1", carry=False))
-    with pytest.raises(UserError, match=r"carries no membranes from step to step: there is nothing to read$"):
+    with pytest.raises(
+        UserError, match=r"carries no membranes from step to step: there is nothing to read; give one that does$"
+    ):
         probe.main([silent, "--out", str(tmp_path / "out")])
+
+
+def test_an_environment_without_pictures_says_what_to_leave_out() -> None:
+    blind: Any = shows(spaces.Box(-1, 1, (4,)))
+    blind.render = lambda: np.zeros(3)  # a line, and no picture
+    with pytest.raises(
+        UserError, match=r"^'CartPole-v1' cannot be filmed: it has no render mode rgb_array; leave --video out$"
+    ):
+        Panel(cartpole(1), blind).draw(cast(Decision, None))
 
 
 def test_a_video_that_cannot_be_made_says_why(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from snn_rl import load_agent
 from snn_rl.core.errors import UserError
 from snn_rl.core.fold import folded
+from snn_rl.core.initialise import standardizable
 from snn_rl.core.lif import LIF
 from snn_rl.core.network import QNetwork
 from snn_rl.core.outline import outline
@@ -80,7 +81,23 @@ def test_a_batch_norm_that_cannot_be_folded_is_told() -> None:
         folded(network)
 
 
+def test_currents_that_cannot_be_standardised_say_what_to_change() -> None:
+    told = r"^the currents of fc1 cannot be standardised: .*; train without \(standardize and data_init in the recipe\)$"
+    with pytest.raises(UnconvertibleError, match=told):
+        standardizable(QNetwork(mlp_spec(4, 3, 2, bias=False), T=1))
+
+
 # Agents of integers
+
+
+def test_a_readout_of_large_biases_says_what_to_give() -> None:
+    network = QNetwork(mlp_spec(4, 3, 2), T=1)
+    with th.no_grad():
+        network.synapses[-1][0].weight.fill_(1e-6)
+        network.synapses[-1][0].bias.fill_(1e6)
+    told = "^the biases of the readout are too large for integers beside its weights; give more --readout-bits$"
+    with pytest.raises(UserError, match=told):
+        quantise(network, observed=4, readout_bits=2)
 
 
 def test_a_state_of_other_spikes_says_what_to_pass_on(folder: Path) -> None:

@@ -12,7 +12,9 @@ import torch as th
 from gymnasium import spaces
 from sb3_contrib import ARS
 from stable_baselines3 import DQN
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import CombinedExtractor
+from stable_baselines3.common.vec_env import VecNormalize
 from test_dead_ends import shows
 from test_pictures import NUMBERS, PIXELS
 from test_pictures import stock as of_pictures
@@ -115,6 +117,21 @@ def test_another_image_than_the_environments_is_told() -> None:
         match=r"the model takes an image of \(1, 36, 40\) among other parts, the environment shows none; is this the ri",
     ):
         load_agent(of_pictures(), "Flat-v0")
+
+
+class Unbiased(Tiny):
+    """Its first layer has no bias."""
+
+    def __init__(self, observation_space: Any, width: int = 9) -> None:
+        super().__init__(observation_space, width)
+        self.body[0] = th.nn.Linear(observation_space.shape[0], width, bias=False)
+
+
+def test_statistics_without_a_place_say_how_to_train() -> None:
+    env = VecNormalize(make_vec_env(CARTPOLE))
+    told = "has no dense first layer with a bias to hold the statistics of VecNormalize; train it with norm_obs=False"
+    with pytest.raises(UserError, match=told):
+        load_agent(dqn(env, features_extractor_class=Unbiased), CARTPOLE)
 
 
 # Live models, and what comes with a zip

@@ -155,7 +155,7 @@ def test_a_network_of_tanhs_computes_them() -> None:
 
 
 def test_a_spiking_policy_has_no_tanhs_in_whose_place_lifs_would_stand() -> None:
-    with pytest.raises(UnconvertibleError, match=r"'body\.1' \(Tanh\): LIF neurons take the place of ReLUs"):
+    with pytest.raises(UnconvertibleError, match=r"'body\.1' \(Tanh\): LIF neurons take the place of ReLUs; name ReLU"):
         read_layers(named(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)), T=1, input_scale=1.0)
     with pytest.raises(UnconvertibleError, match="no Conv2d or Linear before Tanh number 2"):
         describe(named(nn.Linear(2, 3), nn.Tanh(), nn.Tanh(), nn.Linear(3, 2)))

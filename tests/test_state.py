@@ -122,7 +122,10 @@ def test_a_state_of_another_replay_buffer_is_an_error_and_changes_nothing() -> N
     model = dqn(seed=1)
     before = everything(model)
     for other in (dqn(buffer_size=1_000), dqn(counts(5, 7)), dqn(Recall())):
-        with pytest.raises(UserError, match="is of another replay buffer than this one of 3 environments"):
+        with pytest.raises(
+            UserError,
+            match=r"is of another replay buffer than this one of 3 environments .*; build it with the same buffer_size",
+        ):
             model.load_state_dict(stored(other.state_dict()))
     assert all(th.equal(a, b) for a, b in zip(everything(model), before, strict=True))
 

@@ -71,7 +71,7 @@ def test_convert_is_the_command_in_python(tmp_path: Path) -> None:
     ann = load_agent(model, CARTPOLE)
     assert fingerprint(snn_rl.convert(ann, seed=3).network) == fingerprint(agent.network)  # an agent knows its environment
     assert snn_rl.convert("CartPole-v1/ann", T=2).network.T == 2
-    with pytest.raises(UserError, match="is a spiking agent"):
+    with pytest.raises(UserError, match=r"is a spiking agent; --ann wants the ANN \(T = 0\)"):
         snn_rl.convert(agent)
     with pytest.raises(UserError, match="a live model does not say its environment"):
         snn_rl.convert(model)
@@ -143,7 +143,7 @@ def test_what_from_sb3_cannot_take_is_told(tmp_path: Path) -> None:
         SpikingDQN.from_sb3(model, "Pendulum-v1")
     spiking = SpikingDQN("MlpPolicy", CARTPOLE, buffer_size=100)
     for where in (spiking, zipped(spiking, tmp_path)):
-        with pytest.raises(UserError, match="is spiking already"):
+        with pytest.raises(UserError, match=r"is spiking already: load it with SpikingDQN\.load, or with to_sb3"):
             SpikingDQN.from_sb3(where, CARTPOLE)
 
 

@@ -137,7 +137,7 @@ def test_neurons_that_cannot_be_are_refused(tmp_path: Path, key: str, value: Any
 def test_weights_that_give_no_values_are_refused(tmp_path: Path) -> None:
     DQN("MlpPolicy", "CartPole-v1", buffer_size=10, device="cpu").save(tmp_path / "model.zip")
     path = changed(tmp_path / "model.zip", "policy.pth", lambda state: [value.fill_(1e37) for value in state.values()])
-    with pytest.raises(UserError, match="its weights are too large for such observations"):
+    with pytest.raises(UserError, match="its weights are too large for such observations; scale the obs"):
         load_agent(path, "CartPole-v1")
 
 
@@ -149,7 +149,10 @@ def test_statistics_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     model.save(tmp_path / "model.zip")
     for mean, var in ((np.nan, 1.0), (0.0, np.inf), (0.0, -1.0)):
         venv.obs_rms.mean[:], venv.obs_rms.var[:] = mean, var
-        with np.errstate(invalid="ignore"), pytest.raises(UserError, match="hold NaN, infinity or no deviation"):
+        with (
+            np.errstate(invalid="ignore"),
+            pytest.raises(UserError, match="hold NaN, infinity or no deviation; save them anew"),
+        ):
             load_agent(tmp_path / "model.zip", "CartPole-v1", vecnormalize=venv)
 
 

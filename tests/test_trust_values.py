@@ -71,10 +71,10 @@ def test_an_observation_beyond_all_measure_is_refused(value: float, dtype: Any) 
     network = QNetwork(mlp_spec(2, 4, 2), T=1)
     with np.errstate(over="ignore"):
         observation = np.array([0, value]).astype(dtype)
-    with pytest.raises(UserError, match="NaN or infinity, or a number beyond 1e"):
+    with pytest.raises(UserError, match=r"NaN or infinity, or a number beyond 1e\+18"):
         decide(network, observation, (2,))
     buffer = dqn().replay_buffer
-    with pytest.raises(UserError, match="NaN or infinity, or a number beyond 1e"):
+    with pytest.raises(UserError, match=r"NaN or infinity, or a number beyond 1e\+18"):
         buffer.add(np.tile(observation, (3, 1)), np.zeros((3, 2)), np.zeros(3), np.zeros(3), np.zeros(3), [{}] * 3)
     decide(network, np.array([0, 1e17], dtype), (2,))
 

@@ -209,7 +209,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--data", "digits:x"], "unknown data"),
         (["--data", "folder"], "needs the path"),
         (["--data", "digits", "--net", "resnet"], "unknown network 'resnet'; choose from vgg5, vgg9, vgg16, mlp"),
-        (["--data", "digits", "--T", "0"], "--T must be at least 1, got 0"),
+        (["--data", "digits", "--T", "0"], "--T must be at least 1, got 0; the ANN is trained in any case"),
         (["--data", "digits", "--T", "3", "--start", "2"], "--start must be at least --T"),
         (["--data", "digits", "--epochs", "0"], "--epochs must be at least 1"),
         (["--data", "digits", "--learning-rate", "nan"], "--learning-rate must be a finite number above 0, got nan"),

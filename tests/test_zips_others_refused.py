@@ -124,7 +124,7 @@ class Stranger(ActorCriticPolicy):
 def test_a_live_policy_that_does_more_than_its_layers_is_refused() -> None:
     with pytest.raises(UnconvertibleError, match="does more than run its layers in order"):
         load_agent(teacher(PPO, policy=Doubled), CARTPOLE)  # type: ignore[arg-type]
-    with pytest.raises(UnconvertibleError, match="'MlpExtractor': it has no layers called policy_net"):
+    with pytest.raises(UnconvertibleError, match="'MlpExtractor': it has no layers called policy_net; train with Stable-Base"):
         load_agent(teacher(PPO, policy=Stranger), CARTPOLE)  # type: ignore[arg-type]
 
 

@@ -127,7 +127,7 @@ def test_tensors_that_are_no_network_are_an_error(tmp_path: Path, change: Any) -
 def test_a_zip_of_something_else_is_an_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("holiday.jpg", b"")
-    with pytest.raises(UserError, match=r"it lacks 'data' or 'policy\.pth'"):
+    with pytest.raises(UserError, match=r"it lacks 'data' or 'policy\.pth'; copy or save it anew"):
         load_zip(tmp_path / "model.zip", "CartPole-v1")
 
 

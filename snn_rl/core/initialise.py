@@ -46,7 +46,10 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
             if v_th <= 0:  # so few neurons are driven at all that the percentile lies below 0
                 positive = currents[currents > 0]
                 if not len(positive):
-                    raise UserError(f"layer {network.layer_names[n]} never gets a positive current: nothing can spike")
+                    raise UserError(
+                        f"layer {network.layer_names[n]} never gets a positive current, so nothing in it can spike; train the "
+                        "ANN anew, or give another one"
+                    )
                 v_th = float(positive.median())
             lif.set(v_th=v_th, decay=decay)
             spikes = _sent(network, n, i)

@@ -170,7 +170,10 @@ class QNetwork(nn.Module):
         start = None if episode_start is None else episode_start.unsqueeze(0)
         q, state = self.unroll(observation.unsqueeze(0), state, start)
         if not math.isfinite(q.detach().sum()):  # the best of these would be a matter of chance
-            raise UserError("the network's values are NaN or infinite: its weights are too large for such observations")
+            raise UserError(
+                "the network's values are NaN or infinite: its weights are too large for such observations; scale the "
+                "observations, or train it anew"
+            )
         return q[0], state
 
     def unroll(

@@ -17,6 +17,7 @@ from snn_rl.store.integer import Integer
 Array = NDArray[Any]
 DECAY_BITS = 12  # a decay is a number of 4096ths
 INT32 = 2**31 - 1
+ANEW = "quantize the agent anew (python -m snn_rl.quantize)"
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,12 @@ class Integers:
             if self.bound(n) > INT32:
                 raise UserError(f"layer {n + 1} could overflow 32 bits ({self.bound(n)}); quantize with fewer --bits")
             if not 0 < self.neurons[n].threshold.min() <= self.neurons[n].threshold.max() <= self.limit:
-                raise UserError(f"a threshold of layer {n + 1} does not fit into {self.form.membrane_bits} bits")
+                raise UserError(f"a threshold of layer {n + 1} does not fit into {self.form.membrane_bits} bits; {ANEW}")
             shift = self.neurons[n].shift
             if shift is not None and not 0 <= shift.min() <= shift.max() < DECAY_BITS * 2:
-                raise UserError(f"a shift of layer {n + 1} is none")
+                raise UserError(f"a shift of layer {n + 1} does not lie in [0, {2 * DECAY_BITS - 1}]; {ANEW}")
             if not 0 <= self.neurons[n].decay.min() <= self.neurons[n].decay.max() <= 1 << DECAY_BITS:
-                raise UserError(f"a decay of layer {n + 1} does not lie in [0, {1 << DECAY_BITS}]")
+                raise UserError(f"a decay of layer {n + 1} does not lie in [0, {1 << DECAY_BITS}]; {ANEW}")
         if self.readout_bound() > INT32:
             raise UserError(f"the readout could overflow 32 bits ({self.readout_bound()}); quantize with fewer --readout-bits")
 

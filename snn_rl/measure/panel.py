@@ -106,7 +106,7 @@ class Panel:
         """
         game = np.asarray(self.env.render())
         if game.ndim != 3:
-            raise UserError(f"'{self.agent.env}' cannot be filmed: it has no render mode rgb_array")
+            raise UserError(f"'{self.agent.env}' cannot be filmed: it has no render mode rgb_array; leave --video out")
         if not self.decisions:
             neurons = [int(np.prod(shape)) for shape in self.agent.network.shapes(self.agent.observation_shape)]
             self.layout = lay_out(game.shape[0], game.shape[1], neurons)

@@ -92,7 +92,7 @@ def record(
     agent = agent if isinstance(agent, Agent) else load_agent(agent)
     network = agent.network
     if not network.spiking:
-        raise UserError(f"{agent.label} is an ANN, whose neurons do not spike")
+        raise UserError(f"{agent.label} is an ANN, whose neurons do not spike; give a spiking agent")
     if isinstance(network, IntegerNetwork):
         network = IntegerNetwork(network.integers)  # the reference: an engine that plays it does not show its timesteps
     if decisions is not None and decisions < 1:

@@ -57,7 +57,8 @@ def members(path: Path, wanted: tuple[str, ...], optional: tuple[str, ...] = ())
     with opened(path, MAX_FILE) as file, _directory(file) as archive:
         found = {info.filename: info for info in archive.infolist() if info.filename in wanted + optional}
         if missing := [name for name in wanted if name not in found]:
-            raise UserError(f"'{path}' is truncated or no Stable-Baselines3 agent: it lacks {' or '.join(map(repr, missing))}")
+            lacks = " or ".join(map(repr, missing))
+            raise UserError(f"'{path}' is truncated or no Stable-Baselines3 agent: it lacks {lacks}; copy or save it anew")
         sizes = {name: info.file_size for name, info in found.items()}
         if sizes.get("data", 0) > MAX_JSON or sum(sizes.values()) > MAX_TENSORS:
             raise UserError(

@@ -62,7 +62,10 @@ def check_fit(network: QNetwork, space: spaces.Box, actions: spaces.Discrete) ->
             f"the layers of spec see an image of {network.image}, the environment shows {image_in(space) or 'none'}"
         )
     if outputs(network) != actions.n:
-        raise UserError(f"the layers of spec end with {outputs(network)} outputs, the environment has {actions.n} actions")
+        raise UserError(
+            f"the layers of spec end with {outputs(network)} outputs, the environment has {actions.n} actions; give the last "
+            "layer one output for each action"
+        )
 
 
 def balance_on_noise(network: QNetwork, space: spaces.Box, decay: Decay) -> None:

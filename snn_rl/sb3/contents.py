@@ -147,7 +147,10 @@ def extractor_of(source: Zip, body: dict[str, Tensor], named: str | None) -> typ
         if image_key(body) is not None:
             return CombinedExtractor
         if len({key.split(".")[1] for key in body if key.startswith("extractors.")}) > 1:
-            raise UnconvertibleError(f"cannot convert '{source.path}': it sees several images, and a network here sees one")
+            raise UnconvertibleError(
+                f"cannot convert '{source.path}': it sees several images, and a network here sees one; stack them along their "
+                "channels and train it anew"
+            )
     kernels = [value.shape[-1] for value in body.values() if value.dim() == 4]
     if standard and kernels in ([], [8, 4, 3]):
         return NatureCNN if kernels else FlattenExtractor

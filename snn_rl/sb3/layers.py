@@ -66,7 +66,8 @@ class Layers:
             return cls(head)
         if len(images) > 1 or not is_image_space(space[images[0]]):
             kinds = " and ".join(f"'{key}' ({type(extractor.extractors[key]).__name__})" for key in images)
-            raise UnconvertibleError(f"cannot convert the parts {kinds}: one may be an image, of bytes from 0 to 255")
+            said = f"cannot convert the parts {kinds}: one may be an image, of bytes from 0 to 255"
+            raise UnconvertibleError(f"{said}; stack them along their channels and train it anew")
         own = cast(NatureCNN, extractor.extractors[images[0]])
         widths = {key: own.features_dim if key in images else get_flattened_obs_dim(part) for key, part in space.items()}
         of_image = th.cat([th.full((width,), key in images) for key, width in widths.items()])

@@ -71,7 +71,10 @@ def _of_quantiles(policy: BasePolicy) -> Decider:
 def _of_actor(policy: ActorCriticPolicy) -> Decider:
     extractor, body = policy.pi_features_extractor, getattr(policy.mlp_extractor, "policy_net", None)
     if not isinstance(body, nn.Module):
-        raise UnconvertibleError(f"cannot convert '{type(policy.mlp_extractor).__name__}': it has no layers called policy_net")
+        kind = type(policy.mlp_extractor).__name__
+        raise UnconvertibleError(
+            f"cannot convert '{kind}': it has no layers called policy_net; train with Stable-Baselines3's MlpExtractor"
+        )
 
     def logits(probe: PyTorchObs) -> Tensor:
         return cast(Any, policy.get_distribution(moved(probe, policy.device)).distribution).logits.cpu()

@@ -109,7 +109,9 @@ def _fold(network: QNetwork, mean: np.ndarray, deviation: np.ndarray, who: str) 
         n, first = next(iter(network.beside.items()), ("0", None))
         holds = cast(nn.Sequential, network.synapses[int(n)])[-1]
     if not isinstance(first, nn.Linear) or not isinstance(holds, nn.Linear) or holds.bias is None:
-        raise UserError(f"{who} has no dense first layer with a bias to hold the statistics of VecNormalize")
+        raise UserError(
+            f"{who} has no dense first layer with a bias to hold the statistics of VecNormalize; train it with norm_obs=False"
+        )
     with th.no_grad():
         weight = first.weight.double() / th.as_tensor(deviation, dtype=th.float64)
         bias = holds.bias.double() - scale * (weight @ th.as_tensor(mean, dtype=th.float64))

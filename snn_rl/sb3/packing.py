@@ -67,7 +67,9 @@ def stored(space: spaces.Space[Any], frame_stack: int) -> tuple[tuple[int, ...],
             f"replay needs observations that are arrays, got {space}; give the space of the model, model.observation_space"
         )
     if space.shape[0] % frame_stack:
-        raise UserError(f"observations of shape {space.shape} are no stack of {frame_stack} frames")
+        raise UserError(
+            f"observations of shape {space.shape} are no stack of {frame_stack} frames; give the number that VecFrameStack has"
+        )
     packing, dtype = Packing.of(space), np.dtype(space.dtype)
     if packing is None:
         frame = (space.shape[0] // frame_stack, *space.shape[1:])

@@ -51,7 +51,9 @@ def load_recipe(env_id: str, frames: int | None = None, module: str = "") -> Rec
         fewer = [file.with_name(f"{file.stem}.frames{frames}.toml") for file in files]
         recipe = read_recipe(*[file for pair in zip(files, fewer, strict=True) for file in pair if file.is_file()])
         if recipe.id not in (env_id, base_id(env_id)):
-            raise UserError(f"{path}: id is '{recipe.id}', but a file of that name is for '{env_id}'")
+            raise UserError(
+                f"{path}: id is '{recipe.id}', but a file of that name is for '{env_id}'; rename it, or mend its id"
+            )
         if path.parent != data_folder("envs").resolve():
             _say(f"recipe: {path}")
         module = module_of(env_id) or module
@@ -166,7 +168,10 @@ def make_env(
             raise UserError(f"'{recipe.id}' cannot be filmed: its constructor takes no render_mode") from error
         raise
     if render_mode and render_mode not in (env.metadata.get("render_modes") or ()):
-        raise UserError(f"'{recipe.id}' cannot be filmed: its metadata have no '{render_mode}' among their render_modes")
+        raise UserError(
+            f"'{recipe.id}' cannot be filmed: its metadata have no '{render_mode}' among their render_modes; add it, or leave "
+            "--video out"
+        )
     if not isinstance(env.action_space, spaces.Discrete) or env.action_space.start != 0:
         raise UserError(f"'{recipe.id}' has actions {env.action_space}; a Q-network needs Discrete actions from 0")
     if training:

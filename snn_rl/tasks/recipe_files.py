@@ -115,7 +115,9 @@ def setting_of(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         if re.fullmatch(r"[\w-]+", written):
             return key, written
-        raise UserError(f"--recipe-set {key}: '{written}' is no value of a recipe") from None
+        raise UserError(
+            f"--recipe-set {key}: '{written}' is no value of a recipe; write it as in TOML: 3e-4, [7, 8], true"
+        ) from None
 
 
 def _fill(kind: type[Any], table: dict[str, Any], where: str) -> Any:

@@ -114,7 +114,7 @@ def _budget(recipe: Recipe, total_timesteps: int | None) -> Recipe:
     if total_timesteps <= recipe.train.learning_starts:
         raise UserError(
             f"--total-timesteps {total_timesteps:,} is too few: in the first {recipe.train.learning_starts:,} "
-            f"(learning_starts) nothing is learnt in {recipe.id}"
+            f"(learning_starts) nothing is learnt in {recipe.id}; give more"
         )
     return dataclasses.replace(
         recipe,
@@ -184,7 +184,8 @@ def _spiking_agents(plan: Plan, default_frames: int) -> list[PlannedAgent]:
     options, recipe, stages = plan.options, plan.recipe, plan.recipe.prune.stages(plan.options.T)
     if options.ablate and len(stages) == 1:
         raise UserError(
-            f"--ablate compares with stages from a higher T, but {recipe.id} is trained straight at T={options.T} here"
+            f"--ablate compares with stages from a higher T, but {recipe.id} is trained straight at T={options.T} here; leave "
+            "it out"
         )
     untaught, taught = _kind(plan, default_frames)
     agents = [_begun(plan, stages[0], untaught)]
