@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds: about a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write speed.json, speed.md and speed.png here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write speed.json, speed.md and plots here")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     if args.json is not None:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_writable(args.out / "speed.json")
     import torch as th
 
-    from snn_rl.speed import decisions, layers, page, updates
+    from snn_rl.speed import activity, decisions, layers, page, updates
     from snn_rl.speed.timing import contest
     from snn_rl.store.files import write_json
 
@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     updating = contest(updates.contestants(frames), rounds, 1 if args.quick else 5)
     print(f"layers of neurons: {rounds} rounds", flush=True)
     found = page.record(deciding, updating, contest(layers.contestants(), rounds, 1 if args.quick else 3), observations)
+    print("decisions by activity", flush=True)
+    found["activity"] = by_activity = activity.measure(frames, rounds)
     print(page.tables(found))
     if args.json is not None:
         write_json(found, args.json)
@@ -59,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"# Speed\n\n{page.tables(found)}\n\n![Time of a decision](speed.png)\n", encoding="utf-8"
         )
         page.plot(found).savefig(args.out / "speed.png")
-        print(f"wrote {args.out}/speed.json, speed.md and speed.png")
+        if not isinstance(by_activity, str):
+            activity.plot(by_activity).savefig(args.out / "speed-activity.png")
+        print(f"wrote {args.out}/speed.json, speed.md and its plots")
     return 0
 
 

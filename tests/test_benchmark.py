@@ -9,7 +9,7 @@ import pytest
 import torch as th
 from torch import nn
 
-from snn_rl.speed import decisions, page, timing, updates
+from snn_rl.speed import activity, decisions, page, timing, updates
 from snn_rl.speed.runtimes import session
 from snn_rl.speed.timing import Contest, contest
 
@@ -83,3 +83,26 @@ def test_updates_are_of_the_same_network_and_batch() -> None:
     sizes = {name: sum(p.numel() for p in model.q_net.parameters()) for name, model in models.items()}
     assert sizes["stock_dqn"] == sizes["ann"] == sizes["T1"] - 8 == sizes["T5"] - 8  # a threshold and a decay per layer
     assert {(model.sequence_length, model.burn_in) for name, model in models.items() if name != "stock_dqn"} == {(1, 0)}
+
+
+def test_as_many_pixels_change_as_is_said() -> None:
+    play = activity.changing(np.random.default_rng(0), np.zeros((1, 84, 84), np.uint8), 0.1)
+    assert ((play[1:] != play[:-1]).sum((1, 2, 3)) == 706).all()
+
+
+def test_the_crossover_lies_where_the_lines_meet() -> None:
+    rows = [{"share": 0.1, "events": 1.0, "dense": 2.0}, {"share": 0.5, "events": 3.0, "dense": 2.0}]
+    assert activity.crossover(rows) == pytest.approx(0.3)
+    assert activity.crossover(rows[:1]) is None
+    assert activity.crossover([{**row, "events": 9.0} for row in rows]) is None
+
+
+def test_decisions_by_activity_cost_more_where_more_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "SHARES", (0.01, 1.0))
+    monkeypatch.setattr(activity, "THRESHOLDS", (1.0, 0.001))
+    monkeypatch.setattr(activity, "STEPS", 3)
+    found = activity.measure(np.random.default_rng(0).integers(0, 255, (4, 4, 84, 84), dtype=np.uint8), rounds=1)
+    assert isinstance(found, dict)
+    assert found["spikes"][0]["share"] < found["spikes"][1]["share"]
+    assert [set(row) for row in found["changed"]] == [{"share", "engine", "events", "dense"}] * 2
+    assert len(activity.plot(found).axes) == 2

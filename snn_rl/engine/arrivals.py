@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from snn_rl.engine.lanes import add_lanes, add_product
+from snn_rl.engine.lanes import SIDE, add_four, add_lanes, add_product
 from snn_rl.engine.tables import Stage
 
 H, W, C, OH, OW, OC, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, WEIGHTS, FIRST, POSITIONS = range(len(Stage._fields))
-ROWS = 24  # of weights that an output adds up: beyond it, it pays to go output by output
 LANES, SOME = np.uint64(64), np.uint64(16)  # numbers that are added at once, where a row has a multiple of them
 
 
@@ -95,7 +94,7 @@ def spread(s, reach, weight, index, count, out):
 
 
 @njit(cache=True, error_model="numpy")
-def add_rows(wide, begin, weight, row, count, out, to):
+def add_rows(wide, begin, weight, row, count, out):
     """Adds rows of weights to ``out``, eight at a time, so that a sum goes to memory less often; the sum of eight weights of
     8 bits fits into 16. Returns the number of products.
 
@@ -106,9 +105,8 @@ def add_rows(wide, begin, weight, row, count, out, to):
         row: which rows.
         count: how many.
         out: sums.
-        to: where those of these rows begin.
     """
-    length, at, eight = np.uint64(wide), np.uint64(to), count // 8 * 8
+    length, eight = np.uint64(wide), count // 8 * 8
     for e in range(0, eight, 8):
         p, q = np.uint64(begin + row[e] * wide), np.uint64(begin + row[e + 1] * wide)
         r, t = np.uint64(begin + row[e + 2] * wide), np.uint64(begin + row[e + 3] * wide)
@@ -117,38 +115,12 @@ def add_rows(wide, begin, weight, row, count, out, to):
         for k in range(length):
             first = np.int16(weight[p + k] + weight[q + k]) + np.int16(weight[r + k] + weight[t + k])
             second = np.int16(weight[f + k] + weight[g + k]) + np.int16(weight[h + k] + weight[i + k])
-            out[at + k] += np.int16(np.int16(first) + np.int16(second))
+            out[k] += np.int16(np.int16(first) + np.int16(second))
     for e in range(eight, count):
         p = np.uint64(begin + row[e] * wide)
         for k in range(length):
-            out[at + k] += weight[p + k]
+            out[k] += weight[p + k]
     return count * wide
-
-
-@njit(cache=True, error_model="numpy")
-def by_output(s, weight, index, count, begin, row, out):
-    """What :func:`spread` does, for many spikes at a convolution, output by output: the rows of weights that reach one are
-    listed, and added eight at a time. Returns the number of products."""
-    wide, channels, products, e = s[OC], s[C], 0, 0
-    for position in range(s[H] * s[W]):  # where the spikes of each position begin in the list
-        begin[position] = e
-        while e < count and index[e] < (position + 1) * channels:
-            e += 1
-    begin[s[H] * s[W]] = e
-    for oy in range(s[OH]):
-        for ox in range(s[OW]):
-            rows = 0
-            for tap in range(s[KH] * s[KW]):
-                y = oy * s[SH] - s[PH] + tap // s[KW] * s[DH]
-                x = ox * s[SW] - s[PW] + tap % s[KW] * s[DW]
-                if y < 0 or y >= s[H] or x < 0 or x >= s[W]:
-                    continue
-                position = y * s[W] + x
-                for e in range(begin[position], begin[position + 1]):
-                    row[rows] = (index[e] - position * channels) * s[KH] * s[KW] + tap
-                    rows += 1
-            products += add_rows(wide, s[WEIGHTS], weight, row, rows, out, (oy * s[OW] + ox) * wide)
-    return products
 
 
 @njit(cache=True, error_model="numpy")
@@ -178,6 +150,10 @@ def whole(s, weight, x, out):
                     many = low + (high - low) // 4 * 4
                     for kx in range(low, many, 4):
                         at, w = left + kx * step, begin + kx * per_out
+                        if per_out % SIDE == 0:
+                            for k in range(0, per_out, SIDE):
+                                add_four(sums, k, weight, w + k, per_out, own, at, step)
+                            continue
                         p, q, r, t = own[at], own[at + step], own[at + 2 * step], own[at + 3 * step]
                         first, second = weight[w : w + per_out], weight[w + per_out : w + 2 * per_out]
                         third, fourth = weight[w + 2 * per_out : w + 3 * per_out], weight[w + 3 * per_out : w + 4 * per_out]
@@ -207,11 +183,7 @@ def pool(begin, end, stages, reach, weight, lists, count):
 @njit(cache=True, error_model="numpy")
 def add_spikes(s, reach, weight, lists, count, out):
     """Adds to ``out`` what listed spikes bring to a layer of 8-bit weights without groups; returns the number of products."""
-    index, _, row, begin = lists
-    positions = s[H] * s[W]
-    if positions * s[OH] * s[OW] == 1:
-        return add_rows(s[OC], s[WEIGHTS], weight, index, count, out, 0)
-    reached = reach[0][s[POSITIONS] + positions] - reach[0][s[POSITIONS]]
-    if count * reached > ROWS * s[OH] * s[OW] * positions:
-        return by_output(s, weight, index, count, begin, row, out)
+    index = lists[0]
+    if s[H] * s[W] * s[OH] * s[OW] == 1:
+        return add_rows(s[OC], s[WEIGHTS], weight, index, count, out)
     return spread(s, reach, weight, index, count, out)

@@ -114,6 +114,28 @@ def add_product(typing: Any, out: Any, at: Any, weight: Any, tap: Any, x: Any, l
 
 
 @_intrinsic
+def add_four(typing: Any, out: Any, at: Any, weight: Any, tap: Any, apart: Any, x: Any, begin: Any, step: Any) -> Any:
+    """Adds to :data:`SIDE` sums from ``out[at]`` on the products of four inputs, ``x[begin]`` and each a ``step`` further, with
+    as many rows of weights, from ``weight[tap]`` and each so far ``apart``."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums_kind, _, kind, _, _, x_kind, _, _ = signature.args
+        array, place, weights, row, apart, inputs, input_at, step = args
+        place = _place(context, builder, sums_kind, array, place, SIDE)
+        sums = builder.load(place, align=_width(sums_kind))
+        values = context.make_array(x_kind)(context, builder, inputs).data
+        for n in range(4):
+            factor = _everywhere(builder, builder.load(builder.gep(values, [input_at])), sums.type)
+            sums = builder.add(sums, builder.mul(factor, _loaded(context, builder, kind, weights, row, sums.type)))
+            if n < 3:
+                row, input_at = builder.add(row, apart), builder.add(input_at, step)
+        builder.store(sums, place, align=_width(sums_kind))
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, weight, types.int64, types.int64, x, types.int64, types.int64), build
+
+
+@_intrinsic
 def update(typing: Any, i: Any, membranes: Any, at: Any, channels: Any, p: Any, fraction: Any, limit: Any) -> Any:
     """One timestep of :data:`SIDE` neurons: leak, charge, spike, reset. Returns a bit for each, whether it spiked.
 

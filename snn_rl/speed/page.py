@@ -86,6 +86,8 @@ def tables(found: dict[str, Any]) -> str:
         _table("update from 32 transitions", "times the updates per second of stock DQN", found["update_ratio"], UPDATING),
         _table(f"forward and backward, T={layers.T}", "times as long as ours", found["layer_ratio"], {}),
     ]
+    if isinstance(found.get("activity"), dict):
+        parts.append(_noise(found["activity"]["noise"]))
     if found["missing"]:
         parts.append("\n".join(f"* {DECIDING.get(name, name)}: {why}" for name, why in found["missing"].items()))
     return "\n\n".join(parts)
@@ -95,6 +97,12 @@ def _table(first: str, second: str, ratios: dict[str, float | None], words: dict
     lines = [f"| {first} | {second} |", "| --- | ---: |"]
     lines += [f"| {words.get(name, name)} | {'-' if one is None else f'{one:.2f}'} |" for name, one in ratios.items()]
     return "\n".join(lines)
+
+
+def _noise(found: dict[str, float | None]) -> str:
+    words = {"dense": "our own dense way", **{name: f"the {DECIDING[name]}" for name in ("ort_int8_4", "ort_int8_1")}}
+    said = [f"{found[name]:.2f} times {word}" for name, word in words.items() if found[name] is not None]
+    return "Images of noise, the worst input, take the event engine " + ", ".join(said) + "."
 
 
 def plot(found: dict[str, Any]) -> Figure:
