@@ -115,8 +115,8 @@ def add_product(typing: Any, out: Any, at: Any, weight: Any, tap: Any, x: Any, l
 
 @_intrinsic
 def add_four(typing: Any, out: Any, at: Any, weight: Any, tap: Any, apart: Any, x: Any, begin: Any, step: Any) -> Any:
-    """Adds to :data:`SIDE` sums from ``out[at]`` on the products of four inputs, ``x[begin]`` and each a ``step`` further, with
-    as many rows of weights, from ``weight[tap]`` and each so far ``apart``."""
+    """Adds to :data:`SIDE` sums from ``out[at]`` on the products of four inputs, ``x[begin]`` and each a ``step`` further,
+    with as many rows of weights, from ``weight[tap]`` and each so far ``apart``."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sums_kind, _, kind, _, _, x_kind, _, _ = signature.args

@@ -36,8 +36,8 @@ def measure(frames: Frames, rounds: int) -> dict[str, Any] | str:
 
     Returns:
         Two lists, ``changed`` and ``spikes``, of rows with the ``share`` of pixels or neurons and the times. ``noise``: the
-        engine's time for images of noise as a multiple of the dense way's for them, of ``all``: the dense way where every neuron
-        spikes too, and of ANNs in ONNX Runtime with 8 bits. A text where the engine cannot be had.
+        engine's time for images of noise as a multiple of the dense way's for them, of ``all``: the dense way where every
+        neuron spikes too, and of ANNs in ONNX Runtime with 8 bits. A text where the engine cannot be had.
     """
     try:
         agent = event_agent()
