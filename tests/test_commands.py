@@ -141,9 +141,11 @@ def test_evaluate_and_prune_a_spiking_dqn_from_its_zip(tmp_path: Path) -> None:
     SpikingDQN("MlpPolicy", "CartPole-v1", T=2, seed=0, policy_kwargs={"net_arch": [8]}).save(tmp_path / "mine.zip")
     complains("snn_rl.prune", "--agent", "mine.zip", "--T", "1", "--out", "p", about="give --env", cwd=tmp_path)
     arguments = ["snn_rl.evaluate", "mine.zip", "--env", "CartPole-v1"]
-    complains(*arguments, "--save", about="give it one with --out", cwd=tmp_path)
+    none = "in an agent's folder; this agent has none for its environment: give it one with --out"
+    complains(*arguments, "--save", about=none, cwd=tmp_path)
+    protocol = "store scores by the recipe's protocol and in fp32: leave out --episodes, --seed and --technology"
     for option in (("--episodes", "3"), ("--technology", "int8")):
-        complains(*arguments, "--out", "T2", *option, about="leave out --episodes, --seed and --technology", cwd=tmp_path)
+        complains(*arguments, "--out", "T2", *option, about=protocol, cwd=tmp_path)
     done = call(*arguments, "--out", "run/T2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     card = json.loads((tmp_path / "run" / "T2" / "card.json").read_text())
@@ -208,7 +210,8 @@ def test_environments_and_extractors_of_ones_own_are_named(tmp_path: Path, monke
 def test_an_unwritable_place_is_one_sentence(zips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     out = str(tmp_path / "file" / "out")
-    complains("snn_rl.train", "--env", "CartPole-v1", "--out", out, about="could be written to; choose another place")
+    told = f"'{tmp_path / 'file'}' is a file, no folder that '{out}' could be written to; choose another place"
+    complains("snn_rl.train", "--env", "CartPole-v1", "--out", out, about=told)
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:

@@ -59,13 +59,17 @@ SMALL = spaces.Box(0, 255, (10, 10, 3), np.uint8)
     [
         ("MlpPolcy", CARTPOLE, "unknown policy 'MlpPolcy'; choose from MlpPolicy, CnnPolicy, MultiInputPolicy, such as 'MlpP"),
         ("LstmPolicy", CARTPOLE, "unknown policy 'LstmPolicy'; choose from"),
-        (None, CARTPOLE, "takes a spiking policy .*, got NoneType"),
+        (None, CARTPOLE, r"takes a spiking policy .*, or a SpikingPolicy\), got NoneType"),
         (DQN.policy_aliases["MlpPolicy"], CARTPOLE, "takes a spiking policy .*, got DQNPolicy"),
         ("MlpPolicy", "Cartpole-v1", "unknown environment 'Cartpole-v1'; did you mean 'CartPole-v1'"),
         ("MlpPolicy", "no.such.module:Own-v0", r"cannot import 'no\.such\.module'"),
         ("MlpPolicy", None, "needs an environment: the id of one, a gymnasium.Env or a VecEnv, got a NoneType"),
         ("MlpPolicy", Petting(), "needs an environment: .*, got a Petting; several at a time are made by .*make_vec_env"),
-        ("MlpPolicy", OlderGym(), r"reset\(\) of OlderGym takes no seed, as in the older gym"),
+        (
+            "MlpPolicy",
+            OlderGym(),
+            r"reset\(\) of OlderGym takes no seed, as in the older gym: in Gymnasium reset\(seed=None, options=None\) ret",
+        ),
         ("CnnPolicy", CARTPOLE, r"NatureCNN does not take observations of shape \(4,\).*: CnnPolicy is for images, use MlpP"),
         ("CnnPolicy", shows(SMALL), "NatureCNN does not take observations.*it wants images of bytes .* 36 by 36 pixels"),
         ("CnnPolicy", shows(spaces.Box(0, 1, (84, 84, 3))), "'normalize_images': False} and their channels first"),
@@ -134,7 +138,10 @@ def test_arguments_that_no_policy_has_are_named() -> None:
         (lambda agent: record("nowhere/T1"), "no agent 'nowhere/T1'"),
         (lambda agent: play(3), r"load_agent\(\) takes a path, a name, or a model of Stable-Baselines3, got a int"),
         (lambda agent: evaluate(DQN("MlpPolicy", CARTPOLE, buffer_size=9)), "a live model does not say its environment: load"),
-        (lambda agent: make_env(gym.make(CARTPOLE)), "give the id of the environment, 'CartPole-v1'"),
+        (
+            lambda agent: make_env(gym.make(CARTPOLE)),
+            "give the id of the environment, 'CartPole-v1', not a TimeLimit: it is built as its recipe says",
+        ),
     ],
 )
 def test_what_no_agent_can_be_asked_is_said(asked: Callable[[Any], object], said: str) -> None:

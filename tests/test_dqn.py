@@ -248,7 +248,10 @@ def test_the_warm_up_is_random_unless_it_shall_not_be() -> None:
 
 def test_a_buffer_that_holds_no_sequence_is_an_error() -> None:
     dqn(counts(5, 7), buffer_size=12)  # 2 burnt in + 3 learnt + 1 for the return, in each of 2 environments
-    with pytest.raises(UserError, match=r"buffer_size of 11 is 5 steps in each of 2 environments.* at least 12"):
+    with pytest.raises(
+        UserError,
+        match=r"of 11 is 5 steps in each of 2 environments and a sequence takes 6; use a buffer_size of at least 12",
+    ):
         dqn(counts(5, 7), buffer_size=11)
 
 

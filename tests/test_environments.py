@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import ale_py
@@ -56,6 +57,19 @@ def test_an_atari_game_without_recipe_gets_four_frames_and_a_vector_gets_one() -
 def test_an_unknown_id_suggests_the_nearest(wrong: str, near: str) -> None:
     with pytest.raises(UserError, match=f"unknown environment '{wrong}'; did you mean '{near}'"):
         load_recipe(wrong)
+
+
+def test_a_recipe_whose_environment_nobody_registers_says_what_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "Mine-v7.toml").write_text('id = "Mine-v7"')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError,
+        match="it has a recipe, but no module that registers it was named; one of your own is given as --env MODULE:ID",
+    ):
+        make_env(load_recipe("Mine-v7"))
 
 
 class Words(gym.Env[str, int]):
@@ -233,7 +247,7 @@ def test_an_environment_that_cannot_be_filmed_is_an_error() -> None:
 
 
 def test_images_that_no_network_here_can_see_are_an_error() -> None:
-    with pytest.raises(UserError, match="channels first"):
+    with pytest.raises(UserError, match=r"channels first; they must be .*: channels are brought forward here"):
         make_env(Recipe("ChannelFirst-v0"))
     assert make_env(Recipe("Small-v0"), frames=2).observation_space.shape == (2, 20, 20)
     with pytest.raises(UserError, match="20x20 pixels and NatureCNN, which is trained from nothing, needs 36x36"):

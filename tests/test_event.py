@@ -153,7 +153,9 @@ def test_a_command_plays_by_events(recipe: Recipe, tmp_path: Path, capsys: pytes
     assert found["event"]["energy"]["acs"] == found["torch"]["energy"]["acs"]
     assert [found[name]["engine"] for name in found] == ["torch", "event"]
     assert "changed input" in found["event"]["energy"]["convention"]
-    with pytest.raises(UserError, match="leave out --engine"):
+    with pytest.raises(
+        UserError, match="--save and --out store what the reference counts: leave out --engine; the returns are the same"
+    ):
         evaluate.main([str(tmp_path / "T1-int8"), "--save", "--engine", "event"])
 
 

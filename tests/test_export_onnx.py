@@ -113,7 +113,10 @@ def test_integers_that_float32_cannot_convolve_exactly_are_refused() -> None:
     with th.no_grad():
         network.synapses[0][0].weight.fill_(1.0)
     integers = quantise(network)
-    with pytest.raises(UserError, match=r"a sum of layer 1 could be 18,653,760.*fewer --bits"):
+    with pytest.raises(
+        UserError,
+        match=r"a sum of layer 1 could be 18,653,760, and ONNX convolves exactly only up to .*; quantize with fewer --bits",
+    ):
         model(Agent("X", "T", IntegerNetwork(integers), (64, 8, 8), integer=integers.form))
 
 

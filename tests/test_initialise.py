@@ -51,7 +51,9 @@ def test_balancing_falls_back_on_the_driven_neurons_and_refuses_a_dead_layer() -
         network.synapses[0][0].weight.fill_(1.0)
     balance_thresholds(network, th.tensor([[-1.0]] * 9 + [[0.5]]), percentile=50.0)  # the median is negative
     assert network.lifs[0].v_th.item() == pytest.approx(0.5)
-    with pytest.raises(UserError, match="layer fc1 never gets a positive current, so nothing in it can spike; train the"):
+    with pytest.raises(
+        UserError, match="layer fc1 never gets a positive current, so nothing in it can spike; train the ANN anew, or give"
+    ):
         balance_thresholds(network, th.full((5, 1), -1.0), percentile=99.0)
 
 

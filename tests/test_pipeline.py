@@ -207,7 +207,7 @@ def test_what_cannot_be_pruned_or_converted_is_said(ann: Agent, recipe: Recipe, 
         convert(ann, recipe, 0)
     with pytest.raises(UserError, match="spiking already; convert its ANN"):
         convert(spiking, recipe, 1)
-    with pytest.raises(UserError, match="needs the ANN"):
+    with pytest.raises(UserError, match="the objective 'distill' needs the ANN: give --ann, or use --objective td"):
         pruned(spiking, None, recipe, 1, tmp_path / "x")
     with pytest.raises(UserError, match="convert it first"):
         pruned(ann, ann, recipe, 1, tmp_path / "x")

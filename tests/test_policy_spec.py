@@ -63,7 +63,9 @@ def test_untrained_every_layer_of_a_spec_spikes() -> None:
 def test_a_spec_and_what_it_takes_the_place_of_are_an_error(given: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=f"leave out {named}, or leave out spec"):
         from_spec(mlp_spec(5, 8, 4), **given)
-    with pytest.raises(UserError, match="input_scale goes with spec"):
+    with pytest.raises(
+        UserError, match="input_scale goes with spec: without one, normalize_images says whether pixels are scaled"
+    ):
         mlp(input_scale=0.5)
 
 
@@ -71,7 +73,10 @@ def test_a_spec_and_what_it_takes_the_place_of_are_an_error(given: dict[str, Any
     ("spec", "message"),
     [
         (mlp_spec(6, 8, 4), r"do not fit observations of shape \(5,\)"),
-        (mlp_spec(5, 8, 3), "end with 3 outputs, the environment has 4 actions; give the last layer one output for"),
+        (
+            mlp_spec(5, 8, 3),
+            "the layers of spec end with 3 outputs, the environment has 4 actions; give the last layer one output for",
+        ),
         (conv_spec(), r"do not fit observations of shape \(5,\)"),
         ("MlpPolicy", r"does not describe a network \(.*\); see snn_rl\.core\.spec"),
         ([{"type": "Linear"}], "not a layer"),

@@ -136,6 +136,6 @@ def test_agents_without_anything_to_read_are_refused(tmp_path: Path) -> None:
     whole = str(agent(tmp_path / "T2"))
     with pytest.raises(UserError, match="--episodes must be at least 1, got 0"):
         command.main([whole, "--out", str(tmp_path / "out"), "--episodes", "0"])
-    with pytest.raises(UserError, match="is not known here"):
+    with pytest.raises(UserError, match="what is hidden in CartPole-v1 is not known here; known: CartPoleNoVel-v1"):
         command.main(["CartPole-v1/T1", "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()

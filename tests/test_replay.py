@@ -233,7 +233,9 @@ def test_a_hundred_thousand_pong_steps_take_at_most_0_8_gigabytes() -> None:
 def test_too_little_memory_is_told_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=300_000_000))
     monkeypatch.setattr(np, "zeros", lambda *_: pytest.fail("allocated"))
-    with pytest.raises(UserError, match=r"100,000 steps needs 0\.7 GB and 0\.3 GB are free; use a buffer_size of at most"):
+    with pytest.raises(
+        UserError, match=r"a replay buffer of 100,000 steps needs 0\.7 GB and 0\.3 GB are free; use a buffer_size of at most"
+    ):
         SequenceReplayBuffer(100_000, spaces.Box(0, 255, (4, 84, 84), np.uint8), ACTIONS, frame_stack=4)
 
 

@@ -151,7 +151,10 @@ def test_frames_of_parts_say_what_to_leave_out() -> None:
     import gymnasium as gym
 
     gym.register("InParts-v0", lambda **_: shows(PARTS))
-    with pytest.raises(UserError, match=r"^'InParts-v0' shows its observations in parts: .*; leave --frames out$"):
+    with pytest.raises(
+        UserError,
+        match=r"^'InParts-v0' shows its .* parts: its agents see as many frames as their ANN; leave --frames out$",
+    ):
         make_env(Recipe("InParts-v0"), frames=1, teacher_frames=2)
     gym.registry.pop("InParts-v0")
 

@@ -140,5 +140,5 @@ def test_an_agent_of_large_images_is_read_without_a_play(tmp_path: Path) -> None
 @pytest.mark.parametrize(("side", "kernel"), [(1000, 20), (9000, 1)])
 def test_tables_that_would_fill_the_memory_are_refused(side: int, kernel: int) -> None:
     integers = large(side, kernel)
-    with pytest.raises(UserError, match=f"{(side - kernel + 1) ** 2 * kernel**2:,} places"):
+    with pytest.raises(UserError, match=f"its tables would have {(side - kernel + 1) ** 2 * kernel**2:,} places"):
         Program(integers, (1, side, side))

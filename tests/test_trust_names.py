@@ -49,7 +49,9 @@ def test_the_module_before_an_environment_in_a_card_is_not_imported(tmp_path: Pa
 def test_the_module_that_a_card_names_is_not_imported(tmp_path: Path, module: Path) -> None:
     agent = load_agent(changed(tmp_path / "agent", module="planted", env="Planted-v0"))
     agent.predict(np.zeros(4, np.float32))
-    with pytest.raises(UserError, match="import it first, or give --env planted:Planted-v0"):
+    with pytest.raises(
+        UserError, match="is registered by the module 'planted': import it first, or give --env planted:Planted-v0"
+    ):
         evaluate.main([str(tmp_path / "agent"), "--episodes", "1"])
     assert not module.exists()
 

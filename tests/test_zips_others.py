@@ -196,7 +196,9 @@ class Own(ActorCriticPolicy):
 def test_the_activation_of_an_own_policy_class_has_to_be_named(tmp_path: Path) -> None:
     model = teacher(PPO, policy=Own)  # type: ignore[arg-type]
     path = zipped(model, tmp_path)
-    with pytest.raises(UserError, match=r"a policy class of its own \(in test_zips_others\).*--activation ReLU or Tanh"):
+    with pytest.raises(
+        UserError, match=r"a policy class of its own \(in test_zips_others\).*; name it with --activation ReLU or Tanh"
+    ):
         load_zip(path, CARTPOLE)
     assert_same(model, load_zip(path, CARTPOLE, activation="ReLU").network)
     assert_same(model, load_agent(model, CARTPOLE).network)  # a live model tells
@@ -220,6 +222,9 @@ def test_an_activation_under_another_name_may_be_named(tmp_path: Path) -> None:
 
     model = teacher(A2C, activation_fn=Rectified)
     path = zipped(model, tmp_path)
-    with pytest.raises(UnconvertibleError, match=r"its activation Rectified has no spiking counterpart.*--activation"):
+    with pytest.raises(
+        UnconvertibleError,
+        match=r"activation Rectified has no spiking counterpart.* ReLU or a Tanh under another name, say so with --activation",
+    ):
         load_zip(path, CARTPOLE)
     assert_same(model, load_zip(path, CARTPOLE, activation="ReLU").network)

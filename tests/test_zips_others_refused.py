@@ -54,7 +54,7 @@ class Several(Pixels):
     ("action_space", "message"),
     [
         (spaces.Box(-1, 1, (2,)), "has continuous actions; only DQN, QR-DQN, PPO and A2C with discrete actions"),
-        (spaces.MultiDiscrete([2, 3]), "has MultiDiscrete actions, several at a time"),
+        (spaces.MultiDiscrete([2, 3]), "has MultiDiscrete actions, several at a time; an agent chooses one: let the env"),
         (spaces.MultiBinary(2), "has MultiBinary actions, several at a time"),
     ],
 )
@@ -124,7 +124,10 @@ class Stranger(ActorCriticPolicy):
 def test_a_live_policy_that_does_more_than_its_layers_is_refused() -> None:
     with pytest.raises(UnconvertibleError, match="does more than run its layers in order"):
         load_agent(teacher(PPO, policy=Doubled), CARTPOLE)  # type: ignore[arg-type]
-    with pytest.raises(UnconvertibleError, match="'MlpExtractor': it has no layers called policy_net; train with Stable-Base"):
+    with pytest.raises(
+        UnconvertibleError,
+        match="'MlpExtractor': it has no layers called policy_net; train with Stable-Baselines3's MlpExtractor",
+    ):
         load_agent(teacher(PPO, policy=Stranger), CARTPOLE)  # type: ignore[arg-type]
 
 

@@ -180,6 +180,8 @@ def learning_rate_of(written: object, where: str) -> float | LinearSchedule:
         case {"start": float(start), "end": float(end), "end_fraction": float(fraction)} if 0 < fraction <= MAX_RATE:
             if 0 <= start <= MAX_RATE and 0 <= end <= MAX_RATE:
                 return LinearSchedule(start, end, fraction)
+    if isinstance(written, int | float) or (isinstance(written, dict) and "end_fraction" in written):
+        raise UserError(f"'{where}' is damaged: its learning_rate must lie in [0, {MAX_RATE:g}]; copy or save it anew")
     raise UserError(
         f"the learning rate in '{where}' is a function, which only its pickle holds: give "
         f"load(..., learning_rate=...), or {TRUST}"

@@ -7,10 +7,11 @@ import importlib
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from snn_rl.core.errors import UserError
-from snn_rl.store.files import data_folder
+from snn_rl.store.files import data_folder, folder_name
 
 ATARI = "ale_py.env:AtariEnv"
 
@@ -139,6 +140,6 @@ def spec(env_id: str, module: str = "") -> Any:
         known = [*recipe_names(), *gym.registry]
         nearest = difflib.get_close_matches(env_id, known, 1, cutoff=0.6)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"environments with a recipe: {', '.join(recipe_names())}"
-        if env_id in known:  # a recipe without its environment
+        if (Path("envs") / f"{folder_name(env_id)}.toml").is_file():  # the user's recipe without its environment
             hint = "it has a recipe, but no module that registers it was named"
         raise UserError(f"unknown environment '{env_id}'; {hint}; one of your own is given as --env MODULE:ID") from error
