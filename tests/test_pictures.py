@@ -521,7 +521,10 @@ def agent_of_images() -> Agent:
 
 
 def test_where_numbers_beside_an_image_are_not_defined_one_sentence_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"an integer network takes agents that see one image or one vector, .* --to onnx"):
+    with pytest.raises(
+        UserError,
+        match=r"an integer network takes agents that see one image or one vector, .* --to onnx and --to zip take such agents",
+    ):
         quantise(agent_of_images().network)
     folder = agents.save(convert(load_agent(stock(), ID), short(), 1), tmp_path / "T1")
     for form, word in (("js", "JavaScript"), ("nir", "NIR"), ("nir-lif", "NIR")):

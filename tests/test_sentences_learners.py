@@ -99,6 +99,14 @@ def test_a_replay_buffer_of_ones_own_arguments_says_what_to_do(path: Path) -> No
     assert "trust=True, which executes what the file holds" in said(path)
 
 
+def test_a_function_as_learning_rate_says_how_to_give_it(path: Path) -> None:
+    changed(path, "data", lambda data: data["plain_settings"].update(learning_rate={":type:": "function"}))
+    told = f"the learning rate in '{path}' is a function, which only its pickle holds: give load(..., learning_rate=...), or "
+    assert said(path).startswith(told)
+    changed(path, "data", lambda data: data["plain_settings"].update(learning_rate=-1))
+    assert said(path) == f"'{path}' is damaged: its learning_rate must lie in [0, 1e+30]{ANEW}"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
