@@ -15,7 +15,7 @@ from random_networks import random_network, random_play, spiking_much
 from snn_rl import evaluate, load_agent
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.engine.event import EventNetwork
+from snn_rl.engine.event import EventNetwork, FloatEventNetwork
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.engine.rounding import quantise
 from snn_rl.store import agents
@@ -39,6 +39,37 @@ def test_every_spike_and_every_membrane_is_that_of_the_reference(seed: int) -> N
     assert len(wanted) == len(found)
     for pair in (*zip(wanted, found, strict=True), *zip(state, event.membranes(own), strict=True)):
         assert th.equal(*pair)
+
+
+@pytest.mark.parametrize("seed", range(40, 52))
+def test_of_float_numbers_spikes_are_those_of_torch_but_for_rounding(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network, shape, observed = random_network(rng)
+    if observed is not None or len(network.recurrent):
+        with pytest.raises(UserError, match=r"takes bytes|without recurrent synapses"):
+            FloatEventNetwork(network, shape).unroll(th.zeros(1, 1, *shape))
+        return
+    event, play = FloatEventNetwork(network, shape), th.from_numpy(random_play(rng, shape, True, steps=8, batch=3))
+    starts = th.from_numpy(rng.random((8, 3)) < 0.2)
+    wanted, found = list[th.Tensor](), list[th.Tensor]()
+    with th.no_grad():
+        q, _ = network.unroll(play, None, starts, wanted)
+    fast, _ = event.unroll(play, None, starts, found)
+    same = th.stack([(one == other).flatten(3).all(-1).all(1) for one, other in zip(wanted, found, strict=True)]).all(0)
+    assert same.float().mean() > 0.8  # rounding moves a membrane over its threshold now and then
+    assert th.allclose(q[same], fast[same].float(), atol=1e-4)
+
+
+def test_an_agent_of_float_numbers_decides_by_events_as_it_does_in_torch() -> None:
+    frames = np.zeros((20, 1, 84, 84), np.uint8)
+    for step, frame in enumerate(frames):
+        frame[0, 10:30, 4 * step : 4 * step + 4], frame[0, 40:42] = 255, 90
+    slow, fast = load_agent("PongNoFrameskip-v4/T1-frames1"), load_agent("PongNoFrameskip-v4/T1-frames1", engine="event")
+    state = own = None
+    for frame in frames:
+        wanted, state = slow.predict(frame, state)
+        found, own = fast.predict(frame, own)
+        assert found == wanted
 
 
 def agent(folder: Path, seed: int = 3) -> tuple[Agent, Agent, np.ndarray]:

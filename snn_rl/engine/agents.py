@@ -12,13 +12,14 @@ from snn_rl.core.errors import UserError
 from snn_rl.core.outline import check_shapes, outline
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.engine.semantics import Integers, from_arrays
-from snn_rl.store import weights
+from snn_rl.store import agents, weights
 from snn_rl.store.agents import Agent, check_neurons, find
 from snn_rl.store.card import damaged, read
 
 ENGINES = ("torch", "event")
 """What computes an agent of integers: the reference, or the engine that is fast on one core. Spikes, membranes and actions are
 the same."""
+NUMBA = "the event engine needs numba: pip install 'snn-rl[event]', or choose the engine torch"
 
 
 def is_integer(where: str | Path) -> bool:
@@ -44,6 +45,8 @@ def load(where: str | Path, engine: str = "torch") -> Agent:
         raise UserError(f"no engine '{engine}'; choose from {', '.join(ENGINES)}")
     folder = find(where)
     card, played = read(folder)
+    if card.integer is None and engine == "event":
+        return _float_event(agents.load(folder))
     if card.integer is None:
         raise UserError(f"'{folder}' is an agent of float numbers; python -m snn_rl.quantize makes one of integers from it")
     try:
@@ -69,9 +72,18 @@ def load(where: str | Path, engine: str = "torch") -> Agent:
     return kind(card.env, card.name, network, shape, card.frames, made, scores, played, folder, module, more, card.integer)
 
 
+def _float_event(agent: Agent) -> Agent:
+    """An agent of float numbers that the event-driven engine plays."""
+    try:
+        from snn_rl.engine.event import EventAgent, FloatEventNetwork
+    except ImportError as error:
+        raise UserError(NUMBA) from error
+    return EventAgent(**{**vars(agent), "network": FloatEventNetwork(agent.network, agent.observation_shape)})
+
+
 def _event(integers: Integers, observation_shape: Sequence[int]) -> tuple[IntegerNetwork, type[Agent]]:
     try:
         from snn_rl.engine.event import EventAgent, EventNetwork
     except ImportError as error:
-        raise UserError("the event engine needs numba: pip install 'snn-rl[event]', or choose the engine torch") from error
+        raise UserError(NUMBA) from error
     return EventNetwork(integers, observation_shape), EventAgent

@@ -158,7 +158,7 @@ def whole(s, weight, x, out):
                         first, second = weight[w : w + per_out], weight[w + per_out : w + 2 * per_out]
                         third, fourth = weight[w + 2 * per_out : w + 3 * per_out], weight[w + 3 * per_out : w + 4 * per_out]
                         for k in range(per_out):
-                            sums[k] += np.int32(p * first[k] + q * second[k] + r * third[k] + t * fourth[k])
+                            sums[k] += p * first[k] + q * second[k] + r * third[k] + t * fourth[k]
                     for kx in range(many, high):
                         w = begin + kx * per_out
                         p, first = own[left + kx * step], weight[w : w + per_out]
@@ -182,8 +182,8 @@ def pool(begin, end, stages, reach, weight, lists, count):
 
 @njit(cache=True, error_model="numpy")
 def add_spikes(s, reach, weight, lists, count, out):
-    """Adds to ``out`` what listed spikes bring to a layer of 8-bit weights without groups; returns the number of products."""
+    """Adds to ``out`` what listed spikes bring to a layer without groups; returns the number of products."""
     index = lists[0]
-    if s[H] * s[W] * s[OH] * s[OW] == 1:
+    if weight.itemsize == 1 and s[H] * s[W] * s[OH] * s[OW] == 1:
         return add_rows(s[OC], s[WEIGHTS], weight, index, count, out)
     return spread(s, reach, weight, index, count, out)

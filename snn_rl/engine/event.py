@@ -18,8 +18,9 @@ from snn_rl.core.counts import Changes
 from snn_rl.core.deciding import Observation, check_observation
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_OBSERVED
-from snn_rl.core.network import State, check_observed
+from snn_rl.core.network import QNetwork, State, check_observed
 from snn_rl.core.outline import outline
+from snn_rl.engine.floats import Floats, floats
 from snn_rl.engine.kernels import decide
 from snn_rl.engine.program import Program
 from snn_rl.engine.reference import IntegerNetwork
@@ -27,20 +28,18 @@ from snn_rl.engine.semantics import Array, Integers
 from snn_rl.store.agents import Agent
 
 
-class EventNetwork(IntegerNetwork):
-    """A Q-network as :class:`IntegerNetwork`, fast on one core. Not for several threads at once.
+class Events(QNetwork):
+    """A Q-network, fast on one core. Not for several threads at once.
 
-    Its state is one array with a row per environment, of int32: membranes, the last observation, last spikes of recurrent
-    layers. :meth:`membranes` gives it the form of the reference. The current of the last observation is kept beside the
-    states: whatever observation comes next, differences bring it there.
-
-    Args:
-        integers: its numbers.
-        observation_shape: of one observation.
+    Its state is one array with a row per environment, of the numbers of its membranes: these, the last observation, last
+    spikes of recurrent layers. :meth:`membranes` gives it the form of the reference. The current of the last observation is
+    kept beside the states: whatever observation comes next, differences bring it there.
     """
 
-    def __init__(self, integers: Integers, observation_shape: Sequence[int]) -> None:
-        super().__init__(integers)
+    program: Program
+
+    def _prepare(self, integers: Integers | Floats, observation_shape: Sequence[int]) -> None:
+        """Makes all that decisions need, of the network's numbers, for observations of one shape."""
         outline(integers.spec, integers.T, integers.input_scale, integers.carry, observation_shape)
         self.program = Program(integers, observation_shape)
         self._net, self._work = self.program.net(), self.program.work(1)
@@ -51,11 +50,11 @@ class EventNetwork(IntegerNetwork):
 
     def initial_state(self, batch: int, observation_shape: Any) -> State:
         """Rest, for ``batch`` environments, after an observation of zeros."""
-        return cast(State, (np.zeros((batch, self.program.width), np.int32),))
+        return cast(State, (np.zeros((batch, self.program.width), self.program.kind),))
 
     def sums(
         self, observations: Array, state: State | None, fresh: NDArray[np.bool_] | None, record: Array | None = None
-    ) -> tuple[NDArray[np.int32], State]:
+    ) -> tuple[Array, State]:
         """One decision per environment.
 
         Args:
@@ -73,13 +72,14 @@ class EventNetwork(IntegerNetwork):
         elif state is not self._last[0] or len(state[0]) != rows:
             _check_rows(rows, state, None)
             self._check_state(rows, cast(tuple[Array, ...], state))
-        if rows > len(self._work[1]):
+        if rows > len(self._work[2]):
             self._work = self.program.work(rows)
         if fresh is None or not self.carry:
             fresh = self._nowhere if rows == 1 else np.full(rows, not self.carry)
-        after, sums = np.empty((rows, self.program.width), np.int32), np.empty((rows, self._actions), np.int32)
+        kind = self.program.kind
+        after, sums = np.empty((rows, self.program.width), kind), np.empty((rows, self._actions), kind)
         decide(self._net, self._work, state[0], seen, after, fresh, sums, self._nothing if record is None else record)
-        self.changes.inputs, self.changes.macs = self._work[2].tolist()
+        self.changes.inputs, self.changes.macs = self._work[-1].tolist()
         self._last[0] = cast(State, (after,))
         return sums, self._last[0]
 
@@ -88,10 +88,10 @@ class EventNetwork(IntegerNetwork):
         if len(state) != 1 or not isinstance(state[0], np.ndarray):
             raise UserError("the state is not of this engine; pass on what the previous call returned, or None for rest")
         own, wanted = state[0], (rows, self.program.width)
-        if own.dtype != np.int32 or own.shape != wanted or not own.flags.carray:
+        if own.dtype != self.program.kind or own.shape != wanted or not own.flags.carray:
             raise UserError(
-                f"the state is {own.dtype}{own.shape} where the network's is int32{wanted}; pass on what the previous call "
-                "returned"
+                f"the state is {own.dtype}{own.shape} where the network's is {self.program.kind}{wanted}; pass on what the "
+                "previous call returned"
             )
 
     def _accesses(self) -> int:
@@ -131,7 +131,7 @@ class EventNetwork(IntegerNetwork):
         self.changes.inputs, self.changes.macs = inputs, macs
         if record is not None:
             record += [one.float() for one in self.by_layer(th.from_numpy(spikes))]
-        return th.from_numpy(np.stack(sums)).double() * self.integers.form.q_scale, state
+        return th.from_numpy(np.stack(sums)).double() * self.program.integers.form.q_scale, state
 
     def membranes(self, state: State) -> State:
         """A state in the form of the reference: membranes and last spikes, int32, channels first."""
@@ -140,7 +140,7 @@ class EventNetwork(IntegerNetwork):
         spikes = th.from_numpy(kept[:, behind : behind + sum(program.recurrent)].copy())
         return (*self.by_layer(th.from_numpy(self.flat(state))), *spikes.split(program.recurrent, 1))
 
-    def flat(self, state: State) -> NDArray[np.int32]:
+    def flat(self, state: State) -> Array:
         """The membranes of a state ``(rows, neurons)``, layer after layer without gaps, channels side by side."""
         kept = np.asarray(state[0])
         return np.concatenate([kept[:, one.held : one.held + one.neurons] for one in self.program.layers], 1)
@@ -149,10 +149,41 @@ class EventNetwork(IntegerNetwork):
         """Numbers of all neurons ``(..., neurons)``, by layer and with channels first."""
         parts = flat.split([int(np.prod(shape)) for shape in self.program.shapes], -1)
         layers = []
-        for part, (channels, high, wide), own in zip(parts, self.program.shapes, self.integers.synapses, strict=False):
+        for part, (channels, high, wide), own in zip(parts, self.program.shapes, self.program.integers.synapses, strict=False):
             image = part.unflatten(-1, (high, wide, channels)).movedim(-1, -3)
             layers.append(image.flatten(-3) if own.layer["type"] == "Linear" else image)
         return layers
+
+
+class EventNetwork(Events, IntegerNetwork):
+    """:class:`IntegerNetwork` by events: every spike and every membrane is the same.
+
+    Args:
+        integers: its numbers.
+        observation_shape: of one observation.
+    """
+
+    def __init__(self, integers: Integers, observation_shape: Sequence[int]) -> None:
+        IntegerNetwork.__init__(self, integers)
+        self._prepare(integers, observation_shape)
+
+
+class FloatEventNetwork(Events):
+    """A spiking network of float numbers by events. It adds in another order than PyTorch, so membranes differ by rounding.
+
+    Args:
+        network: of which it has the numbers; for observations of bytes.
+        observation_shape: of one observation.
+
+    Raises:
+        UserError: as :func:`~snn_rl.engine.floats.floats`.
+    """
+
+    def __init__(self, network: QNetwork, observation_shape: Sequence[int]) -> None:
+        super().__init__(network.spec, network.T, network.input_scale, network.carry)
+        self.load_state_dict(network.state_dict())
+        self.requires_grad_(False)
+        self._prepare(floats(network), observation_shape)
 
 
 class EventAgent(Agent):
@@ -166,7 +197,7 @@ class EventAgent(Agent):
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], State]:
         """As :meth:`Agent.predict`; without tensors on the way, which would take longer than the decision."""
-        network, shape = cast(EventNetwork, self.network), self.observation_shape
+        network, shape = cast(Events, self.network), self.observation_shape
         plain = isinstance(observation, np.ndarray) and observation.dtype == np.uint8 and observation.shape == shape
         if plain and len(shape) == 3 and episode_start is None:  # an image, of which nothing else needs to be looked at
             sums, state = network.sums(cast(Array, observation)[None], state, None)

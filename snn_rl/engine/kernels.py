@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from snn_rl.engine.arrivals import GROUPS, KH, OH, OW, add_spikes, pool, scatter, whole
-from snn_rl.engine.lanes import SIDE, lowest, ones, update
+from snn_rl.engine.lanes import SIDE, lowest, narrow, ones, update
 from snn_rl.engine.tables import WORD, Layer, Sizes, Stage
 
 BEGIN, END, AT, N, CHANNELS, PARAMETERS, TILE, FRACTION, RECURRENT, SPIKES, NARROW, HELD = range(len(Layer._fields))
@@ -175,33 +175,41 @@ def step(own, net, membranes, last_spikes, i, lists, count, scratch):
         count: how many did; below 0 for the first layer.
         scratch: for currents.
     """
-    sizes, stages, reach, w8, shift, channels = net
+    sizes, stages, reach, w8, _, channels = net
     index, value, _, _ = lists
     size, held, p = own[N], own[HELD], own[PARAMETERS]
     padded, end = (size + WORD - 1) // WORD * WORD, p + own[TILE]
     tiled = (channels[0][p:end], channels[1][p:end], channels[2][p:end])
     own_v = (membranes[0][held : held + padded], membranes[1][held : held + padded])
-    fraction, limit, last = own[FRACTION], sizes[LIMIT], own[END] - 1
-    if 0 <= count <= own[NARROW]:
-        small = scratch[0].view(np.int16)
+    last, layer = own[END] - 1, (own, tiled, own_v, last_spikes, sizes[LIMIT])
+    if count < 0:
+        return spike(layer, net, i, index, scratch[1])
+    if count <= own[NARROW]:
+        small = narrow(scratch[0])
         small[:padded] = 0
         add_spikes(stages[last], reach, w8, lists, count, small)
-        return fire(small, tiled, own_v, size, fraction, limit, index)
-    if count >= 0:
-        i = scratch[0]
-        i[:padded] = 0
-        value[:count] = 1
-        count = pool(own[BEGIN], own[END], stages, reach, w8, lists, count)
-        if last == own[BEGIN] and stages[last, GROUPS] == 1:
-            add_spikes(stages[last], reach, w8, lists, count, i)
-        else:
-            scatter(stages[last], reach, w8, index, value, count, i)
+        return fire(small, tiled, own_v, size, own[FRACTION], sizes[LIMIT], index)
+    total = scratch[0]
+    total[:padded] = 0
+    value[:count] = 1
+    count = pool(own[BEGIN], own[END], stages, reach, w8, lists, count)
+    if last == own[BEGIN] and stages[last, GROUPS] == 1:
+        add_spikes(stages[last], reach, w8, lists, count, total)
+    else:
+        scatter(stages[last], reach, w8, index, value, count, total)
+    return spike(layer, net, total, index, scratch[1])
+
+
+@njit(cache=True, error_model="numpy")
+def spike(layer, net, i, index, r):
+    """The timestep of a layer, recurrent or not, for the current ``i``; as :func:`step`. ``r``: scratch."""
+    own, tiled, membranes, last_spikes, limit = layer
+    size, at = own[N], own[SPIKES]
     if own[RECURRENT] < 0:
-        return fire(i, tiled, own_v, size, fraction, limit, index)
-    before, after = last_spikes[0][own[SPIKES] :][:size], last_spikes[1][own[SPIKES] :][:size]
-    join(own, i, before, w8, shift, scratch[1])
-    count = fire(scratch[1], tiled, own_v, size, 0, limit, index)
-    mark(index, count, after)
+        return fire(i, tiled, membranes, size, own[FRACTION], limit, index)
+    join(own, i, last_spikes[0][at : at + size], net[3], net[4], r)
+    count = fire(r, tiled, membranes, size, 0, limit, index)
+    mark(index, count, last_spikes[1][at : at + size])
     return count
 
 
@@ -221,11 +229,11 @@ def decide(net, work, state, seen, following, fresh, sums, record):
         record: ``(T, rows, neurons)`` for the spikes; with no rows for none.
     """
     w8, w16, tables, numbers = net
-    scratch, kept, counted = work
+    scratch, currents, kept, current, counted = work
     sizes, stages, layers, reach, shift = tables_of(tables)
     tiles = sizes[TILES]
     channels = (numbers[:tiles], numbers[tiles : 2 * tiles], numbers[2 * tiles : 3 * tiles])
-    lists, currents = (scratch[0], scratch[1], scratch[2], scratch[3]), (scratch[4], scratch[5])
+    lists, more = (scratch[0], scratch[1], scratch[2], scratch[3]), (currents[0], currents[1])
     counted[:] = 0
     for b in range(len(fresh)):
         v_before, old, z_before = parts_of(sizes, state[b])
@@ -234,15 +242,14 @@ def decide(net, work, state, seen, following, fresh, sums, record):
             v[:] = 0
             z[:] = 0
             v_before, z_before = v, z
-        own, first = kept[b], (stages[: layers[0, END]], reach, w8)
-        words, current = own[: 2 * len(new)].view(np.uint64), own[2 * len(new) :]
-        see(sizes, first, (old, new), seen[b], (words, current), lists, counted)
+        first = (stages[: layers[0, END]], reach, w8)
+        see(sizes, first, (old, new), seen[b], (kept[b], current[b]), lists, counted)
         sums[b] = numbers[3 * tiles :] * sizes[T]
         for t in range(sizes[T]):
             count = -1
             for n in range(len(layers)):
                 layer = (sizes, stages, reach, w8, shift, channels)
-                count = step(layers[n], layer, (v_before, v), (z_before, z), current, lists, count, currents)
+                count = step(layers[n], layer, (v_before, v), (z_before, z), current[b], lists, count, more)
                 if len(record) > 0:
                     at = layers[n, AT]
                     mark(lists[0], count, record[t, b, at : at + layers[n, N]])
@@ -287,4 +294,4 @@ def join(own, i, z, recurrent, shift, r):
             for k in range(size):
                 r[k] += row[k]
     for k in range(size):
-        r[k] = (r[k] << shift[own[SPIKES] + k]) + (i[k] << own[FRACTION])
+        r[k] = r[k] * (1 << shift[own[SPIKES] + k]) + i[k] * (1 << own[FRACTION])

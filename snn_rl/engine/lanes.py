@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 SIDE = 16  # neurons that are updated at once
 _INT32 = ir.IntType(32)
@@ -67,7 +68,11 @@ def _loaded(context: Any, builder: Any, kind: Any, array: Any, at: Any, wide: An
     found = builder.load(_place(context, builder, kind, array, at, wide.count), align=_width(kind))
     if found.type == wide:
         return found
-    return builder.fpext(found, wide) if isinstance(kind.dtype, types.Float) else builder.sext(found, wide)
+    if not isinstance(kind.dtype, types.Float):
+        return builder.sext(found, wide)
+    if isinstance(wide.element, ir.IntType):  # of pools, which have no weights
+        return builder.fptosi(found, wide)
+    return builder.fptrunc(found, wide) if kind.dtype.bitwidth == 64 else builder.fpext(found, wide)
 
 
 def _everywhere(builder: Any, x: Any, wide: Any) -> Any:
@@ -95,14 +100,14 @@ def add_lanes(typing: Any, out: Any, at: Any, weight: Any, tap: Any, lanes: Any)
 
 @_intrinsic
 def add_product(typing: Any, out: Any, at: Any, weight: Any, tap: Any, x: Any, lanes: Any) -> Any:
-    """Adds ``x * weight[tap : tap + lanes]`` to ``out[at : at + lanes]``, as :func:`add_lanes`; ``x`` is of its type."""
+    """Adds ``x * weight[tap : tap + lanes]`` to ``out[at : at + lanes]``, as :func:`add_lanes`."""
     count = lanes.literal_value
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = _place(context, builder, out, args[0], args[1], count)
         sums = builder.load(place, align=_width(out))
         more = _loaded(context, builder, weight, args[2], args[3], sums.type)
-        factor = _everywhere(builder, args[4], sums.type)
+        factor = _everywhere(builder, context.cast(builder, args[4], signature.args[4], out.dtype), sums.type)
         if isinstance(out.dtype, types.Float):
             sums = builder.fadd(sums, builder.fmul(factor, more))
         else:
@@ -125,8 +130,10 @@ def add_four(typing: Any, out: Any, at: Any, weight: Any, tap: Any, apart: Any, 
         sums = builder.load(place, align=_width(sums_kind))
         values = context.make_array(x_kind)(context, builder, inputs).data
         for n in range(4):
-            factor = _everywhere(builder, builder.load(builder.gep(values, [input_at])), sums.type)
-            sums = builder.add(sums, builder.mul(factor, _loaded(context, builder, kind, weights, row, sums.type)))
+            value = context.cast(builder, builder.load(builder.gep(values, [input_at])), x_kind.dtype, sums_kind.dtype)
+            factor, more = _everywhere(builder, value, sums.type), _loaded(context, builder, kind, weights, row, sums.type)
+            add, mul = (builder.fadd, builder.fmul) if isinstance(sums_kind.dtype, types.Float) else (builder.add, builder.mul)
+            sums = add(sums, mul(factor, more))
             if n < 3:
                 row, input_at = builder.add(row, apart), builder.add(input_at, step)
         builder.store(sums, place, align=_width(sums_kind))
@@ -139,11 +146,12 @@ def add_four(typing: Any, out: Any, at: Any, weight: Any, tap: Any, apart: Any, 
 def update(typing: Any, i: Any, membranes: Any, at: Any, channels: Any, p: Any, fraction: Any, limit: Any) -> Any:
     """One timestep of :data:`SIDE` neurons: leak, charge, spike, reset. Returns a bit for each, whether it spiked.
 
-    A leak rounds toward zero: of a negative number ``-n``, ``(-n * d + 4095) >> 12`` is minus what ``(n * d) >> 12`` is.
+    Of floating-point numbers ``d * v + i + b`` is compared with the threshold. Of integers a leak rounds toward zero: of a
+    negative number ``-n``, ``(-n * d + 4095) >> 12`` is minus what ``(n * d) >> 12`` is.
 
     Args:
         typing: numba's.
-        i: current, without the bias and without fraction bits; 16 or 32 bits.
+        i: current, without the bias and without fraction bits; of 16 or 32 bits, or floating-point.
         membranes: before and after; the latter is written.
         at: which neuron is the first.
         channels: bias, threshold and decay.
@@ -152,7 +160,21 @@ def update(typing: Any, i: Any, membranes: Any, at: Any, channels: Any, p: Any, 
         limit: of the membranes, a 32-bit integer.
     """
 
+    def floats(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i, membranes, at, channels, p, _, _ = args
+        held, own, wide = signature.args[1][0], signature.args[3][0], ir.VectorType(ir.FloatType(), SIDE)
+        v, after = (builder.extract_value(membranes, n) for n in range(2))
+        b, th, d = (_loaded(context, builder, own, builder.extract_value(channels, n), p, wide) for n in range(3))
+        arrived = builder.fadd(_loaded(context, builder, signature.args[0], i, at, wide), b)
+        u = builder.fadd(builder.fmul(d, _loaded(context, builder, held, v, at, wide)), arrived)
+        spike = builder.fcmp_ordered(">", u, th)
+        u = builder.select(spike, builder.fsub(u, th), u)
+        builder.store(u, _place(context, builder, held, after, at, SIDE), align=4)
+        return builder.zext(builder.bitcast(spike, ir.IntType(SIDE)), ir.IntType(64))
+
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if isinstance(signature.args[1][0].dtype, types.Float):
+            return floats(context, builder, signature, args)
         wide = ir.VectorType(_INT32, SIDE)
         i, membranes, at, channels, p, fraction, limit = args
         v, after = (builder.extract_value(membranes, n) for n in range(2))
@@ -187,3 +209,15 @@ def lowest(typing: Any, bits: Any) -> Any:
     """Which bit of a 64-bit word is the first that is 1; 64 where none is."""
     no = ir.Constant(ir.IntType(1), 0)
     return types.int64(types.uint64), lambda context, builder, signature, args: builder.cttz(args[0], no)
+
+
+def narrow(array: Any) -> Any:
+    """An array of 32-bit integers as one of 16 bits; one of other numbers as it is."""
+    return array
+
+
+@overload(narrow)
+def _narrow(array):  # type: ignore[no-untyped-def]  # numba compares it with what it returns
+    if isinstance(array.dtype, types.Float):
+        return lambda array: array
+    return lambda array: array.view(np.int16)

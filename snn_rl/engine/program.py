@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from snn_rl.core.errors import UserError
+from snn_rl.engine.floats import Floats
 from snn_rl.engine.semantics import Array, Integers, Synapses, pair
 from snn_rl.engine.tables import WORD, Layer, Sizes, Stage, filled
 from snn_rl.store.integer import Integer
@@ -40,7 +41,7 @@ class Program:
         width: 32-bit numbers in a row of the state: membranes, the last observation as words, last spikes of recurrent layers.
     """
 
-    def __init__(self, integers: Integers, observation_shape: Sequence[int]) -> None:
+    def __init__(self, integers: Integers | Floats, observation_shape: Sequence[int]) -> None:
         self.integers = integers
         self.numbers = int(np.prod(observation_shape))
         self.wide = is_wide(integers.form)
@@ -49,7 +50,8 @@ class Program:
         self.stages: list[Stage] = []
         self._reach: list[tuple[Array, Array, Array]] = []
         self.layers: list[Layer] = []
-        self._weights = {np.dtype(np.int8): list[Array](), np.dtype(np.int16): list[Array]()}
+        self._weights: dict[bool, list[Array]] = {False: [], True: []}
+        self.kind = integers.neurons[0].threshold.dtype
         self.shapes: list[Shape] = []
         shape = _shape(observation_shape)
         for n, synapses in enumerate(integers.synapses):
@@ -73,7 +75,7 @@ class Program:
         for pool in synapses.pools:
             shape = self._stage(shape, shape[0], pool, groups=shape[0], weights=-1, first=first)
             first = False
-        layer, held = synapses.layer, self._weights[synapses.weight.dtype]
+        layer, held = synapses.layer, self._weights[synapses is self.integers.synapses[-1]]
         begin = sum(len(part) for part in held)
         if layer["type"] == "Linear":
             weight = synapses.weight.reshape(len(synapses.weight), *shape)
@@ -121,14 +123,14 @@ class Program:
     def _narrow(self, n: int, begin: int) -> int:
         """Of how many spikes 16 bits hold every sum on the way: of all, or of as many as have the largest weight."""
         own, simple = self.integers.synapses[n], len(self.stages) == begin + 1 and self.stages[begin].groups == 1
-        if n == 0 or not simple or self.integers.neurons[n].recurrent is not None:
+        if n == 0 or not simple or self.integers.neurons[n].recurrent is not None or self.kind != np.int32:
             return -1
         largest = max(1, int(np.abs(own.weight.astype(np.int16)).max()))
         return self.stages[begin].inputs if own.most(1) <= INT16 else INT16 // largest
 
     def weights(self, readout: bool) -> Array:
         """All weights of the readout, int16, or of what comes before it, int8."""
-        return np.concatenate(self._weights[np.dtype(np.int16 if readout else np.int8)])
+        return np.concatenate(self._weights[readout])
 
     def net(self) -> tuple[Array, ...]:
         """What :func:`snn_rl.engine.kernels.decide` takes first: weights of 8 and of 16 bits; tables; biases, thresholds and
@@ -169,16 +171,18 @@ class Program:
         starts = [own + offset for (own, _, _), offset in zip(self._reach, before, strict=False)]
         return (np.concatenate(starts), *(np.concatenate([one[n] for one in self._reach]) for n in (1, 2)))
 
-    def work(self, rows: int) -> tuple[Array, Array, Array]:
+    def work(self, rows: int) -> tuple[Array, ...]:
         """What the engine writes on.
 
         Returns:
-            Buffers, one a row: which inputs, their values, pooled values, where positions begin among the inputs; currents,
-            recurrent currents. Of each environment an observation of zeros, as words, and the first layer's current for it.
-            Two counts.
+            Buffers, one a row: which inputs, their values, pooled values, where positions begin among the inputs. Currents,
+            and recurrent currents. Of each environment an observation of zeros, as words, and the first layer's current for
+            it. Two counts.
         """
-        kept = np.zeros((rows, 2 * self.words + filled(self.layers[0].neurons)), np.int32)
-        return np.zeros((6, filled(self._largest) + WORD), np.int32), kept, np.zeros(2, np.int64)
+        size, first = filled(self._largest) + WORD, filled(self.layers[0].neurons)
+        exact = np.int32 if self.kind == np.int32 else np.float64  # of floats: that adding changes does not drift
+        kept = np.zeros((rows, self.words), np.uint64), np.zeros((rows, first), exact)
+        return np.zeros((4, size), np.int32), np.zeros((2, size), self.kind), *kept, np.zeros(2, np.int64)
 
     def seen(self, observations: Array) -> Array:
         """Observations as the kernels take them, ``(rows, numbers)``: bytes or 16-bit numbers."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snn_rl.engine.program import Program
-from snn_rl.engine.semantics import Array
+from snn_rl.engine.semantics import Array, Integers
 from snn_rl.engine.tables import Layer, Stage
 from snn_rl.exports import c_templates as templates
 
@@ -28,6 +28,7 @@ class Source:
     """
 
     def __init__(self, program: Program) -> None:
+        assert isinstance(program.integers, Integers)
         self.program, self.integers = program, program.integers
         self.flash, self.tables = 0, ""
         self.number = "int16_t" if program.wide else "uint8_t"
