@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sticky", type=float, help="probability that an action is repeated (default: the environment's own)")
     parser.add_argument("--no-carry", action="store_true", help="zero the membranes at every decision")
     parser.add_argument("--seed", type=seed, default=0, help="of the first episode")
-    parser.add_argument("--engine", metavar="torch|event", help="what computes; event plays agents of integers, and spiking ones of pixels")
+    parser.add_argument("--engine", metavar="torch|event", help="event plays agents of integers, and spiking ones of pixels")
     prices = (
         f"prices of the energy figures: {', '.join(names())}, or a TOML file of your own (default: fp32; of integers int8)"
     )
