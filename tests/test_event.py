@@ -72,6 +72,20 @@ def test_an_agent_of_float_numbers_decides_by_events_as_it_does_in_torch() -> No
         assert found == wanted
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_state_does_not_hang_on_what_was_in_memory(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+    network, shape, observed = random_network(rng)
+    seen = th.from_numpy(random_play(rng, shape, observed is None, steps=3, batch=2))
+    rounded, states = quantise(network, observed=observed), []
+    empty = np.empty
+    for filling in (0, 99):
+        monkeypatch.setattr(np, "empty", lambda *of, filling=filling: np.full_like(empty(*of), filling))
+        states.append(np.asarray(EventNetwork(rounded, shape).unroll(seen)[1][0]))
+        monkeypatch.undo()
+    assert np.array_equal(*states)
+
+
 def agent(folder: Path, seed: int = 3) -> tuple[Agent, Agent, np.ndarray]:
     """An agent of integers by both engines, and observations ``(steps, environments, ...)`` for it."""
     rng = np.random.default_rng(seed)

@@ -77,6 +77,7 @@ def fire(i, channels, membranes, size, fraction, limit, index):
             index[found + n] = begin + lowest(bits)
             bits &= bits - np.uint64(1)
         found += count
+    membranes[1][size:] = 0  # a state does not hang on what was in memory
     return found
 
 
@@ -237,6 +238,7 @@ def decide(net, work, state, seen, following, fresh, sums, record):
     counted[:] = 0
     for b in range(len(fresh)):
         v_before, old, z_before = parts_of(sizes, state[b])
+        following[b, following.shape[1] - 1] = 0  # with an odd number before it, it is nobody's
         v, new, z = parts_of(sizes, following[b])
         if fresh[b]:
             v[:] = 0
