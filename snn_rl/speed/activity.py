@@ -138,6 +138,7 @@ def plot(found: dict[str, Any]) -> Figure:
             one.annotate(f"{at:.2g}", (at, 0.02), xycoords=("data", "axes fraction"), ha="right", color="gray")
         one.set_xlabel(word)
         one.set_ylim(bottom=0)
+    axes[0].set_xscale("log")
     axes[0].set_ylabel("time of a decision\n(1: every pixel changes, every neuron spikes)")
     axes[0].legend(frameon=False)
     return figure
