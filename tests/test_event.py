@@ -121,6 +121,17 @@ def test_a_state_that_is_kept_stays_as_it_is(tmp_path: Path) -> None:
         assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
 
 
+def test_a_state_that_is_changed_in_place_counts_as_it_is(tmp_path: Path) -> None:
+    _, fast, play = agent(tmp_path / "agent")
+    wanted = fast.predict(play[1])[1]
+    _, state = fast.predict(play[0])
+    state[0][:] = 0  # rest, after an observation of zeros
+    found = fast.predict(play[1], state)[1]
+    assert np.array_equal(found[0], wanted[0])
+    with pytest.raises(UserError, match="the state is not of this engine"):
+        fast.predict(play[1], ())
+
+
 def test_bad_input_is_the_same_sentence_as_elsewhere(tmp_path: Path) -> None:
     slow, fast, play = agent(tmp_path / "agent")
     _, state = fast.predict(play[0])

@@ -45,7 +45,7 @@ class Events(QNetwork):
         self._net, self._work = self.program.net(), self.program.work(1)
         self._actions, self._nothing = len(integers.synapses[-1].bias), np.empty((0, 0, 0), np.uint8)
         self._nowhere = np.full(1, not integers.carry)
-        self._last: list[State] = [()]  # in a list, because to set what a module has takes it microseconds
+        self._last = [self.initial_state(0, ())]  # in a list, because to set what a module has takes it microseconds
         self.changes: Changes = Changes(self._accesses())
 
     def initial_state(self, batch: int, observation_shape: Any) -> State:
