@@ -152,18 +152,13 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     assert not wrong
 
 
-def photograph(page: Any, name: str) -> None:
-    """Into the folder that the environment variable names, if it does: ``tests`` keeps ``test_site.png``."""
-    if folder := os.environ.get("SNN_RL_SCREENSHOTS"):
-        page.screenshot(path=str(Path(folder) / name))
-
-
 def test_the_switch_of_the_page(page: Any) -> None:
     """A browser opens the first page, switches the membranes off, and the pole falls."""
     page.goto("/index.html")
     page.wait_for_function("liveAgent.world.steps > 60")
     assert page.evaluate("liveAgent.falls") == 0
-    photograph(page, "test_site.png")
+    if folder := os.environ.get("SNN_RL_SCREENSHOTS"):  # "tests" takes tests/test_site.png anew
+        page.screenshot(path=str(Path(folder) / "test_site.png"))
     page.get_by_label("zero the membranes").check()
     page.wait_for_function("liveAgent.falls > 1", timeout=60_000)
 
@@ -184,7 +179,6 @@ def test_a_game_of_pong_is_scrubbed_with_a_slider(page: Any) -> None:
     page.goto("/pong.html")
     page.get_by_label("decision").fill("50")
     assert "decision 51 of 60" in page.locator("[data-part=score]").inner_text()
-    photograph(page, "pong.png")
 
 
 def test_the_table_of_energies_switches_between_conventions(page: Any) -> None:

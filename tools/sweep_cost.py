@@ -1,10 +1,10 @@
-"""What a sweep adds to its trainings: 200 on Ray and some on this machine, real but of a single gradient step, beside the same
-training without a sweep::
+"""What a sweep adds to its trainings, on this machine and on Ray: cells that only leave files behind, and tiny trainings, real
+but of a single gradient step, beside the same training without a sweep::
 
-    python tools/sweep_cost.py --cells 200 --out docs/results/sweep-cost.json
+    python tools/sweep_cost.py --leaving 200 --real 200 --out docs/results/sweep-cost.json
 
-Times are processor time, because what else the machine does would be in the others. Those of Ray are of all its processes,
-the cells' included.
+Times are processor time, because what else the machine does would be in the others. Those of cells on Ray are of all its
+processes. What is not measured (0 cells) stays in the file as it was.
 """
 
 from __future__ import annotations
@@ -20,23 +20,33 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from snn_rl.core.threads import cores
-from snn_rl.store.files import whole
+from snn_rl.store.files import write_json
 from snn_rl.store.provenance import versions
 from snn_rl.sweeps.cells import Cell, grid
 from snn_rl.sweeps.local import Local
 from snn_rl.sweeps.on_ray import OnRay
 from snn_rl.sweeps.run import Where
+from snn_rl.sweeps.training import TRAIN
 
+LEFT = 100_000  # bytes that a cell without a training leaves: those of a CartPole agent
+MODULE = f"""
+import pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+(folder / "T1").mkdir(parents=True)
+(folder / "settings.json").write_text("{{}}")
+(folder / "T1" / "weights.safetensors").write_bytes(bytes({LEFT}))
+"""
 NUMBERS = (
     "prune.gradient_steps=[1]", "prune.evaluations=1", "prune.eval_episodes=1", "prune.stop_at_share=0.0",
     "convert.observations=64", "evaluate.episodes=1",
 )  # fmt: skip
 TINY = tuple(part for number in NUMBERS for part in ("--recipe-set", number))
-ALONE = 6  # trainings without a sweep
+ALONE = 3  # trainings without a sweep before the others, and as many after them
 
 
 def used() -> tuple[float, float]:
@@ -49,7 +59,7 @@ def used() -> tuple[float, float]:
 
 
 def measure(make: Callable[[Path], Where], cells: Sequence[Cell]) -> dict[str, float]:
-    """Trains the cells; seconds and bytes for each of them."""
+    """Carries the cells out; seconds and bytes for each of them."""
     with tempfile.TemporaryDirectory() as folder:
         with closing(make(Path(folder))) as where:
             before, begun = used(), time.monotonic()
@@ -67,37 +77,45 @@ def measure(make: Callable[[Path], Where], cells: Sequence[Cell]) -> dict[str, f
     }
 
 
+def both(cells: Sequence[Cell], few: int, module: str, folder: Path) -> dict[str, Any]:
+    """The cells on Ray, and the first few of them as processes of this machine."""
+    local = measure(lambda out: Local(out, 1, 0, module), cells[:few])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {"local": local, "ray": measure(lambda out: OnRay(out, 1, 0, None, folder / module, "sweep", module), cells)}
+
+
 def alone(cell: Cell, folder: Path) -> float:
     """Processor seconds of the training of a cell without a sweep."""
     before = used()[1]
-    command = [sys.executable, "-m", "snn_rl.train", *cell.arguments(str(folder), 1, "cpu")]
+    command = [sys.executable, "-m", TRAIN, *cell.arguments(str(folder), 1, "cpu")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    return used()[1] - before
+    return round(used()[1] - before, 2)
 
 
 def main() -> None:
     """Measures and writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--local-cells", type=int, default=20)
+    parser.add_argument("--leaving", type=int, default=200, help="cells that only leave files (default 200)")
+    parser.add_argument("--real", type=int, default=200, help="cells that train, on Ray (default 200); 12 as processes")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    cells = grid(["CartPole-v1"], [1], [()], range(args.cells), TINY)
-    record: dict[str, object] = {"cores": cores(), "numbers": NUMBERS}
-    with tempfile.TemporaryDirectory() as folder:
-        half = ALONE // 2  # before the sweeps, and after them
-        times = [alone(cell, Path(folder) / f"before{cell.seed}") for cell in cells[:half]]
-        record["local"] = measure(lambda out: Local(out, 1, 0), cells[: args.local_cells])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            nodes = Path(folder) / "nodes"
-            record["ray"] = measure(lambda out: OnRay(out, 1, 0, None, nodes, "sweep"), cells)
-        times += [alone(cell, Path(folder) / f"after{cell.seed}") for cell in cells[:half]]
-    record["alone_cpu_seconds"] = [round(each, 2) for each in times]
-    with whole(args.out) as new:
-        new.write_text(json.dumps(record | {"versions": versions()}, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(record))
+    record: dict[str, Any] = json.loads(args.out.read_bytes()) if args.out.is_file() else {}
+    record |= {"cores": cores(), "versions": versions()}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "leaving.py").write_text(MODULE, encoding="utf-8")
+        os.environ["PYTHONPATH"] = os.pathsep.join([name, str(Path(__file__).resolve().parents[1])])
+        if args.leaving:
+            record["leaving"] = both(grid(["CartPole-v1"], [1], [()], range(args.leaving)), args.leaving, "leaving", folder)
+            write_json(record, args.out)
+        if args.real:
+            cells = grid(["CartPole-v1"], [1], [()], range(args.real), TINY)
+            times = [alone(cell, folder / f"before{cell.seed}") for cell in cells[:ALONE]]
+            record["real"] = both(cells, 12, TRAIN, folder) | {"numbers": NUMBERS}
+            times += [alone(cell, folder / f"after{cell.seed}") for cell in cells[:ALONE]]
+            record["real"]["alone_cpu_seconds"] = times
+            write_json(record, args.out)
 
 
 if __name__ == "__main__":

@@ -66,17 +66,16 @@ def straight(record: Results) -> str:
 
 
 def sweep(record: Results) -> str:
-    """What a cell costs besides its training."""
-    headings = ["", "processor seconds a cell, of the sweep", "of the cell's process", "bytes that it leaves"]
-    lines = [
-        [
-            f"{record['cells']} cells, {name}",
-            *(str(found.get(key, "-")) for key in ("driver_cpu_seconds", "cell_cpu_seconds", "bytes")),
-        ]
-        for name, found in (("processes", record["local"]), ("Ray", record["ray"]))
-    ]
-    whole = mean(record["tiny_training_cpu_seconds"])
-    lines.append(["a training of one gradient step, scored", "-", f"{whole:.1f}", "-"])
+    """What a sweep adds to its cells."""
+    headings = ["", "cells", "of the sweep", "of the cell and what runs it", "more than alone", "bytes that it leaves"]
+    times, kinds = record["real"]["alone_cpu_seconds"], {"leaving": "files only", "real": "trainings"}
+    lines = [["trainings, alone", str(len(times)), "-", f"{mean(times):.2f}", "-", "-"]]
+    for key, kind in kinds.items():
+        for where, found in (("processes", record[key]["local"]), ("Ray", record[key]["ray"])):
+            driver, cell = found["driver_cpu_seconds"], found["cell_cpu_seconds"]
+            more = f"{driver + cell - mean(times):+.2f}" if key == "real" else "-"
+            line = [f"{kind}, {where}", str(found["cells"]), f"{driver:.4f}", f"{cell:.3f}", more]
+            lines.append([*line, f"{found['bytes']:,}"])
     return doc_tables.markdown(headings, lines, 1)
 
 
