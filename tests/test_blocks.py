@@ -152,7 +152,7 @@ def javascript(code: str, folder: Path) -> None:
     script = f"""
         const fs = require("fs"), {{ SpikingAgent }} = require("./agent.js");
         const fetch = async (name) => ({{ json: async () => JSON.parse(fs.readFileSync(name)) }});
-        (async () => {{ {code} console.log(JSON.stringify([action, q])); }})();"""
+        (async () => {{ {code} console.log(JSON.stringify([action, Array.from(q)])); }})();"""
     done = subprocess.run([node, "-e", script], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads(re.findall(r"agent\.decide\((\[.*?\])\)", code)[0])
