@@ -81,14 +81,17 @@ def test_the_counts_behind_a_stored_energy_are_those_that_were_priced(counts: Co
     assert stored_counts(stored, counts.T, carry=True) == counts
 
 
+OF_OTHERS = ("opponents", "opponents_missing", "ratio_strongest")  # joules of ANNs that watched, whose counts are not stored
+
+
 def test_stored_counts_priced_anew_are_the_joules_of_every_shipped_card() -> None:
     scores = 0
     for card in data_folder("agents").glob(f"*/*/{CARD}"):
         for score in json.loads(card.read_text())["scores"].values():
             again = energy(stored_counts(score["energy"], score["T"], score["carry"]), FP32).to_json()
-            by_layer = again.pop("acs_by_layer", {}), score["energy"].pop("acs_by_layer", {})
-            assert by_layer[0] == pytest.approx(by_layer[1])
-            assert again == pytest.approx(score["energy"])
+            stored = {key: value for key, value in score["energy"].items() if key not in OF_OTHERS}
+            assert again.pop("acs_by_layer", {}) == pytest.approx(stored.pop("acs_by_layer", {}))
+            assert again == pytest.approx(stored)
             scores += 1
     assert scores > 50
 
