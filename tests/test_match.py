@@ -86,6 +86,9 @@ def test_a_student_falls_short_only_if_it_does_so_from_more_starts(few: float, m
     assert asked == [False, True][:played]
     assert compared == Compared(student=many if played > 1 else few, ann=100.0, share=0.97, sure=False)
     assert compared.keeps(match.KEPT) == (compared.student == 96.0)
+    asked.clear()
+    short = Match(of_student, lambda _: np.full(4, 100.0), 0.97, more=False).settle(NETWORK)
+    assert (asked, short.student) == ([False], few)
 
 
 def test_more_starts_begin_with_the_usual_ones(ann: Agent, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

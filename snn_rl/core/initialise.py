@@ -36,9 +36,8 @@ def balance_thresholds(network: QNetwork, observations: Tensor, percentile: floa
     if not 0 < percentile <= 100:
         raise UserError(f"the percentile must lie in (0, 100], got {percentile}")
     with th.no_grad():
-        i = _current(
-            network, 0, (observations.float() * network.input_scale).unsqueeze(0), observations
-        )  # (1 or T, n, *neurons)
+        scaled = (observations.float() * network.input_scale).unsqueeze(0)
+        i = _current(network, 0, scaled, observations)  # (1 or T, n, *neurons)
         for n, lif in enumerate(network.lifs):
             currents = i.flatten()
             rank = max(round(percentile / 100 * currents.numel()), 1)

@@ -85,7 +85,7 @@ class JoinedObservation(gym.ObservationWrapper[np.ndarray, int, Any]):
 
 class _OneFrame(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
     """A stack ``(1, ...)`` of the newest frame: what ``FrameStackObservation`` gives for one, without its queue, which took
-    a fifth of the time of an environment of vectors."""
+    a sixth (LunarLander) to a third (CartPole) of a step."""
 
     def __init__(self, env: gym.Env[np.ndarray, int]) -> None:
         super().__init__(env)

@@ -66,12 +66,17 @@ class Match:
         of_student: plays the student: its returns, of the same starts at each call; of more where the flag says so.
         of_ann: plays the ANN from these starts.
         share: part of the ANN's return that is as good, in (0, 1].
+        more: there are more starts than the usual ones; greedy Atari games have none.
     """
 
     def __init__(
-        self, of_student: Callable[[QNetwork, bool], Returns], of_ann: Callable[[bool], Returns], share: float
+        self,
+        of_student: Callable[[QNetwork, bool], Returns],
+        of_ann: Callable[[bool], Returns],
+        share: float,
+        more: bool = True,
     ) -> None:
-        self.of_student, self.of_ann, self.share = of_student, cache(of_ann), share
+        self.of_student, self.of_ann, self.share, self.more = of_student, cache(of_ann), share, more
         self.reached: Compared | None = None
 
     def compare(self, network: QNetwork, more: bool = False) -> Compared:
@@ -93,9 +98,9 @@ class Match:
         return self.reached is not None
 
     def settle(self, network: QNetwork) -> Compared:
-        """The network that is kept beside its ANN; one that seems to fall short is played from more starts."""
+        """The network that is kept beside its ANN; one that seems to fall short is played from more starts, if there are."""
         compared = self.reached or self.compare(network)
-        return compared if compared.keeps(KEPT) else self.compare(network, more=True)
+        return self.compare(network, more=True) if self.more and not compared.keeps(KEPT) else compared
 
     def state_dict(self) -> dict[str, Any]:
         """What was reached."""

@@ -121,7 +121,7 @@ def _match(job: Job, processes: int) -> Match | None:
     def of_ann(more: bool) -> Returns:
         return returns(ann.network, recipe, ann.frames, more=more)
 
-    return Match(of_student, of_ann, share)
+    return Match(of_student, of_ann, share, more=not job.recipe.atari)
 
 
 def _made(job: Job, goal: Goal, watch: Watch) -> Made:
