@@ -25,6 +25,8 @@ class Counts:
         change_macs: multiply-accumulates if only what changed since the last decision were computed: of an ANN in every layer,
             of a spiking network in the first one. None where it was not counted.
         change_accesses: accesses to what would be kept for that.
+        change_updates: of a spiking network: updates of neurons if those at rest were left alone, see
+            :class:`~snn_rl.core.resting.Resting`. None where it was not counted.
     """
 
     T: int
@@ -38,6 +40,7 @@ class Counts:
     changes: bool = False
     change_macs: float | None = None
     change_accesses: float | None = None
+    change_updates: float | None = None
 
     @property
     def spiking(self) -> bool:

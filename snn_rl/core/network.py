@@ -242,6 +242,10 @@ class QNetwork(nn.Module):
             by_layer[n] += (last_spikes,)
         return list(by_layer)
 
+    def membranes_of(self, state: State) -> State:
+        """The membranes in a state, layer by layer, ``(batch, *neurons)``."""
+        return state[: len(self.lifs)]
+
     def burn_in(self, observations: Tensor, episode_starts: Tensor) -> State:
         """Membranes after decisions from rest that are not learnt from; see :meth:`unroll`. Without a gradient."""
         with th.no_grad():

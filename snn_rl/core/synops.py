@@ -8,7 +8,7 @@ dense operations" is up to 40 % off for convolutions, whose border neurons have 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch as th
@@ -19,6 +19,7 @@ from snn_rl.core.changes import ChangeCounter, activations
 from snn_rl.core.counts import Counts, membrane_accesses
 from snn_rl.core.network import QNetwork
 from snn_rl.core.reach import Reach, fan_out
+from snn_rl.core.resting import bits
 from snn_rl.core.spec import Spec
 
 
@@ -83,6 +84,8 @@ class Sums:
         compared: decisions of which is known what came before; the next two are of these.
         changed: multiply-accumulates, if only what changes were computed, see :class:`~snn_rl.core.changes.ChangeCounter`.
         kept: accesses to what would be kept for that.
+        updated: decisions of which updates were counted that leave neurons at rest alone.
+        updates: these, by layer of neurons.
     """
 
     decisions: int
@@ -94,6 +97,8 @@ class Sums:
     compared: int = 0
     changed: float = 0
     kept: float = 0
+    updated: int = 0
+    updates: list[float] = field(default_factory=list)
 
     def add(self, other: Sums) -> None:
         """Adds what was counted of the same network elsewhere."""
@@ -103,6 +108,8 @@ class Sums:
         self.compared += other.compared
         self.changed += other.changed
         self.kept += other.kept
+        self.updated += other.updated
+        self.updates = [mine + theirs for mine, theirs in zip(self.updates, other.updates, strict=True)]
         self.reached = [mine + theirs for mine, theirs in zip(self.reached, other.reached, strict=True)]
         self.active = [mine + theirs for mine, theirs in zip(self.active, other.active, strict=True)]
         self.recurrent = {n: mine + other.recurrent[n] for n, mine in self.recurrent.items()}
@@ -133,7 +140,8 @@ class OperationCounter:
         self._reaches = [Reach(*pair, spikes=network.spiking) for pair in zip(synapses, arriving, strict=True)]
         self._fan_out = {int(n): cast(nn.Linear, layer).out_features for n, layer in network.recurrent.items()}
         self._beside = {int(n): cast(nn.Linear, layer).out_features for n, layer in network.beside.items()}
-        self.sums = Sums(0, 0, [0.0] * len(synapses), [0.0] * len(shapes), dict.fromkeys(self._fan_out, 0.0))
+        active, updates = [0.0] * len(shapes), [0.0] * len(shapes)
+        self.sums = Sums(0, 0, [0.0] * len(synapses), active, dict.fromkeys(self._fan_out, 0.0), updates=updates)
 
     @property
     def decisions(self) -> int:
@@ -145,6 +153,7 @@ class OperationCounter:
         observations: Tensor | NDArray[Any],
         layers: Sequence[Tensor],
         before: Sequence[Tensor] | None = None,
+        updates: Sequence[float] | None = None,
     ) -> None:
         """Adds a batch of decisions.
 
@@ -154,8 +163,12 @@ class OperationCounter:
                 *neurons)``.
             before: the observations of the decisions before these, and of an ANN what its layers sent on then, see
                 :class:`~snn_rl.core.changes.Last`. Without them changes are not counted.
+            updates: of each layer, see :class:`~snn_rl.core.resting.Resting`; None where they were not counted.
         """
         sums = self.sums
+        if updates is not None:
+            sums.updated += len(observations)
+            sums.updates = [mine + more for mine, more in zip(sums.updates, updates, strict=True)]
         sums.decisions += len(observations)
         sums.changes += 0 if self.network.changes is None else self.network.changes.macs
         sums.outputs += len(observations) * len(layers[0]) if layers else 0
@@ -196,6 +209,10 @@ class OperationCounter:
             return Counts(T, sum(self.macs), effective, change_macs=changed[0], change_accesses=changed[1])
         by_layer = dict(zip(names[1:], self.sums.reached[1:], strict=True))
         by_layer |= {f"{names[n]} recurrent": count for n, count in self.sums.recurrent.items()}
+        updates, kept = None, changed[1]
+        if self.sums.updated and kept is not None:  # a neuron at rest does not read its current
+            updates = sum(self.sums.updates) / self.sums.updated
+            kept += self.sums.updates[0] / self.sums.updated - self.neurons[0] + bits(self.neurons)
         return Counts(
             T,
             sum(self.macs),
@@ -206,7 +223,8 @@ class OperationCounter:
             membrane_accesses=membrane_accesses(sum(self.neurons), T, self.carry) + (changes.accesses if changes else 0),
             changes=changes is not None,
             change_macs=changed[0],
-            change_accesses=changed[1],
+            change_accesses=kept,
+            change_updates=updates,
         )
 
     def rates(self) -> dict[str, float]:

@@ -138,7 +138,11 @@ class Events(QNetwork):
         program, kept = self.program, np.asarray(state[0])
         behind = program.held + 2 * program.words
         spikes = th.from_numpy(kept[:, behind : behind + sum(program.recurrent)].copy())
-        return (*self.by_layer(th.from_numpy(self.flat(state))), *spikes.split(program.recurrent, 1))
+        return (*self.membranes_of(state), *spikes.split(program.recurrent, 1))
+
+    def membranes_of(self, state: State) -> State:
+        """As :meth:`QNetwork.membranes_of`."""
+        return tuple(self.by_layer(th.from_numpy(self.flat(state))))
 
     def flat(self, state: State) -> Array:
         """The membranes of a state ``(rows, neurons)``, layer after layer without gaps, channels side by side."""

@@ -38,12 +38,15 @@ class Operations:
 
     @classmethod
     def changed(cls, counts: Counts) -> Operations | None:
-        """Those of a network that computes only what changed; None where that was not counted."""
+        """Those of a network that computes only what changed, and leaves neurons at rest alone where these were counted; None
+        where changes were not counted."""
         if counts.change_macs is None or counts.change_accesses is None:
             return None
+        macs = counts.change_macs + counts.analog_macs
+        if counts.change_updates is not None:
+            return cls(macs, counts.acs, counts.change_updates, 2 * counts.change_updates + counts.change_accesses)
         kept = 0 if counts.changes else counts.change_accesses  # it does so already: they are among its accesses
-        macs, accesses = counts.change_macs + counts.analog_macs, counts.membrane_accesses + kept
-        return cls(macs, counts.acs, counts.neuron_updates, accesses)
+        return cls(macs, counts.acs, counts.neuron_updates, counts.membrane_accesses + kept)
 
     @classmethod
     def of(cls, counts: Counts) -> Operations:
@@ -119,6 +122,7 @@ def energy(counts: Counts, technology: Technology) -> Energy:
         ratio_first_layer_times_T=ann_uj / first_layer_times_T,
         change_macs=counts.change_macs,
         change_accesses=counts.change_accesses,
+        change_updates=counts.change_updates,
         change_uj=change_uj,
     )
 
@@ -153,6 +157,7 @@ def stored_counts(report: Mapping[str, Any], T: int, carry: bool) -> Counts:
         membrane_accesses=membrane_accesses(report["neuron_updates"] / T, T, carry),
         change_macs=changed,
         change_accesses=kept,
+        change_updates=report.get("change_updates"),
     )
 
 

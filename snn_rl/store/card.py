@@ -178,6 +178,7 @@ class Energy(Record):
     ratio_first_layer_times_T: Amount | None = None  # noqa: N815 (a key of cards)
     change_macs: Amount | None = None
     change_accesses: Amount | None = None
+    change_updates: Amount | None = None
     change_uj: Amount | None = None
     opponents: Opponents | None = None
     opponents_missing: dict[str, str] | None = None

@@ -10,6 +10,7 @@ import torch as th
 
 from snn_rl.core.changes import Last
 from snn_rl.core.network import QNetwork
+from snn_rl.core.resting import Resting
 from snn_rl.core.synops import OperationCounter, Sums
 from snn_rl.tasks.recipes import Recipe
 from snn_rl.tasks.rollout import Decision, Start, make_envs, play
@@ -57,6 +58,7 @@ class Tally:
         self.counters = [OperationCounter(network, observation_shape) for network in networks]
         self._every = [SAMPLED if sum(counter.macs) > LARGE else 1 for counter in self.counters]
         self._last: Last | None = None
+        self._resting = Resting(player.network) if Resting.fits(player.network) else None
 
     def update(self, decision: Decision, steps: Sequence[int]) -> None:
         """Adds a decision of several episodes; ``steps``: how many decisions each of these has behind it."""
@@ -65,13 +67,16 @@ class Tally:
         if self._last is None:
             self._last = Last(own.network, now[0])
         before = self._last.swap(decision.episode, [now, *sent])
-        own.update(now, decision.layers, before)
+        updates = None if self._resting is None else self._resting(decision.episode, decision.state, decision.layers)
+        own.update(now, decision.layers, before, updates)
         for counter, every in zip(self.counters[1:], self._every[1:], strict=True):
             rows = [row for row, step in enumerate(steps) if step % every == every // 2]
             if rows:
                 counter.watch(before[0][rows], now[rows])
         for row in np.flatnonzero(decision.done):
             self._last.forget(decision.episode[row])
+            if self._resting is not None:
+                self._resting.forget(decision.episode[row])
 
     @property
     def sums(self) -> list[Sums]:
