@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_writable(args.out / "speed.json")
     import torch as th
 
-    from snn_rl.speed import activity, decisions, layers, page, updates
+    from snn_rl.speed import activity, cartpole, decisions, layers, page, updates
     from snn_rl.speed.timing import contest
     from snn_rl.store.files import write_json
 
@@ -45,10 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames = decisions.recorded(observations)
     print(f"decisions: {rounds} rounds", flush=True)
     deciding = contest(decisions.contestants(frames), rounds)
+    balancing = contest(cartpole.contestants(cartpole.recorded(observations)), rounds)
     print(f"gradient steps: {rounds} rounds", flush=True)
     updating = contest(updates.contestants(frames), rounds, 1 if args.quick else 5)
     print(f"layers of neurons: {rounds} rounds", flush=True)
-    found = page.record(deciding, updating, contest(layers.contestants(), rounds, 1 if args.quick else 3), observations)
+    neurons = contest(layers.contestants(), rounds, 1 if args.quick else 3)
+    found = page.record(deciding, updating, neurons, balancing, observations)
     print("decisions by activity", flush=True)
     found["activity"] = by_activity = activity.measure(frames, rounds)
     print(page.tables(found))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 import numpy as np
 import pytest
 import torch as th
 from torch import nn
 
-from snn_rl.speed import activity, decisions, page, timing, updates
+from snn_rl import load_agent
+from snn_rl.speed import activity, cartpole, decisions, page, timing, updates
 from snn_rl.speed.runtimes import session
 from snn_rl.speed.timing import Contest, contest
 
@@ -43,11 +45,15 @@ def test_a_ratio_is_of_times_from_the_same_round() -> None:
 def test_the_json_has_every_contestant_and_null_with_a_reason() -> None:
     deciding = Contest({name: [0.5] for name in decisions.NAMES if name != "c_int8"}, {"c_int8": "no compiler"})
     updating = Contest({"stock_dqn": [0.1], "ann": [0.05], "T1": [0.05], "T5": [0.2]}, {})
-    found = json.loads(json.dumps(page.record(deciding, updating, Contest({"LIF": [1.0], "other": [1.5]}, {}), 1000)))
+    neurons = Contest({"LIF": [1.0], "other": [1.5]}, {})
+    balancing = Contest({"c_int8": [0.002], "torch_snn": [0.5]}, {"event_int8": "no numba", "torch_ann": "none"})
+    found = json.loads(json.dumps(page.record(deciding, updating, neurons, balancing, 1000)))
     assert set(found["decision_us"]) == DECISION
     assert found["decision_us"]["event_int8"] == 500
     assert found["decision_us"]["c_int8"] is None
-    assert found["missing"] == {"c_int8": "no compiler"}
+    assert found["missing"] == {"c_int8": "no compiler", "event_int8": "no numba", "torch_ann": "none"}
+    assert found["cartpole_us"] == pytest.approx({"c_int8": 2, "event_int8": None, "torch_snn": 500, "torch_ann": None})
+    assert found["cartpole_ratio"]["torch_snn"] == 250
     assert found["updates_per_s"] == pytest.approx({"stock_dqn": 10, "ann": 20, "T1": 20, "T5": 5})
     assert found["update_ratio"] == pytest.approx({"stock_dqn": 1, "ann": 2, "T1": 2, "T5": 0.5})
     text = page.tables(found)
@@ -106,3 +112,14 @@ def test_decisions_by_activity_cost_more_where_more_changes(monkeypatch: pytest.
     assert found["spikes"][0]["share"] < found["spikes"][1]["share"]
     assert [set(row) for row in found["changed"]] == [{"share", "engine", "events", "dense"}] * 2
     assert len(activity.plot(found).axes) == 2
+
+
+def test_cartpole_in_c_decides_as_the_agent_of_integers() -> None:
+    seen = cartpole.recorded(30)
+    assert seen.shape == (30, 4)
+    agent, state, tasks = load_agent("CartPole-v1/T1-int8"), None, cartpole.contestants(seen)
+    for observation in seen:
+        wanted, state = agent.predict(observation, state)
+    assert not [one for one in tasks.values() if isinstance(one, str)]
+    in_c = cast(timing.Task, tasks["c_int8"])
+    assert in_c() == wanted

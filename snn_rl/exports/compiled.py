@@ -28,6 +28,13 @@ size_t agent_offset(int field)
 {
     return field == 0 ? offsetof(agent_state, q) : field == 1 ? offsetof(agent_state, membrane) : FIRED;
 }
+uint32_t agent_last(agent_state *state, const char *observations, size_t count, size_t bytes)
+{
+    uint32_t action = 0;
+    for (size_t n = 0; n < count; n++)
+        action = agent_decide(state, (const void *)(observations + n * bytes));
+    return action;
+}
 """
 
 
@@ -76,7 +83,7 @@ class Compiled:
             self._library = ctypes.CDLL(str(library))
         self._kind = np.dtype(np.int16 if program.wide else np.uint8)
         self._library.agent_bytes.restype = self._library.agent_offset.restype = ctypes.c_size_t
-        self._library.agent_decide.restype = ctypes.c_uint32
+        self._library.agent_decide.restype = self._library.agent_last.restype = ctypes.c_uint32
         self.bytes, self._neurons, self._record = int(self._library.agent_bytes()), program.neurons, record
         self._place()
 
@@ -112,6 +119,12 @@ class Compiled:
     def decide_integers(self, observation: NDArray[Any]) -> int:
         """The action for integers as the C code takes them: contiguous, uint8 for pixels, else int16."""
         return int(self._library.agent_decide(self._at, ctypes.c_void_p(observation.ctypes.data)))
+
+    def last(self, observations: NDArray[Any]) -> int:
+        """The last action of a series of observations ``(decisions, *observation)`` as :meth:`decide_integers` takes them. All
+        are decided in C: what a decision takes without the way there from Python."""
+        sizes = ctypes.c_size_t(len(observations)), ctypes.c_size_t(observations[0].nbytes)
+        return int(self._library.agent_last(self._at, ctypes.c_void_p(observations.ctypes.data), *sizes))
 
 
 def compile_c(agent: Agent) -> Compiled:

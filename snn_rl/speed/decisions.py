@@ -65,7 +65,7 @@ def contestants(frames: Frames) -> dict[str, Task | str]:
     return {name: tasks[name] for name in NAMES}
 
 
-def predicting(agent: Agent, seen: Frames) -> Task:
+def predicting(agent: Agent, seen: NDArray[Any]) -> Task:
     """Whole decisions through ``predict``, as a user makes them, the state carried."""
 
     def run() -> None:

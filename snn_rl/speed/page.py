@@ -9,7 +9,7 @@ from typing import Any
 import torch as th
 from matplotlib.figure import Figure
 
-from snn_rl.speed import decisions, layers, updates
+from snn_rl.speed import cartpole, decisions, layers, updates
 from snn_rl.speed.timing import Contest
 from snn_rl.store.provenance import versions
 
@@ -24,6 +24,12 @@ DECIDING = {
     "ort_fp32_1": "ANN, one frame, ONNX Runtime, float32",
     "ort_int8_4": "ANN, four frames, ONNX Runtime, 8 bits",
     "ort_int8_1": "ANN, one frame, ONNX Runtime, 8 bits",
+}
+BALANCING = {
+    "c_int8": "spiking, T=1: integers, exported C, called from C",
+    "event_int8": "the same, event engine (numba), through `predict`",
+    "torch_snn": "the same in float numbers, torch, through `predict`",
+    "torch_ann": "ANN, torch, through `predict`",
 }
 UPDATING = {
     "stock_dqn": "Stable-Baselines3's DQN",
@@ -50,25 +56,29 @@ def machine() -> dict[str, Any]:
     }
 
 
-def record(deciding: Contest, updating: Contest, neurons: Contest, observations: int) -> dict[str, Any]:
+def record(deciding: Contest, updating: Contest, neurons: Contest, balancing: Contest, observations: int) -> dict[str, Any]:
     """What ``--json`` writes.
 
     Args:
         deciding: seconds of as many decisions as there were observations.
         updating: seconds of an update.
         neurons: seconds of forward and backward of a layer.
+        balancing: seconds of as many decisions of CartPole as there were observations.
         observations: how many.
     """
     spent = {name: deciding.median(name) for name in decisions.NAMES}
     rates = {name: updating.median(name) for name in updates.NAMES}
     names = {**neurons.seconds, **neurons.missing}
+    balanced = {name: balancing.median(name) for name in cartpole.NAMES}
     return {
         "decision_us": {name: None if one is None else one / observations * 1e6 for name, one in spent.items()},
+        "cartpole_us": {name: None if one is None else one / observations * 1e6 for name, one in balanced.items()},
         "updates_per_s": {name: None if one is None else 1 / one for name, one in rates.items()},
         "decision_ratio": {name: deciding.ratio(name, "event_int8") for name in decisions.NAMES},
+        "cartpole_ratio": {name: balancing.ratio(name, "c_int8") for name in cartpole.NAMES},
         "update_ratio": {name: updating.ratio("stock_dqn", name) for name in updates.NAMES},
         "layer_ratio": {name: neurons.ratio(name, layers.OURS) for name in names},
-        "missing": {**deciding.missing, **updating.missing, **neurons.missing},
+        "missing": {**deciding.missing, **updating.missing, **neurons.missing, **balancing.missing},
         "machine": machine(),
     }
 
@@ -83,6 +93,7 @@ def tables(found: dict[str, Any]) -> str:
     parts = [
         said,
         _table("decision", "times as long as the event engine", found["decision_ratio"], DECIDING),
+        _cartpole(found) if "cartpole_us" in found else "",
         _table("update from 32 transitions", "times the updates per second of stock DQN", found["update_ratio"], UPDATING),
         _table(f"forward and backward, T={layers.T}", "times as long as ours", found["layer_ratio"], {}),
     ]
@@ -90,13 +101,19 @@ def tables(found: dict[str, Any]) -> str:
         parts.append(_noise(found["activity"]["noise"]))
     if found["missing"]:
         parts.append("\n".join(f"* {DECIDING.get(name, name)}: {why}" for name, why in found["missing"].items()))
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _table(first: str, second: str, ratios: dict[str, float | None], words: dict[str, str]) -> str:
     lines = [f"| {first} | {second} |", "| --- | ---: |"]
     lines += [f"| {words.get(name, name)} | {'-' if one is None else f'{one:.2f}'} |" for name, one in ratios.items()]
     return "\n".join(lines)
+
+
+def _cartpole(found: dict[str, Any]) -> str:
+    table = _table("decision of CartPole", "times as long as the exported C", found["cartpole_ratio"], BALANCING)
+    spent = found["cartpole_us"]["c_int8"]
+    return table if spent is None else f"{table}\n\nIn this run a decision of CartPole took {spent:.2f} µs in C."
 
 
 def _noise(found: dict[str, float | None]) -> str:
