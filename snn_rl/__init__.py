@@ -9,7 +9,7 @@ A learner is a ``DQN`` of Stable-Baselines3::
     model.save("model.zip")
 
 An agent is a trained network: a shipped one, a folder of yours, a zip or a live model. Those of a ``SpikingDQN`` can be read,
-and those of a DQN, QR-DQN, PPO or A2C with discrete actions::
+and those of a DQN, QR-DQN, PPO, A2C or RecurrentPPO with discrete actions::
 
     from snn_rl import convert, load_agent, to_sb3
 

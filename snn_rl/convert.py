@@ -34,8 +34,8 @@ def convert(
     """Converts an ANN to T timesteps per decision, with thresholds from its play. Nothing is trained.
 
     Args:
-        ann: a live DQN, QR-DQN, PPO or A2C of Stable-Baselines3, the ``.zip`` of one (which is read without unpickling
-            anything), an agent, its folder or its shipped name.
+        ann: a live DQN, QR-DQN, PPO, A2C or RecurrentPPO of Stable-Baselines3, the ``.zip`` of one (which is read without
+            unpickling anything), an agent, its folder or its shipped name.
         env: Gymnasium id of the environment, or ``MODULE:ID``; needed for a model and for a zip, else the ANN's own if None.
         T: timesteps per decision, at least 1.
         carry: whether the agent keeps its membranes between environment steps.
@@ -48,7 +48,8 @@ def convert(
         trust_pickle: that file is a pickle, which runs whatever its author put there; only with this it is read.
 
     Returns:
-        The agent; ``made.conversion`` tells how it differs from the ANN. Of an ANN with Tanhs it is only a start for training.
+        The agent; ``made.conversion`` tells how it differs from the ANN. Of an ANN with Tanhs or LSTMs it is only a start for
+        training.
 
     Raises:
         UserError: if the ANN is not there, cannot be read, is spiking already, or does not fit the environment.

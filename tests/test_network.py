@@ -8,7 +8,7 @@ from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
 from snn_rl.core.network import QNetwork, mixed_precision
-from snn_rl.sb3.layers import read_layers
+from snn_rl.sb3.layers import Layers, read_layers
 
 
 def drive(steps: int = 6, batch: int = 3, size: int = 8) -> Tensor:
@@ -176,7 +176,7 @@ def test_without_timesteps_it_is_the_relu_network() -> None:
     layers = nn.Sequential(
         nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 3)
     )
-    network = read_layers(list(layers.named_children()), T=0, input_scale=1.0)
+    network = read_layers(Layers(list(layers.named_children())), T=0, input_scale=1.0)
     x = drive(1, 10)[0]
     q, state = network(x)
     assert state == ()

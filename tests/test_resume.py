@@ -15,13 +15,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from conftest import Count, Recall, dqn
+from conftest import Count, Recall, dqn, mlp_spec
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
 from test_state import everything
 
 from snn_rl import Checkpoints, Resumable, SpikingDQN
 from snn_rl.core.errors import UserError
+from snn_rl.core.network import QNetwork
 from snn_rl.store.agents import Agent
 from snn_rl.tasks import resuming
 from snn_rl.tasks.environments import load_recipe, look, make_env, make_vec_env
@@ -77,11 +78,16 @@ def job_of(objective: str, recipe: Recipe, ann: Agent, folder: Path) -> Job:
     )
     if objective == "ann":
         return Job(recipe, "ann", 0, stages.View(1), 0, folder)
+    if objective == "distill from an LSTM":
+        gates, readout = mlp_spec(4, 24, 2)[::2]
+        th.manual_seed(0)  # the same in every process
+        remembering = QNetwork([gates, {"type": "LSTM", "recurrent": 6}, {**readout, "in_features": 6}], T=0)
+        objective, ann = "distill", Agent(recipe.id, "ann", remembering, (4,))
     start = convert(ann, recipe, 2)
     return pruning_job(start, ann, recipe, 2, folder, objective, seed=3)
 
 
-@pytest.mark.parametrize("objective", ["ann", "td", "distill"])
+@pytest.mark.parametrize("objective", ["ann", "td", "distill", "distill from an LSTM"])
 def test_what_was_interrupted_ends_as_what_was_not(
     objective: str,
     recipe: Recipe,

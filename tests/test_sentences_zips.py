@@ -139,7 +139,7 @@ def test_statistics_without_a_place_say_how_to_train() -> None:
 
 def test_a_model_of_another_kind_says_which_can_be_read() -> None:
     with pytest.raises(
-        UserError, match=r"the model has a ARSPolicy; only DQN, QR-DQN, PPO and A2C with discrete actions can be"
+        UserError, match=r"the model has a ARSPolicy; only DQN, QR-DQN, PPO, A2C and RecurrentPPO with discrete actions can be"
     ):
         load_agent(ARS("MlpPolicy", CARTPOLE, device="cpu"), CARTPOLE)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import UnconvertibleError, analog, describe, rectified, spiking, split_at_neurons
-from snn_rl.sb3.layers import leaves, read_layers
+from snn_rl.sb3.layers import Layers, leaves, read_layers
 
 
 def test_a_description_is_rebuilt_as_the_same_layers() -> None:
@@ -91,7 +91,7 @@ def test_a_spec_that_is_no_network_is_an_error(layer: dict[str, Any]) -> None:
 def test_an_activation_object_that_is_used_twice_counts_twice() -> None:
     relu = nn.ReLU()
     layers = nn.Sequential(nn.Linear(2, 3), relu, nn.Linear(3, 3), relu, nn.Linear(3, 2))
-    network = read_layers(list(leaves("body", layers)), T=0, input_scale=1.0)
+    network = read_layers(Layers(list(leaves("body", layers))), T=0, input_scale=1.0)
     x = th.randn(50, 2)
     assert th.allclose(network(x)[0], layers(x), atol=1e-6)
 
@@ -145,7 +145,7 @@ def test_a_tanh_stays_a_tanh_in_an_ann_and_becomes_a_lif_in_a_spiking_network() 
 
 def test_a_network_of_tanhs_computes_them() -> None:
     layers = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
-    network = read_layers(list(leaves("body", layers)), T=0, input_scale=1.0)
+    network = read_layers(Layers(list(leaves("body", layers))), T=0, input_scale=1.0)
     x, recorded = th.randn(5, 1, 2), list[Tensor]()
     q, state = network.unroll(x, record=recorded)
     assert th.allclose(q, layers(x), atol=1e-6)
@@ -156,6 +156,6 @@ def test_a_network_of_tanhs_computes_them() -> None:
 
 def test_a_spiking_policy_has_no_tanhs_in_whose_place_lifs_would_stand() -> None:
     with pytest.raises(UnconvertibleError, match=r"'body\.1' \(Tanh\): LIF neurons take the place of ReLUs; name ReLU"):
-        read_layers(named(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)), T=1, input_scale=1.0)
+        read_layers(Layers(named(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))), T=1, input_scale=1.0)
     with pytest.raises(UnconvertibleError, match="no Conv2d or Linear before Tanh number 2"):
         describe(named(nn.Linear(2, 3), nn.Tanh(), nn.Tanh(), nn.Linear(3, 2)))

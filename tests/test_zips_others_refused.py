@@ -15,7 +15,7 @@ import pytest
 import torch as th
 from conftest import Pixels
 from gymnasium import spaces
-from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
+from sb3_contrib import QRDQN, MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -29,13 +29,6 @@ from snn_rl.core.spec import UnconvertibleError
 from snn_rl.sb3.zips import load_agent, load_zip
 
 # What cannot be read
-
-
-def test_a_recurrent_policy_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    model = RecurrentPPO("MlpLstmPolicy", CARTPOLE, device="cpu")
-    for where in (zipped(model, tmp_path), model):
-        with pytest.raises(UserError, match=r"has an LSTM \(RecurrentPPO\).*--objective td --ann none"):
-            load_agent(where, CARTPOLE)
 
 
 class Several(Pixels):
@@ -53,7 +46,7 @@ class Several(Pixels):
 @pytest.mark.parametrize(
     ("action_space", "message"),
     [
-        (spaces.Box(-1, 1, (2,)), "has continuous actions; only DQN, QR-DQN, PPO and A2C with discrete actions"),
+        (spaces.Box(-1, 1, (2,)), "has continuous actions; only DQN, QR-DQN, PPO, A2C and RecurrentPPO with discrete actions"),
         (spaces.MultiDiscrete([2, 3]), "has MultiDiscrete actions, several at a time; an agent chooses one: let the env"),
         (spaces.MultiBinary(2), "has MultiBinary actions, several at a time"),
     ],

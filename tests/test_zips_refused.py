@@ -42,7 +42,7 @@ def test_another_activation_is_an_error(tmp_path: Path) -> None:
 def test_another_algorithm_is_told(tmp_path: Path, algorithm: Any, env_id: str, named: str) -> None:
     settings = {"buffer_size": 10} if algorithm is SAC else {}
     path = zipped(algorithm("MlpPolicy", env_id, device="cpu", **settings), tmp_path)
-    with pytest.raises(UserError, match=f"another algorithm .*{named}.*; only DQN, QR-DQN, PPO and A2C"):
+    with pytest.raises(UserError, match=f"another algorithm .*{named}.*; only DQN, QR-DQN, PPO, A2C and RecurrentPPO"):
         load_zip(path, "CartPole-v1")
 
 

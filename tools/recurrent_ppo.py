@@ -26,14 +26,14 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from snn_rl.measure.stats import summary
-from snn_rl.tasks import partial
+from snn_rl.tasks.catalogue import register
 
 try:
     from sb3_contrib import RecurrentPPO
 except ImportError as error:
     raise SystemExit("RecurrentPPO is sb3-contrib's: python -m pip install -c constraints.txt -e '.[control]'") from error
 
-gym.register_envs(partial)
+register()
 
 TOTAL, SEEDS, EPISODES = 100_000, (0, 1, 2), 100
 

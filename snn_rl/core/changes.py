@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from snn_rl.core.network import QNetwork
 from snn_rl.core.reach import Reach
+from snn_rl.core.spec import has_lstm
 
 WORD = 4  # bytes
 
@@ -31,13 +32,15 @@ class ChangeCounter:
         observation_shape: of one observation.
 
     Attributes:
-        countable: whether it can be counted: every weighted layer has neurons behind it, or is the readout.
+        countable: whether it can be counted: every weighted layer has neurons behind it, or is the readout, and none of
+            these neurons are LSTMs.
     """
 
     def __init__(self, network: QNetwork, observation_shape: Sequence[int]) -> None:
         shapes, twin = network.shapes(observation_shape), QNetwork(network.spec, T=0)
         synapses = [cast(nn.Sequential, synapse) for synapse in twin.synapses]
-        self.countable = all(sum(isinstance(layer, (nn.Conv2d, nn.Linear)) for layer in one) == 1 for one in synapses)
+        alone = all(sum(isinstance(layer, (nn.Conv2d, nn.Linear)) for layer in one) == 1 for one in synapses)
+        self.countable = alone and not has_lstm(network.spec)
         counted = slice(0, 1) if network.spiking else slice(None)
         arriving = [tuple(observation_shape), *shapes]
         self._reaches = [Reach(*pair) for pair in zip(synapses[counted], arriving, strict=False)]

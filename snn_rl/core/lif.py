@@ -6,6 +6,7 @@ Nothing here keeps a membrane: state goes in and comes out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch as th
@@ -18,6 +19,16 @@ MIN_DECAY = 1e-3
 
 Decay = float | tuple[float, float]
 """One decay for all neurons of a layer, or a pair between which the decays of its channels are spread."""
+
+
+def check_state(state: Iterable[Tensor], shape: tuple[int, ...]) -> None:
+    """Raises UserError for a state of another shape than the layer, ``(batch, *neurons)``: PyTorch would stretch one that is
+    narrower."""
+    for given in state:
+        if tuple(given.shape) != tuple(shape):
+            raise UserError(
+                f"the state is {tuple(given.shape)} where the layer is {tuple(shape)}; pass on what the previous call gave"
+            )
 
 
 class _Clamp(th.autograd.Function):
@@ -213,12 +224,7 @@ class LIF(nn.Module):
         v_th, decay = self.v_th, self.decay if v is not None or len(i) * T > 1 else self.raw_decay  # from rest nothing leaks
         if recurrent is not None and z is None:
             z = i.new_zeros(i.shape[2:])
-        for given in (v, z):
-            if given is not None and given.shape != i.shape[2:]:  # PyTorch would stretch one that is narrower
-                raise UserError(
-                    f"the state is {tuple(given.shape)} where the layer is {tuple(i.shape[2:])}; pass on what the previous "
-                    "call gave"
-                )
+        check_state([given for given in (v, z) if given is not None], i.shape[2:])
         keep = keep.reshape(*keep.shape, *[1] * (i.dim() - 3))
         spikes = []
         # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index

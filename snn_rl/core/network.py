@@ -1,7 +1,7 @@
 """Q-networks as one flat list of layers, unrolled over environment steps and over T timesteps: ``(obs, state) -> (q, state)``.
 
 A network is ``synapse, neuron, synapse, neuron, ..., synapse``. With ``T >= 1`` the neurons are LIF; with ``T = 0`` they are
-ReLU or Tanh and the network is an ANN. Both go through the same code: only the neurons know which they are.
+ReLU, Tanh or LSTM and the network is an ANN. Both go through the same code: only the neurons know which they are.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import zip_longest
 from typing import Any, cast
 
 import torch as th
@@ -20,14 +21,16 @@ from snn_rl.core.counts import Changes
 from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
 from snn_rl.core.limits import MAX_OBSERVED
-from snn_rl.core.spec import Spec, analog, build, decay_shape, image_of, numbers_beside, spiking, split_at_neurons
+from snn_rl.core.lstm import GATES, LSTM, sent_by
+from snn_rl.core.spec import Spec, analog, build, decay_shape, has_lstm, image_of, numbers_beside, spiking, split_at_neurons
 from snn_rl.core.surrogate import Surrogate
 
 State = tuple[Tensor, ...]
-"""One membrane ``(batch, *neurons)`` per spiking layer, then the last spikes of each recurrent layer; ``()`` for an ANN."""
+"""One membrane ``(batch, *neurons)`` per spiking layer, then the last spikes of each recurrent layer. Of an ANN the cells of
+each LSTM, then what each of them sent last; ``()`` for one that has none."""
 
 
-Neuron = LIF | Activation
+Neuron = LIF | Activation | LSTM
 """A layer of neurons; what a network asks of it is ``unroll``."""
 
 
@@ -45,8 +48,8 @@ class QNetwork(nn.Module):
         carry: keep the membranes from one environment step to the next; otherwise each decision starts from rest.
 
     Attributes:
-        spec: what it is given as, in the words of what it is now: its neurons are called LIF, those of an ANN ReLU or
-            Tanh.
+        spec: what it is given as, in the words of what it is now: its neurons are called LIF, those of an ANN ReLU,
+            Tanh or LSTM.
         image: size of the image with which observations begin that are one vector, see :data:`~snn_rl.core.spec.Spec`.
         pixels: in it; 0 where observations are one thing.
         aside: numbers behind it.
@@ -75,7 +78,8 @@ class QNetwork(nn.Module):
         self.recurrent = nn.ModuleDict()
         for n, layer in enumerate(neurons):
             if "recurrent" in layer:
-                synapses = nn.Linear(layer["recurrent"], layer["recurrent"], bias=False)
+                gates = GATES if layer["type"] == "LSTM" else 1
+                synapses = nn.Linear(layer["recurrent"], gates * layer["recurrent"], bias=False)
                 nn.init.zeros_(synapses.weight)  # at first the network is what it is without them
                 self.recurrent[str(n)] = synapses
         self.image, beside = image_of(self.spec), numbers_beside(groups)
@@ -99,8 +103,13 @@ class QNetwork(nn.Module):
 
     @property
     def remembers(self) -> bool:
-        """Whether a decision depends on those before it: spiking, with the membranes carried."""
-        return self.spiking and self.carry
+        """Whether a decision depends on those before it: it spikes or has LSTMs, and what they keep is carried."""
+        return self.carry and (self.spiking or has_lstm(self.spec))
+
+    @property
+    def keeping(self) -> list[int]:
+        """The layers of neurons that keep something from one decision to the next; none of an ANN without LSTMs."""
+        return [n for n, neuron in enumerate(self.neurons) if not isinstance(neuron, Activation)]
 
     @property
     def lifs(self) -> list[LIF]:
@@ -124,8 +133,8 @@ class QNetwork(nn.Module):
             if self.image is not None and (*observation_shape,) != (self.pixels + self.aside,):
                 raise RuntimeError("not an image with so many numbers behind it")
             with th.no_grad():
-                for synapse in self.synapses:
-                    x = synapse(x)
+                for synapse, neuron in zip_longest(self.synapses, self.neurons):
+                    x = sent_by(neuron, synapse(x))
                     shapes.append(tuple(x.shape[1:]))
         except RuntimeError as error:
             first = "x".join(map(str, observation_shape))
@@ -137,7 +146,7 @@ class QNetwork(nn.Module):
     def initial_state(self, batch: int, observation_shape: Sequence[int]) -> State:
         """Membranes at rest, for ``batch`` environments."""
         device, shapes = next(self.parameters()).device, self.shapes(observation_shape)
-        at = [*range(len(self.lifs)), *map(int, self.recurrent)]
+        at = [*self.keeping, *map(int, self.recurrent)]
         return tuple(th.zeros(batch, *shapes[n], device=device) for n in at)
 
     def forward(
@@ -158,10 +167,9 @@ class QNetwork(nn.Module):
                 an observation is not finite, or the values are not.
         """
         check_observed(observation)
-        if state is not None and len(state) != len(self.lifs) + len(self.recurrent):
+        if state is not None and len(state) != (own := len(self.keeping) + len(self.recurrent)):
             raise UserError(
-                f"the state has {len(state)} tensors where this network's has {len(self.lifs) + len(self.recurrent)}; "
-                "pass on what the previous call returned"
+                f"the state has {len(state)} tensors where this network's has {own}; pass on what the previous call returned"
             )
         given = {"the state": state[0] if state else None, "episode_start": episode_start}
         for name, rows in given.items():
@@ -234,12 +242,13 @@ class QNetwork(nn.Module):
         return i + self.beside[str(n)](self.numbers(observations)) if str(n) in self.beside else i
 
     def state_by_layer(self, state: State | None) -> list[State | None]:
-        """The state of each layer of neurons: nothing for an ANN, the membrane of a LIF and its last spikes if recurrent."""
+        """The state of each layer of neurons: nothing of ReLUs and Tanhs, the membrane of a LIF and its last spikes if
+        recurrent, the cells of an LSTM and what they sent last."""
         if state is None:
             return [None] * len(self.neurons)
-        by_layer = [state[n : n + 1] for n in range(len(self.neurons))]
-        for n, last_spikes in zip(map(int, self.recurrent), state[len(self.neurons) :], strict=True):
-            by_layer[n] += (last_spikes,)
+        by_layer: list[State] = [()] * len(self.neurons)
+        for n, kept in zip([*self.keeping, *map(int, self.recurrent)], state, strict=True):
+            by_layer[n] += (kept,)
         return list(by_layer)
 
     def membranes_of(self, state: State) -> State:
@@ -263,6 +272,8 @@ def _neuron(layer: dict[str, Any], group: Spec) -> Neuron:
     """The layer of neurons that a spec describes, behind its synapses."""
     if layer["type"] == "LIF":
         return LIF(shape=decay_shape(group, layer))
+    if layer["type"] == "LSTM":
+        return LSTM(layer["recurrent"])
     return Tanh() if layer["type"] == "Tanh" else ReLU()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import cast
 
 import torch as th
 from torch import Tensor, nn
 
 from snn_rl.core.limits import MAX_FRAMES, MAX_LAYERS, MAX_NEURONS, MAX_OBSERVED, MAX_SIZE, MAX_T
+from snn_rl.core.lstm import sent_by
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import Image, Spec, check_layers
 
@@ -46,10 +48,11 @@ def outline(spec: Spec, T: int, input_scale: float, carry: bool, observation_sha
 def _numbers(network: QNetwork, observation_shape: Sequence[int]) -> int:
     """How many numbers all layers give, those before a pool too."""
     x, sizes = th.empty(1, *observation_shape), []
-    for synapse in network.synapses:
+    for synapse, neurons in zip_longest(network.synapses, network.neurons):
         for layer in cast(nn.Sequential, synapse):
             x = layer(x)
             sizes.append(0 if isinstance(layer, nn.Flatten | Image) else x.numel())
+        x = sent_by(neurons, x)
     return sum(sizes)
 
 

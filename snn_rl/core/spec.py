@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_SIZE
+from snn_rl.core.lstm import GATES, LSTM
 
 Spec = list[dict[str, Any]]
 """A network as text: ``[{"type": "Conv2d", "in_channels": 4, ...}, {"type": "LIF"}, ...]``.
 
-A layer of neurons is called ``ReLU`` or ``Tanh`` in an ANN and ``LIF`` in a spiking network. ``{"type": "LIF", "decays": 32}``
-is one whose 32 channels leak at speeds of their own, ``{"type": "LIF", "recurrent": 256}`` one of 256 neurons whose spikes
-reach each other at the next timestep. Older texts call them ``ReLU`` in spiking networks too. :func:`spiking` and
+A layer of neurons is called ``ReLU``, ``Tanh`` or ``LSTM`` in an ANN and ``LIF`` in a spiking network.
+``{"type": "LIF", "decays": 32}`` is one whose 32 channels leak at speeds of their own, ``{"type": "LIF", "recurrent": 256}``
+one of 256 neurons whose spikes reach each other at the next timestep. ``{"type": "LSTM", "recurrent": 64}`` is one of 64
+cells, behind a Linear with an output for each of their four gates. Older texts call LIFs ``ReLU``. :func:`spiking` and
 :func:`analog` turn the text of one kind of network into that of the other.
 
 An observation may be one vector: an image, and numbers behind it. Then ``{"type": "Image", "size": [4, 84, 84]}`` comes first,
@@ -39,7 +41,7 @@ class Image(nn.Module):
         return x[:, : prod(self.size)].unflatten(1, self.size)
 
 
-NEURONS = ("ReLU", "Tanh", "LIF")
+NEURONS = ("ReLU", "Tanh", "LSTM", "LIF")
 WEIGHTED = ("Conv2d", "Linear")
 _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
@@ -48,6 +50,7 @@ _FIELDS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Flatten: (),
     nn.ReLU: (),
     nn.Tanh: (),
+    LSTM: ("recurrent",),
     Image: ("size",),
 }
 _TYPES = {kind.__name__: kind for kind in _FIELDS}
@@ -75,7 +78,7 @@ def describe(modules: Iterable[tuple[str, nn.Module]], beside: Mapping[str, int]
         if fields is None:
             raise UnconvertibleError(
                 f"cannot convert module '{name}' ({type(module).__name__}): "
-                f"only {', '.join(sorted(_TYPES.keys() - {Image.__name__}))} have a spiking counterpart"
+                f"only {', '.join(sorted(_TYPES.keys() - {Image.__name__, LSTM.__name__}))} have a spiking counterpart"
             )
         if getattr(module, "padding_mode", "zeros") != "zeros" or getattr(module, "ceil_mode", False):
             raise UnconvertibleError(f"cannot convert module '{name}': use padding_mode='zeros' and ceil_mode=False")
@@ -137,6 +140,8 @@ def split_at_neurons(spec: Spec) -> tuple[list[Spec], Spec]:
             continue
         if not layer.keys() <= {"type", "decays", "recurrent"}:
             raise UnconvertibleError(f"not a layer of neurons: {layer}")
+        if layer["type"] == "LSTM" and not (groups[-1] and groups[-1][-1].get("out_features") == _gates(layer)):
+            raise UnconvertibleError("an LSTM comes behind a Linear with four outputs for each of its cells")
         groups.append([])
         neurons.append(layer)
     for n, group in enumerate(groups):
@@ -146,6 +151,16 @@ def split_at_neurons(spec: Spec) -> tuple[list[Spec], Spec]:
             where = f"after the last {kinds[-1]}" if n == len(groups) - 1 else f"before {kinds[-1]} number {number}"
             raise UnconvertibleError(f"cannot convert the network: no Conv2d or Linear {where}")
     return groups, neurons
+
+
+def _gates(layer: dict[str, Any]) -> int:
+    """How many currents a layer of LSTM cells takes; 0 where it does not say how many cells it has."""
+    return GATES * int(layer.get("recurrent", 0))
+
+
+def has_lstm(spec: Spec) -> bool:
+    """Whether an ANN has LSTMs, and so remembers."""
+    return any(layer["type"] == "LSTM" for layer in spec)
 
 
 def image_of(spec: Spec) -> tuple[int, ...] | None:
@@ -189,19 +204,33 @@ def check_undivided(spec: Spec, what: str) -> None:
         )
 
 
+def check_memoryless(spec: Spec, what: str) -> None:
+    """Refuses ANNs with LSTMs, where they are not defined.
+
+    Raises:
+        UnconvertibleError: saying what to do with them.
+    """
+    if has_lstm(spec):
+        raise UnconvertibleError(
+            f"{what} takes no ANN with an LSTM: let it teach (python -m snn_rl.train --ann), and give the spiking agent"
+        )
+
+
 def analog(spec: Spec) -> Spec:
-    """The spec of the ANN of the same shape: LIFs become ReLUs, without what only spiking neurons have; a Tanh stays."""
-    return [{"type": "Tanh" if layer["type"] == "Tanh" else "ReLU"} if layer["type"] in NEURONS else layer for layer in spec]
+    """The spec of the ANN of the same shape: LIFs become ReLUs, without what only spiking neurons have; Tanhs and LSTMs
+    stay."""
+    own: dict[str, dict[str, Any]] = {"LIF": {"type": "ReLU"}, "ReLU": {"type": "ReLU"}, "Tanh": {"type": "Tanh"}}
+    return [own.get(layer["type"], layer) for layer in spec]
 
 
 def rectified(spec: Spec) -> bool:
     """Whether all neurons of an ANN are ReLUs, whose activations the spike rates of LIF neurons approximate."""
-    return all(layer["type"] != "Tanh" for layer in spec)
+    return all(layer["type"] not in ("Tanh", "LSTM") for layer in spec)
 
 
 def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spec:
-    """The spec of the spiking network of the same shape: ReLUs and Tanhs become LIFs; what neurons say of themselves
-    stays.
+    """The spec of the spiking network of the same shape: ReLUs, Tanhs and LSTMs become LIFs; what neurons say of themselves
+    stays. A LIF has one current where a cell of an LSTM has four, so the Linear before it has a quarter of the outputs.
 
     Args:
         spec: of an ANN or of a spiking network.
@@ -214,17 +243,18 @@ def spiking(spec: Spec, *, decays: bool = False, recurrent: bool = False) -> Spe
     if any(layer["type"] == BATCH_NORM for layer in spec):
         raise UnconvertibleError("a spiking network has no batch norm: fold it into the weights before it first")
     groups, neurons = split_at_neurons(spec)
-    spiking_neurons = []
+    layers: Spec = []
     for group, layer in zip(groups, neurons, strict=False):
+        if layer["type"] == "LSTM":
+            group[-1] = {**group[-1], "out_features": layer["recurrent"]}
         last = [other for other in group if other["type"] in WEIGHTED][-1]
         own = {**layer, "type": "LIF"}
         if decays:
             own["decays"] = last["out_features" if last["type"] == "Linear" else "out_channels"]
         if recurrent and last["type"] == "Linear":
             own["recurrent"] = last["out_features"]
-        spiking_neurons.append(own)
-    following = iter(spiking_neurons)
-    return [next(following) if layer["type"] in NEURONS else layer for layer in spec]
+        layers += [*group, own]
+    return layers + groups[-1]
 
 
 def decay_shape(group: Spec, neurons: dict[str, Any]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, cast
 
 import torch as th
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from snn_rl.core.changes import ChangeCounter, activations
 from snn_rl.core.counts import Counts, membrane_accesses
+from snn_rl.core.lstm import sent_by
 from snn_rl.core.network import QNetwork
 from snn_rl.core.reach import Reach, fan_out
 from snn_rl.core.resting import bits
@@ -24,21 +26,22 @@ from snn_rl.core.spec import Spec
 
 
 def dense_macs(spec: Spec, observation_shape: Sequence[int]) -> list[int]:
-    """Multiply-accumulates of each layer of the ANN, those of numbers beside an image with them; biases and pooling not
-    counted.
+    """Multiply-accumulates of each layer of the ANN, with those of numbers beside an image and those of an LSTM on what it
+    sent itself; biases, pooling and what happens within a cell are not counted.
 
     NatureCNN on four 84x84 frames with 6 actions: 3,276,800 + 2,654,208 + 1,806,336 + 1,605,632 + 3,072.
     """
     network = QNetwork(spec, T=0)
     x, macs = th.zeros(1, *observation_shape), []
     with th.no_grad():
-        for synapse in network.synapses:
+        for synapse, neurons in zip_longest(network.synapses, network.neurons):
             macs.append(0)
             for layer in synapse.children():
                 x = layer(x)
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
                     macs[-1] += x.numel() * layer.weight[0].numel()
-    for n, layer in network.beside.items():
+            x = sent_by(neurons, x)
+    for n, layer in [*network.beside.items(), *network.recurrent.items()]:
         macs[int(n)] += cast(Tensor, layer.weight).numel()
     return macs
 
@@ -79,7 +82,7 @@ class Sums:
         outputs: decisions times timesteps.
         reached: synapses that what was sent to a layer reached, by layer.
         active: outputs that were not 0, by layer of neurons.
-        recurrent: recurrent synapses that spikes reached, by index of the layer.
+        recurrent: recurrent synapses that spikes reached, by index of the layer; of an LSTM that what is not 0 reached.
         changes: the first layer's multiply-accumulates, of a network that computes only what changes.
         compared: decisions of which is known what came before; the next two are of these.
         changed: multiply-accumulates, if only what changes were computed, see :class:`~snn_rl.core.changes.ChangeCounter`.
@@ -205,7 +208,7 @@ class OperationCounter:
         T, names, changes, compared = self.network.T, self.network.layer_names, self.network.changes, self.sums.compared
         changed = (self.sums.changed / compared, self.sums.kept / compared) if compared else (None, None)
         if not self.network.spiking:
-            effective = sum(self.sums.reached) / self.decisions
+            effective = (sum(self.sums.reached) + sum(self.sums.recurrent.values())) / self.decisions
             return Counts(T, sum(self.macs), effective, change_macs=changed[0], change_accesses=changed[1])
         by_layer = dict(zip(names[1:], self.sums.reached[1:], strict=True))
         by_layer |= {f"{names[n]} recurrent": count for n, count in self.sums.recurrent.items()}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from snn_rl.core.spec import split_at_neurons
+from snn_rl.core.spec import check_memoryless, split_at_neurons
 from snn_rl.engine.reference import IntegerNetwork
 from snn_rl.exports import onnx_integers
 from snn_rl.exports.layout import actions, facts, pixels, state
@@ -52,6 +52,7 @@ def model(agent: Agent) -> onnx.ModelProto:
         UserError: as :func:`write`.
     """
     network, graph = agent.network, Graph()
+    check_memoryless(network.spec, "ONNX")
     integer = isinstance(network, IntegerNetwork)
     members = state(agent)
     after = onnx_integers.decision(graph, agent, network) if isinstance(network, IntegerNetwork) else decision(graph, agent)

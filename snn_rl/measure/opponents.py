@@ -13,7 +13,7 @@ from pathlib import Path
 from snn_rl.core.counts import Counts
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import NEURONS, Spec
+from snn_rl.core.spec import NEURONS, Spec, has_lstm
 from snn_rl.measure.energy import UJ, Operations
 from snn_rl.measure.technology import Technology
 from snn_rl.store import agents
@@ -29,6 +29,7 @@ NO_SPARSE = (
     "--spike-penalty W makes one"
 )
 UNCOUNTED = "layers of weights follow each other with no neurons between: changes are not counted through them"
+UNCOUNTED_LSTM = "an LSTM multiplies what it sent itself, which always changes: changes are not counted through it"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def compared(agent: Agent, cost: Energy, own: Counts, found: Mapping[str, Counts
     if sparse is None:
         why["sparse"] = NO_SPARSE
     if not least:
-        why["changes"] = UNCOUNTED if counted else NO_ANN
+        uncounted = UNCOUNTED_LSTM if has_lstm(agent.network.spec) else UNCOUNTED
+        why["changes"] = uncounted if counted else NO_ANN
     price = technology.mac_pj * UJ
     opponents = Opponents(
         dense=cost.ann_uj,

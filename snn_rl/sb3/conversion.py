@@ -5,17 +5,30 @@ from __future__ import annotations
 from torch import Tensor
 
 from snn_rl.core.initialise import balance_thresholds, standardize
+from snn_rl.core.lstm import CANDIDATE, GATES, LSTM
 from snn_rl.core.network import QNetwork
 from snn_rl.core.spec import rectified, spiking
 from snn_rl.tasks.recipes import ConvertRecipe
 
 
+def _weights(ann: QNetwork) -> dict[str, Tensor]:
+    """The weights of an ANN for LIF neurons, which have one current where a cell of an LSTM has four."""
+    weights = ann.state_dict()
+    for n in (n for n, neurons in enumerate(ann.neurons) if isinstance(neurons, LSTM)):
+        last = len(list(ann.synapses[n].children())) - 1
+        for key in weights:
+            if key.startswith((f"synapses.{n}.{last}.", f"recurrent.{n}.", f"beside.{n}.")):
+                weights[key] = weights[key].chunk(GATES)[CANDIDATE]
+    return weights
+
+
 def spiking_twin(ann: QNetwork, T: int, observations: Tensor, numbers: ConvertRecipe, carry: bool) -> QNetwork:
     """The ANN's weights in a spiking network, fitted to observations of real play.
 
-    Where the ANN has ReLUs, spikes stand for its activations, with balanced thresholds. No spikes can stand for those of a
-    Tanh, which are negative half of the time: an ANN with Tanhs gives its weights alone, and every neuron's current gets mean
-    0, deviation 1 and a threshold of one deviation. That is a start for training; it does not play like the ANN.
+    Where the ANN has ReLUs only, spikes stand for its activations, with balanced thresholds. None can stand for those of a
+    Tanh, which are negative half of the time, nor for the gates of an LSTM: such an ANN gives its weights alone (for a cell of
+    an LSTM those of its candidate, what it would remember), and every neuron's current gets mean 0, deviation 1 and a
+    threshold of one deviation. That is a start for training; it does not play like the ANN.
 
     Args:
         ann: the network to convert (T = 0).
@@ -31,7 +44,7 @@ def spiking_twin(ann: QNetwork, T: int, observations: Tensor, numbers: ConvertRe
     decay = numbers.decay_at(T)
     spec = spiking(ann.spec, decays=isinstance(decay, tuple), recurrent=numbers.recurrent)
     twin = QNetwork(spec, T, ann.input_scale, carry)
-    twin.load_state_dict({**twin.state_dict(), **ann.state_dict()})
+    twin.load_state_dict({**twin.state_dict(), **_weights(ann)})
     if rectified(ann.spec):
         if numbers.standardize:
             standardize(twin, observations, layers=1)

@@ -180,8 +180,8 @@ class SpikingDQN(SavedDQN):
         """A learner that starts from the conversion of an ANN: with its weights, and thresholds from its play in ``env``.
 
         Args:
-            model: a live DQN, QR-DQN, PPO or A2C with discrete actions, or the zip of one, which is read without unpickling
-                anything.
+            model: a live DQN, QR-DQN, PPO, A2C or RecurrentPPO with discrete actions, or the zip of one, which is read
+                without unpickling anything.
             env: what it plays. The conversion plays 2,000 steps in it.
             T: timesteps per decision, at least 1.
             carry: keep the membranes between environment steps.
@@ -191,8 +191,8 @@ class SpikingDQN(SavedDQN):
                 into the first layer. A live model brings its own, and an ``env`` that is wrapped so needs none.
             trust_pickle: that file is a pickle, which runs whatever its author put there; only with this it is read.
             kwargs: the other arguments of the constructor, but for ``policy``. ``warm_up_eps`` and
-                ``exploration_initial_eps`` are 0.05 where they are not given. PPO and A2C, whose values are logits, need
-                ``data_init=True``.
+                ``exploration_initial_eps`` are 0.05 where they are not given. PPO, A2C and RecurrentPPO, whose values are
+                logits, need ``data_init=True``.
 
         Raises:
             UserError: if the model cannot be read, is spiking already, or does not fit the environment.

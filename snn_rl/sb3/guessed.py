@@ -3,14 +3,16 @@ what the environment shows."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import CombinedExtractor
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
 from snn_rl.core.errors import UserError
@@ -22,6 +24,7 @@ from snn_rl.sb3.hints import Hints
 from snn_rl.sb3.layers import Decider, Layers, leaves, mean_over_quantiles
 from snn_rl.sb3.layouts import Layout
 from snn_rl.sb3.live import import_policy
+from snn_rl.sb3.lstms import from_tensors, taken_apart
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.tasks.parts import Joined, image_in
 
@@ -48,8 +51,11 @@ def _guess_ann(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple
     layout, kwargs = source.layout, source.policy_kwargs
     prefix = next((body for body in layout.bodies if source.under(body)), layout.bodies[0])
     body, dense, activation = source.under(prefix), _dense(source, layout), activation_of(source, layout, hints)
+    lstm = _lstm(source, layout, dense[0].in_features)
+    named, recurrent = ([], {}) if lstm is None else taken_apart("lstm_actor", lstm)
+    entry = dense[0].weight if lstm is None else source.tensors[f"{layout.lstm}weight_ih_l0"]  # sees the features
     kind, normalize = extractor_of(source, body, hints.extractor), kwargs.get("normalize_images", True) not in (False, "False")
-    frames, space, actions = _spaces(source, place, [*_matrices(body.values()), dense[0].weight][0])
+    frames, space, actions = _spaces(source, place, [*_matrices(body.values()), entry][0])
     if kind is not CombinedExtractor and (shown := image_in(space)) is not None:
         raise no_image(f"'{source.path}'", shown)
     if layout.quantiles:
@@ -59,18 +65,21 @@ def _guess_ann(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple
         seen, own = (space, body) if kind is not CombinedExtractor else _in_parts(space, body)
         extractor = kind(seen, **_extractor_kwargs(source))
         extractor.load_state_dict(own)
-        if extractor.features_dim != dense[0].in_features:
-            raise ValueError(f"its features are {extractor.features_dim}, its dense layers take {dense[0].in_features}")
-        used = (prefix, *layout.heads, *layout.others)
+        if extractor.features_dim != entry.shape[1]:
+            raise ValueError(f"its features are {extractor.features_dim}, its dense layers take {entry.shape[1]}")
+        used = (prefix, *layout.heads, *layout.others, layout.lstm or prefix)
         if unknown := [key for key in source.tensors if not key.startswith(used)]:
             raise LookupError(f"nothing has the tensor {unknown[0]}")
     except _UNFIT as error:
         raise _unfit(source, place, frames, error) from error
     head = nn.Sequential(*[module for layer in dense for module in (layer, activation())][:-1])
-    layers = Layers.of(extractor, [*leaves("head", head)])
-    return Decider(
-        layers, lambda x: head(extractor(preprocess_obs(x, seen, normalize))), seen, normalize, kind.__name__
-    ).read(), space.shape
+    layers = dataclasses.replace(Layers.of(extractor, [*named, *leaves("head", head)]), own=recurrent)
+
+    def values(x: PyTorchObs) -> Tensor:
+        features = extractor(preprocess_obs(x, seen, normalize))
+        return cast(Tensor, head(features if lstm is None else lstm(features[None])[0][0]))
+
+    return Decider(layers, values, seen, normalize, kind.__name__).read(), space.shape
 
 
 def _guess_spiking(source: Zip, place: Place, hints: Hints) -> tuple[QNetwork, tuple[int, ...]]:
@@ -153,6 +162,26 @@ def _dense(source: Zip, layout: Layout) -> list[nn.Linear]:
         layer.load_state_dict({"weight": weight, "bias": bias})
         layers.append(layer)
     return layers
+
+
+def _lstm(source: Zip, layout: Layout, width: int) -> nn.LSTM | None:
+    """The LSTM before the dense layers, which take so many numbers; None where there is none.
+
+    Raises:
+        UnconvertibleError: for one that runs in both directions or projects what it sends.
+        UserError: if its tensors are damaged.
+    """
+    if not layout.lstm:
+        return None
+    try:
+        lstm = from_tensors(source.under(layout.lstm), source.path)
+    except UserError:
+        raise
+    except (LookupError, ValueError) as error:
+        raise source.damaged() from error
+    if lstm.hidden_size != width:
+        raise source.damaged()
+    return lstm
 
 
 def _folded(source: Zip, quantiles: nn.Linear) -> nn.Linear:

@@ -44,10 +44,12 @@ class Layers:
     Attributes:
         named: the modules.
         beside: by the name of a Linear, what the numbers beside an image are multiplied by there.
+        own: by the name of an LSTM, what it multiplies by that it sent itself.
     """
 
     named: Named
     beside: Mapping[str, nn.Linear] = field(default_factory=dict)
+    own: Mapping[str, nn.Linear] = field(default_factory=dict)
 
     @classmethod
     def of(cls, extractor: BaseFeaturesExtractor, head: Named) -> Self:
@@ -99,29 +101,23 @@ def moved(probe: PyTorchObs, device: th.device) -> Any:
     return {key: part.to(device) for key, part in probe.items()} if isinstance(probe, dict) else probe.to(device)
 
 
-def read_layers(
-    named: Named,
-    T: int,
-    input_scale: float,
-    carry: bool = True,
-    beside: Mapping[str, nn.Linear] | None = None,
-    **neurons: bool,
-) -> QNetwork:
+def read_layers(layers: Layers, T: int, input_scale: float, carry: bool = True, **neurons: bool) -> QNetwork:
     """A network of these layers, with their weights. With T >= 1 the ReLUs become LIF layers of threshold 1, with what
     ``neurons`` says: see :func:`~snn_rl.core.spec.spiking`.
 
     Raises:
         UnconvertibleError: naming the module that has no spiking counterpart; with T >= 1 a Tanh is one.
     """
+    named, aside = layers.named, dict(layers.beside)
     for name, module in named if T else ():
         if isinstance(module, nn.Tanh):
             raise UnconvertibleError(f"cannot convert module '{name}' (Tanh): LIF neurons take the place of ReLUs; name ReLU")
-    aside = dict(beside or {})
     spec = describe(named, {name: module.in_features for name, module in aside.items()})
     network = QNetwork(spiking(spec, **neurons) if T else spec, T, input_scale, carry)
-    modules = [*(module for _, module in named), *aside.values()]
+    modules = [*(module for _, module in named), *aside.values(), *layers.own.values()]
     source = [tensor for module in modules for tensor in module.parameters(recurse=False)]
-    own = [*network.synapses.parameters(), *network.beside.parameters()]
+    of_lstms = () if T else network.recurrent.parameters()
+    own = [*network.synapses.parameters(), *network.beside.parameters(), *of_lstms]
     with th.no_grad():
         for ours, theirs in zip(own, source, strict=True):
             ours.copy_(theirs)
@@ -179,9 +175,8 @@ class Decider:
             UnconvertibleError: naming the module that cannot be read as one flat list of layers.
         """
         scale = pixel_scale(self.space, self.normalize_images)
-        named, beside = self.layers.named, self.layers.beside
-        network = read_layers(named, T, scale, carry, beside, **neurons)
-        self._check_in_order(read_layers(named, 0, scale, beside=beside))
+        network = read_layers(self.layers, T, scale, carry, **neurons)
+        self._check_in_order(read_layers(self.layers, 0, scale))
         return network
 
     def _probe(self, scale: float) -> tuple[Tensor, PyTorchObs]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from snn_rl.core.errors import UserError
 
-READABLE = "DQN, QR-DQN, PPO and A2C with discrete actions can be read"
+READABLE = "DQN, QR-DQN, PPO, A2C and RecurrentPPO with discrete actions can be read"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Layout:
         activation: between the dense layers, unless the zip says another.
         quantiles: the last layer gives quantiles of the return, whose mean is the Q-value.
         logits: the last layer gives logits of a policy, no Q-values.
+        lstm: what the names of the tensors of an LSTM begin with that comes before the dense layers; "" for none.
     """
 
     bodies: tuple[str, ...]
@@ -29,6 +31,7 @@ class Layout:
     activation: str = "ReLU"
     quantiles: bool = False
     logits: bool = False
+    lstm: str = ""
 
     @property
     def note(self) -> str:
@@ -52,11 +55,9 @@ ACTOR_CRITIC = Layout(
     activation="Tanh",
     logits=True,
 )
-
-RECURRENT = (
-    "has an LSTM (RecurrentPPO), for which there is no spiking counterpart: give an ANN that sees what is hidden (of "
-    f"{READABLE.removesuffix(' can be read')}) as --ann, or learn from reward with --objective td --ann none"
-)
+RECURRENT = dataclasses.replace(
+    ACTOR_CRITIC, others=(*ACTOR_CRITIC.others, "lstm_critic.", "critic."), lstm="lstm_actor."
+)  # sb3-contrib's RecurrentPPO
 
 
 def layout_of(names: Collection[str], path: object) -> Layout:
@@ -70,7 +71,7 @@ def layout_of(names: Collection[str], path: object) -> Layout:
         UserError: if it is of an algorithm that cannot be read.
     """
     if any(name.startswith("lstm_actor.") for name in names):
-        raise UserError(f"'{path}' {RECURRENT}")
+        return RECURRENT
     if any(name.startswith("q_net.q_net.") for name in names):
         return DQN
     if any(name.startswith("quantile_net.quantile_net.") for name in names):

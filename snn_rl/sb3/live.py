@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any, cast
 
+import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
@@ -17,6 +19,7 @@ from snn_rl.core.spec import UnconvertibleError
 from snn_rl.sb3.fits import Reading
 from snn_rl.sb3.layers import Decider, Layers, decider_of, leaves, mean_over_quantiles, moved
 from snn_rl.sb3.layouts import ACTOR_CRITIC, DQN, QR_DQN, READABLE, RECURRENT, Layout, check_actions
+from snn_rl.sb3.lstms import taken_apart
 from snn_rl.sb3.policy import SpikingPolicy
 from snn_rl.store.agents import check_finite
 from snn_rl.store.card import Made
@@ -45,7 +48,7 @@ def import_policy(policy: BasePolicy) -> QNetwork:
 def _layout(policy: BasePolicy) -> Layout:
     """Whose policy it is. (sb3-contrib, which has QR-DQN's, need not be installed.)"""
     if hasattr(policy, "lstm_actor"):
-        raise UserError(f"the model {RECURRENT}")
+        return RECURRENT
     if isinstance(policy, DQNPolicy):
         return DQN
     if isinstance(getattr(policy, "quantile_net", None), BasePolicy):
@@ -76,11 +79,21 @@ def _of_actor(policy: ActorCriticPolicy) -> Decider:
             f"cannot convert '{kind}': it has no layers called policy_net; train with Stable-Baselines3's MlpExtractor"
         )
 
-    def logits(probe: PyTorchObs) -> Tensor:
-        return cast(Any, policy.get_distribution(moved(probe, policy.device)).distribution).logits.cpu()
+    lstm: nn.LSTM | None = getattr(policy, "lstm_actor", None)
+    named, own = taken_apart("lstm_actor", lstm) if lstm is not None else ([], {})
 
+    def logits(probe: PyTorchObs) -> Tensor:
+        seen: Any = moved(probe, policy.device)
+        if lstm is None:
+            return cast(Any, policy.get_distribution(seen).distribution).logits.cpu()
+        n = len(next(iter(seen.values())) if isinstance(seen, dict) else seen)
+        rest = th.zeros(lstm.num_layers, n, lstm.hidden_size, device=policy.device)
+        given = cast(Any, policy).get_distribution(seen, (rest, rest), th.zeros(n, device=policy.device))
+        return cast(Tensor, given[0].distribution.logits.cpu())
+
+    layers = Layers.of(extractor, [*named, *leaves("policy_net", body), *leaves("action_net", policy.action_net)])
     return Decider(
-        Layers.of(extractor, [*leaves("policy_net", body), *leaves("action_net", policy.action_net)]),
+        dataclasses.replace(layers, own=own),
         logits,
         policy.observation_space,
         policy.normalize_images,
@@ -93,7 +106,7 @@ def read_model(model: BaseAlgorithm) -> Reading:
     """The network of a live model. What the model learns later does not change it.
 
     Args:
-        model: a DQN, ``SpikingDQN``, QR-DQN, PPO or A2C, trained or not.
+        model: a DQN, ``SpikingDQN``, QR-DQN, PPO, A2C or RecurrentPPO, trained or not.
 
     Raises:
         UserError: as :func:`import_policy`, and if the model holds weights that are not finite.

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
+from snn_rl.core.spec import check_memoryless
 from snn_rl.sb3.acting import ActingDQN
 from snn_rl.sb3.conversion import spiking_twin
 from snn_rl.sb3.fits import Place, Reading, check_image
@@ -122,6 +123,7 @@ def learner(kind: type[Model], network: QNetwork, venv: VecEnv, kwargs: dict[str
     Raises:
         UserError: if the network has other outputs than there are actions, or ``policy_kwargs`` ask for other layers.
     """
+    check_memoryless(network.spec, "a SpikingDQN")
     own = {"spec": network.spec, "input_scale": network.input_scale} | (kwargs.pop("policy_kwargs", None) or {})
     few = {"warm_up_eps": EPSILON, "exploration_initial_eps": EPSILON}
     make = cast(Callable[..., Model], kind)
@@ -161,7 +163,7 @@ def converted(ann: QNetwork, venv: VecEnv, T: int, carry: bool, seed: int | None
     """
     if T < 1:
         raise UserError(f"T must be at least 1, got {T}")
-    numbers = ConvertRecipe()
+    numbers = ConvertRecipe().for_memory() if ann.remembers else ConvertRecipe()
     if seed is not None:
         venv.seed(seed)
     play = Stream(ann, venv, EPSILON, np.random.default_rng(seed))

@@ -44,8 +44,9 @@ def load_agent(
 
     Args:
         where: an agent's folder, the name of a shipped agent such as ``PongNoFrameskip-v4/T1`` (by another id of its game,
-            ``ALE/Pong-v5/T1``, it plays there), the ``.zip`` of a ``SpikingDQN`` or of a DQN, QR-DQN, PPO or A2C of
-            Stable-Baselines3 (which is read without unpickling anything), or a live model of theirs, whose network is copied.
+            ``ALE/Pong-v5/T1``, it plays there), the ``.zip`` of a ``SpikingDQN`` or of a DQN, QR-DQN, PPO, A2C or
+            RecurrentPPO of Stable-Baselines3 (which is read without unpickling anything), or a live model of theirs, whose
+            network is copied.
         env: Gymnasium id of the environment, or ``MODULE:ID``; needed for a zip and for a live model, for a folder its own if
             None. In another environment than its own an agent has no scores, and no folder to store them in.
         extractor: ``module:Class`` of a stock zip's custom feature extractor, imported from the user's own code.
@@ -129,7 +130,7 @@ def load_zip(
 
 
 def read_zip(path: Path, place: Place, hints: Hints = NO_HINTS, normalize: VecNormalize | None = None) -> Reading:
-    """What is in a Stable-Baselines3 ``.zip``: the ANN of a DQN, QR-DQN, PPO or A2C, or the spiking network of a
+    """What is in a Stable-Baselines3 ``.zip``: the ANN of a DQN, QR-DQN, PPO, A2C or RecurrentPPO, or the spiking network of a
     :class:`~snn_rl.sb3.dqn.SpikingDQN` or of a DQN with a :class:`~snn_rl.sb3.policy.SpikingPolicy`.
 
     Only the JSON text and the tensors are read (``weights_only=True``); no pickle in the file is executed. What a

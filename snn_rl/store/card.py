@@ -85,8 +85,8 @@ class Made(Record):
     ``random``: the seed of random weights. ``num_timesteps``: of a Stable-Baselines3 zip. ``recipe``: the numbers of the
     recipe's tables. ``selection``: the mean returns of the evaluations by which the network was chosen. ``curve``: what the
     learner said of itself (``return``: mean of its last 100 episodes; ``loss``: mean of 50 gradient steps). ``conversion``:
-    by ``T=n``. ``compared``: of students that may end early. ``logits``: the values are logits of a policy (of PPO or A2C, or
-    of an agent that one of them taught), no Q-values.
+    by ``T=n``. ``compared``: of students that may end early. ``logits``: the values are logits of a policy (of PPO, A2C or
+    RecurrentPPO, or of an agent that one of them taught), no Q-values.
     """
 
     how: str | None = None

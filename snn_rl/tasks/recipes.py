@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from snn_rl.tasks import catalogue
 
 OBJECTIVES = ("distill", "td")
 TAUGHT = "distill"  # the objective that needs a teacher; by all others an agent learns from reward
 MEMORY = 0.05  # part of a membrane that a decision leaves for the next one
+REMEMBERED = 24  # learnt environment steps of a sequence in which a student has to remember
+MANY_DECAYS = (0.05, 0.98)  # of a layer whose neurons remember for different times
 ATARI_STARTS = 30  # no-op steps 1..30 at an episode's start (Mnih et al. 2015)
 
 
@@ -56,6 +58,10 @@ class ConvertRecipe:
         """The decay of neurons that decide in T timesteps. Where the recipe does not say it, a membrane keeps a twentieth
         from one decision to the next: with nothing hidden, more would be noise."""
         return MEMORY ** (1 / max(T, 1)) if self.decay is None else self.decay
+
+    def for_memory(self) -> Self:
+        """The same for a student that has to remember, where the recipe says nothing of decays."""
+        return self if self.decay is not None else dataclasses.replace(self, decay=MANY_DECAYS)
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,20 @@ class Recipe:
     def for_random_weights(self) -> Recipe:
         """The same for a spiking agent that begins with random weights: they are fitted to its first play."""
         return dataclasses.replace(self, train=dataclasses.replace(self.train, data_init=True))
+
+    def for_memory(self) -> Recipe:
+        """The same for students of an ANN that remembers, where the recipe is not made for memory already (it says nothing of
+        decays): a decay per neuron, which is trained, in sequences that are long enough to remember in."""
+        if self.convert.decay is not None:
+            return self
+        own = self.prune
+        prune = dataclasses.replace(
+            own,
+            train_decays=True,
+            sequence_length=max(own.sequence_length, REMEMBERED),
+            burn_in=max(own.burn_in, REMEMBERED // 3),
+        )
+        return dataclasses.replace(self, convert=self.convert.for_memory(), prune=prune)
 
     def stage(self, objective: str) -> dict[str, Any]:
         """All numbers that a stage of an objective is trained by, as its card holds them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from snn_rl.core.errors import UserError
 from snn_rl.core.network import QNetwork
-from snn_rl.core.spec import UnconvertibleError, rectified
+from snn_rl.core.spec import Spec, UnconvertibleError, rectified
 from snn_rl.sb3.conversion import spiking_twin
 from snn_rl.sb3.hints import NO_HINTS, Hints
 from snn_rl.sb3.zips import load_hinted
@@ -102,7 +103,7 @@ def narrow(ann: QNetwork, frames: int, fewer: int, observed: Sequence[int] | Non
     weights[key] = kept.flatten(1, 2)
     width = "in_channels" if first["type"] == "Conv2d" else "in_features"
     spec = [*ann.spec[:at], {**first, width: weights[key].shape[1]}, *ann.spec[at + 1 :]]
-    network = QNetwork(spec, 0, ann.input_scale, carry=False)
+    network = QNetwork(spec, 0, ann.input_scale, ann.remembers)
     network.load_state_dict(weights)
     return network
 
@@ -132,13 +133,13 @@ def narrowed(ann: Agent, recipe: Recipe, frames: int) -> Agent:
 def compare(twin: QNetwork, ann: QNetwork, play: Play) -> Quality:
     """How a spiking network differs from its ANN on recorded play, membranes carried as in deployment."""
     same, squared, rates = 0, 0.0, np.zeros(len(twin.lifs))
-    state = None
+    state = ann_state = None
     with th.no_grad():
         chunks = (tensor.split(CHUNK) for tensor in (play.observations, play.of_teacher, play.episode_starts))
         for observations, of_teacher, episode_starts in zip(*chunks, strict=True):
             spikes: list[Tensor] = []
             q, state = twin.unroll(observations, state, episode_starts, spikes)
-            q_ann, _ = ann.unroll(of_teacher)
+            q_ann, ann_state = ann.unroll(of_teacher, ann_state, episode_starts)
             same += int((q.argmax(-1) == q_ann.argmax(-1)).sum())
             squared += float((q - q_ann).square().mean(-1).sum())
             rates += [float(z.mean()) * len(observations) for z in spikes]
@@ -161,7 +162,7 @@ def convert(
 
     Thresholds come from one half of the recorded play, the comparison at each of 1 to T timesteps from the other. In an
     environment that hides something, or with fewer frames than the ANN's, the agent takes what is left: see :func:`narrow`.
-    From an ANN with Tanhs comes only a start for training: see :func:`~snn_rl.sb3.conversion.spiking_twin`.
+    From an ANN with Tanhs or LSTMs comes only a start for training: see :func:`~snn_rl.sb3.conversion.spiking_twin`.
 
     Raises:
         UserError: if T is below 1 or the agent is spiking already, besides what :func:`narrowed` raises.
@@ -172,6 +173,8 @@ def convert(
     if ann.network.spiking:
         raise UserError(f"'{ann.label}' is spiking already; convert its ANN")
     network, numbers = narrowed(ann, recipe, frames).network, recipe.convert
+    if network.remembers:
+        numbers = numbers.for_memory()
     steps = max(numbers.observations // PLAY_ENVS, 2)
     quality = {}
     with Progress((2 + T) * steps * PLAY_ENVS, "observations", f"convert {ann.label}", show) as progress:
@@ -189,7 +192,8 @@ def convert(
         _print(quality, ann)
     how = f"converted from {ann.label}: percentile {numbers.percentile:g}, decay {numbers.decay_at(T)}"
     if not rectified(network.spec):
-        how = f"weights of {ann.label}, whose neurons are Tanhs: a start for training, decay {numbers.decay_at(T)}"
+        kinds = _unspikable(network.spec)
+        how = f"weights of {ann.label}, whose neurons are {kinds}: a start for training, decay {numbers.decay_at(T)}"
     made = Made(
         how=f"{how}, {len(calibration)} observations of its play",
         logits=ann.made.logits,
@@ -203,10 +207,17 @@ def convert(
     return Agent(recipe.id, f"converted-T{T}", converted, tuple(calibration.shape[1:]), frames, made)
 
 
+def _unspikable(spec: Spec) -> str:
+    """What an ANN's neurons are that no spikes stand for, in words."""
+    return " and ".join(f"{kind}s" for kind in ("Tanh", "LSTM") if any(layer["type"] == kind for layer in spec))
+
+
 def _print(quality: dict[str, Quality], ann: Agent) -> None:
     caption = "nothing is trained yet: pruning makes up for what conversion loses, most of all at low T"
     if not rectified(ann.network.spec):
-        caption = "the ANN's neurons are Tanhs, which no spikes stand for: this is only a start for training (train, prune)"
+        kinds = _unspikable(ann.network.spec)
+        start = "this is only a start for training (train, prune)"
+        caption = f"the ANN's neurons are {kinds}, which no spikes stand for: {start}"
     table = Table(title=f"{ann.label} converted, on held-out play", caption=caption)
     layers = list(next(iter(quality.values())).spike_rate)
     for heading in (
@@ -222,8 +233,25 @@ def _print(quality: dict[str, Quality], ann: Agent) -> None:
     Console().print(table)
 
 
+def _load_silent(where: str | Path | BaseAlgorithm, recipe: Recipe, hints: Hints) -> Agent:
+    """The ANN of a zip or of a live model. Where the recipe's environment hides something, one that remembers is of that
+    environment if it can be, unless it fits the one with nothing hidden in fewer frames; all others see what is hidden.
+
+    Raises:
+        UserError: as :func:`~snn_rl.sb3.zips.load_agent`.
+    """
+    found: list[Agent] = []
+    for env in (recipe.id, recipe.ann_env) if recipe.teacher else ():
+        with suppress(UserError):  # what is wrong is said below
+            found.append(load_hinted(where, env, hints))
+    if found and found[0].network.remembers:
+        return min(found, key=lambda agent: agent.frames)  # of equals the first
+    return load_hinted(where, recipe.ann_env, hints)
+
+
 def load_ann(where: str | Path | BaseAlgorithm | Agent, recipe: Recipe | None, hints: Hints = NO_HINTS) -> Agent:
-    """The ANN of an ``--ann`` option; a zip or a live model holds one for the recipe's environment with nothing hidden.
+    """The ANN of an ``--ann`` option; a zip or a live model holds one for the recipe's environment with nothing hidden, or
+    one that remembers.
 
     Raises:
         UserError: if it is spiking or plays something else, besides what loading raises.
@@ -232,7 +260,7 @@ def load_ann(where: str | Path | BaseAlgorithm | Agent, recipe: Recipe | None, h
         agent, who = where, where.label
     else:
         silent = isinstance(where, BaseAlgorithm) or Path(where).suffix == ".zip"  # about its environment
-        agent = load_hinted(where, recipe.ann_env if recipe and silent else None, hints)
+        agent = _load_silent(where, recipe, hints) if recipe and silent else load_hinted(where, None, hints)
         who = "the model" if isinstance(where, BaseAlgorithm) else f"'{where}'"
     if recipe is not None and agent.env not in (recipe.id, recipe.ann_env) and base_id(agent.env) == base_id(recipe.ann_env):
         agent = agent.elsewhere(recipe.ann_env)

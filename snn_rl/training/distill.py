@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from snn_rl.core.network import QNetwork, mixed_precision
+from snn_rl.core.network import QNetwork, State, mixed_precision
 from snn_rl.core.synops import fan_out_shares
 from snn_rl.sb3.replay import SequenceReplayBuffer
 from snn_rl.sb3.ring import ReplayRing
@@ -87,10 +87,11 @@ class Distiller:
     Sequences are trained in the way the agent is deployed: the membranes are carried through them, zeroed where an episode
     begins, and brought into a plausible state by ``burn_in`` steps before the learnt ones.
 
-    Decays are trained only where they can serve: where the teacher sees more than the student, or where membranes start from
-    rest. What a teacher says that sees no more hangs on the observation alone. Trained decays rose all the same, to 0.91 from
-    one decision to the next in MountainCar: then a membrane still holds what was long before the few steps of a sequence, the
-    student plays in states that it never learnt in, and plays worse than it learns. The recipe may decide (``train_decays``).
+    Decays are trained only where they can serve: where the teacher sees more than the student or remembers, or where
+    membranes start from rest. What another teacher says hangs on the observation alone. Trained decays rose all the same, to
+    0.91 from one decision to the next in MountainCar: then a membrane still holds what was long before the few steps of a
+    sequence, the student plays in states that it never learnt in, and plays worse than it learns. The recipe may decide
+    (``train_decays``).
 
     Args:
         student: the network, trained in place; one that carries nothing learns from single steps.
@@ -128,7 +129,7 @@ class Distiller:
             seed=seed,
         )
         weights = [*student.synapses.parameters(), *student.recurrent.parameters(), *student.beside.parameters()]
-        serve = view.teacher_sees_more or not student.carry
+        serve = view.teacher_sees_more or teacher.remembers or not student.carry
         for lif in student.lifs:
             lif.raw_decay.requires_grad_(serve if recipe.train_decays is None else recipe.train_decays)
         neurons = [parameter for lif in student.lifs for parameter in lif.parameters()]
@@ -136,7 +137,8 @@ class Distiller:
         self.ring = ReplayRing(self.buffer)
         self.played, self.updates = 0, 0  # steps in each environment, gradient steps
         self._losses: deque[float] = deque(maxlen=LOG_INTERVAL)
-        self._marked: tuple[int, dict[str, Any], list[resuming.Mark]] | None = None
+        self._marked: tuple[int, dict[str, Any], State | None, list[resuming.Mark]] | None = None
+        self.remembered: State | None = None  # what the teacher keeps of what it saw
         self.play = Stream(student, venv, recipe.exploration_eps, np.random.default_rng(seed))
         self.first_steps = max(recipe.learning_starts // venv.num_envs, self.burn_in + self.learnt + view.frames)
         self.temperature = temperature
@@ -208,10 +210,10 @@ class Distiller:
         self.played += 1
         observation = step.full if self.view.teacher_sees_more else step.observation
         with th.no_grad():
-            labels = self.teacher(th.as_tensor(observation, device=self.device))[0].cpu()
-        self.buffer.add(
-            step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, labels.numpy()
-        )
+            seen, begins = (th.as_tensor(part, device=self.device) for part in (observation, step.episode_start))
+            labels, self.remembered = self.teacher(seen, self.remembered, begins)
+        values = labels.cpu().numpy()
+        self.buffer.add(step.observation, step.next_observation, step.action, step.reward, step.done, step.infos, values)
 
     def update(self, progress: float) -> float:
         """``play_steps`` steps of play in every environment, then one gradient step; returns the loss.
@@ -246,7 +248,8 @@ class Distiller:
     def mark(self) -> None:
         """Remembers where play stands, for :meth:`rollback`."""
         self.buffer.mark()
-        self._marked = self.played, self.play.state_dict(), resuming.marks(self.venv) if self.played else []
+        stands = resuming.marks(self.venv) if self.played else []
+        self._marked = self.played, self.play.state_dict(), self.remembered, stands
 
     def rollback(self) -> bool:
         """Goes back to where :meth:`mark` was, if there was only play since; whether it could."""
@@ -254,6 +257,7 @@ class Distiller:
             return False
         self.played = self._marked[0]
         self.play.load_state_dict(self._marked[1])
+        self.remembered = self._marked[2]
         self.buffer.rollback()
         return True
 
@@ -269,7 +273,8 @@ class Distiller:
             "updates": self.updates,
             "play": self.play.state_dict(),
             "rounded": None if self.rounded is None else self.rounded.state_dict(),
-            "environments": [resuming.stand(mark) for mark in self._marked[2]] if self._marked else [],
+            "teacher": None if self.remembered is None else list(self.remembered),
+            "environments": [resuming.stand(mark) for mark in self._marked[3]] if self._marked else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -285,6 +290,8 @@ class Distiller:
         if not self.played:
             return
         self.play.load_state_dict(state["play"])
+        remembered = state.get("teacher")  # older checkpoints do not say it
+        self.remembered = None if remembered is None else tuple(v.to(self.device) for v in remembered)
         if not resuming.restore(self.venv, state["environments"]):
             self.play.begin_episodes()
             self.buffer.begin()

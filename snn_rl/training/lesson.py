@@ -9,7 +9,7 @@ import torch as th
 from torch import Tensor
 
 from snn_rl.core.initialise import initialize, keep_memory
-from snn_rl.core.network import QNetwork
+from snn_rl.core.network import QNetwork, State
 from snn_rl.core.spec import UnconvertibleError
 from snn_rl.store.agents import Agent
 from snn_rl.tasks.progress import Progress
@@ -17,7 +17,7 @@ from snn_rl.tasks.recipes import Recipe
 from snn_rl.training.conversion import PLAY_ENVS, record_play
 from snn_rl.training.jobs import Job
 
-CHUNK = 256  # observations that go through the ANN at a time
+CHUNK = 32  # environment steps that go through the ANN at a time
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,14 @@ class Lesson:
         it is."""
         steps = max(recipe.convert.observations // PLAY_ENVS, 2)
         device, values = next(ann.network.parameters()).device, list[Tensor]()
+        state: State | None = None
         with Progress(2 * steps * PLAY_ENVS, "observations", f"{ann.label} plays and values what it sees", show) as progress:
             play = record_play(ann, recipe, steps, seed, frames, progress)
-            for seen in play.of_teacher.flatten(0, 1).split(CHUNK):
+            for seen, begins in zip(play.of_teacher.split(CHUNK), play.episode_starts.split(CHUNK), strict=True):
                 with th.no_grad():
-                    values.append(ann.network(seen.to(device))[0].cpu())
-                progress.advance(progress.done + len(seen), {})
+                    q, state = ann.network.unroll(seen.to(device), state, begins.to(device))
+                values.append(q.flatten(0, 1).cpu())
+                progress.advance(progress.done + len(values[-1]), {})
         return cls(play.observations.flatten(0, 1), th.cat(values))
 
 

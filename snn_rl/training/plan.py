@@ -18,11 +18,13 @@ GIVEN, CONVERTED, NARROWED, RANDOM = "given", "converted", "narrowed", "random"
 
 @dataclass(frozen=True)
 class Given:
-    """What a plan needs to know of an ANN that exists: where it is, the environment that it plays, and its frames."""
+    """What a plan needs to know of an ANN that exists: where it is, the environment that it plays, its frames, and whether it
+    remembers what it saw."""
 
     where: str
     env: str
     frames: int
+    remembers: bool = False
 
 
 @dataclass(frozen=True)

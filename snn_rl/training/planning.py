@@ -80,6 +80,8 @@ def plan(options: Options, ann: Given | None, recipes: Recipes) -> Plan:
         view = View.of(recipe, frames, ann.env if ann else teacher.recipe.id, teacher.view.frames)
         default_frames = base.frames if recipe.teacher else teacher.view.frames
         agents.append(teacher)
+        if ann and ann.remembers and options.makes_agents(base) and not options.spiking:
+            raise UserError(f"{ann.where} has an LSTM, which teaches spiking agents: give --T 1, or leave out --objective")
         if options.makes_agents(base) and view.frame_by_frame and max(view.frames, view.teacher_frames) > 1:
             raise UserError(f"an agent of {recipe.id} learns from the ANN of {recipe.teacher} frame by frame; use one frame")
     notes = [note] * (options.ann is None) + [untested(options.T)] * (options.T > CHAIN_START)

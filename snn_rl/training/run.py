@@ -48,10 +48,11 @@ def plan_for(options: Options) -> Plan:
         ann = load_ann(where, recipe, options.hints)
         if options.spiking and options.chosen_objective(recipe) != TAUGHT:
             td.check_returns(ann)
-        given = Given(where, ann.env, ann.frames)
+        given = Given(where, ann.env, ann.frames, ann.network.remembers)
 
     def recipes(env: str, frames: int | None) -> Recipe:
-        return changed(load_recipe(env, frames), options.recipe_set)
+        recipe = load_recipe(env, frames)
+        return changed(recipe.for_memory() if given and given.remembers else recipe, options.recipe_set)
 
     return planning.plan(options, given, recipes)
 
