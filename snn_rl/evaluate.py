@@ -92,7 +92,7 @@ def _check(agent: Agent, recipe: Recipe, args: argparse.Namespace) -> None:
         )
     if (args.save or args.out) and args.engine == "event":
         raise UserError("--save and --out store what the reference counts: leave out --engine; the returns are the same")
-    if args.no_carry and not agent.network.T:
+    if args.no_carry and not (agent.network.T or agent.network.remembers):
         raise UserError(f"'{args.agent}' is an ANN and has no membranes to zero; leave out --no-carry")
     if args.out is not None:
         check_new(args.out)

@@ -180,6 +180,38 @@ def test_what_is_no_lstm_here_is_refused(tmp_path: Path) -> None:
             load_agent(rewrite(zipped(teacher(), tmp_path), "policy.pth", cut(key, change)), CARTPOLE)
 
 
+def difference(cells: int = 64) -> Any:
+    """A RecurrentPPO by hand that balances the pole without seeing velocities: half of its cells hold what is seen, half hold
+    what the others sent before, and the difference of the two is the velocity."""
+    register()
+    small: dict[str, Any] = {"net_arch": [], "lstm_hidden_size": cells, "enable_critic_lstm": False}
+    model = RecurrentPPO("MlpLstmPolicy", "CartPoleNoVel-v1", n_steps=4, policy_kwargs=small, device="cpu")
+    lstm, readout, half = model.policy.lstm_actor, model.policy.action_net, cells // 2
+    seen = th.randn(half, 2, generator=th.Generator().manual_seed(0)) * th.tensor([0.05, 0.4])  # position, angle
+    position, velocity, seconds = th.tensor([0.3, 3.0]), th.tensor([0.6, 1.2]), 0.02  # what pushes to the right
+    with th.no_grad():
+        for weight in [*lstm.parameters(), *readout.parameters()]:
+            weight.zero_()
+        for gate, value in zip(lstm.bias_ih_l0.chunk(4), (30.0, -30.0, 0.0, 30.0), strict=True):
+            gate.fill_(value)  # writes, forgets, ..., shows
+        lstm.weight_ih_l0[2 * cells : 2 * cells + half] = seen
+        lstm.weight_hh_l0[2 * cells + half : 3 * cells, :half] = th.eye(half)
+        now, before = position + velocity / seconds, -velocity / seconds
+        readout.weight[1] = th.cat([now, before]) @ th.block_diag(*[th.linalg.pinv(seen)] * 2)
+    return model
+
+
+def test_the_state_is_carried_in_evaluation_and_is_what_plays(tmp_path: Path) -> None:
+    agent = load_agent(difference(), "CartPoleNoVel-v1")
+    recipe = load_recipe(agent.env)
+    carried = evaluate(agent, recipe, Protocol(episodes=2)).score
+    assert carried.returns.min == 500
+    zeroed = evaluate(agent, recipe, Protocol(episodes=2, zeroed=True)).score
+    assert zeroed.returns.max < 60
+    folder = agents.save(agent, tmp_path / "ann")
+    assert snn_rl.evaluate.main([str(folder), "--no-carry", "--episodes", "1"]) == 0  # an ANN that remembers can forget
+
+
 # As a network
 
 

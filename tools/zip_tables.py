@@ -12,7 +12,7 @@ from doc_tables import Row, markdown
 
 KEPT = 0.05  # part of the ANN's return that may be lost
 SECONDS = "seconds, median"
-NAMES = {"dqn": "DQN", "qrdqn": "QR-DQN", "ppo": "PPO", "a2c": "A2C"}
+NAMES = {"dqn": "DQN", "qrdqn": "QR-DQN", "ppo": "PPO", "a2c": "A2C", "recurrent_ppo": "RecurrentPPO"}
 
 
 def tables(path: Path) -> Iterator[tuple[str, str]]:

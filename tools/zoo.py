@@ -4,8 +4,9 @@ each training the network that was best in evaluation, as the zoo keeps it.
     python tools/zoo.py dqn CartPole-v1 --out zips
 
 The numbers are those of rl-baselines3-zoo's ``hyperparams/*.yml`` (version 2.7), but for fewer quantiles of QR-DQN in
-LunarLander (50, not 170) for the time that they take; ``--timesteps`` ends earlier. Where the zoo normalises observations, the
-statistics of ``VecNormalize`` are kept beside the zip.
+LunarLander (50, not 170) for the time that they take; ``--timesteps`` ends earlier. The zoo has none for RecurrentPPO in
+CartPole-v1: there they are those of CartPoleNoVel-v1. Where the zoo normalises observations, the statistics of
+``VecNormalize`` are kept beside the zip.
 """
 
 from __future__ import annotations
