@@ -312,11 +312,12 @@ def test_a_recurrent_teacher_teaches(lstm_zip: Path, tmp_path: Path, recipe: Rec
     assert student.made.teacher == agents.source(ann)
     assert ann.network.remembers
     assert ann.scores["greedy"].returns.mean > 0
-    numbers = student.made.recipe or {}
-    assert (numbers["train_decays"], numbers["sequence_length"], numbers["burn_in"]) == (True, 24, 8)
     pruned = ["--agent", str(out / "T1"), "--ann", str(lstm_zip), "--T", "1", "--out", str(tmp_path / "more")]
     monkeypatch.setattr(pruning, "load_recipe", lambda *_: recipe)
     assert prune.main([*pruned, "--env", CARTPOLE, "--device", "cpu"]) == 0
+    for taught in (student, agents.load(tmp_path / "more" / "T1")):
+        numbers = taught.made.recipe or {}
+        assert (numbers["train_decays"], numbers["sequence_length"], numbers["burn_in"]) == (True, 24, 8)
 
 
 def test_labels_are_those_of_a_teacher_that_saw_what_the_student_saw() -> None:

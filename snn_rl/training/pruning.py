@@ -97,7 +97,6 @@ def prune(options: PruneOptions, device: th.device, resume: bool = False, *, tun
         raise UserError(f"--T must lie between 1 and the agent's {agent.network.T}, got {options.T}")
     recipe = load_recipe(agent.env, agent.frames, agent.module)
     ann = load_ann(options.ann, recipe, options.hints_of(options.ann)) if options.ann else None
-    recipe = recipe.for_memory() if ann and ann.network.remembers else recipe
     same = ann is None or (ann.observation_shape, ann.frames) == (agent.observation_shape, agent.frames)
     if ann is not None and not same and not view_of(ann, recipe, agent.frames).teacher_sees_more:
         raise UserError(f"'{options.ann}' sees other observations than '{options.agent}'; give the ANN it was converted from")

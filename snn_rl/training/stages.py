@@ -208,5 +208,6 @@ def pruning_job(agent: Agent, ann: Agent | None, recipe: Recipe, T: int, folder:
     if objective != TAUGHT:
         td.check_returns(agent)
     teacher = ann if objective == TAUGHT else None
+    recipe = recipe.for_memory() if teacher and teacher.network.remembers else recipe
     view = view_of(teacher, recipe, agent.frames) if teacher else View(agent.frames)
     return Job(recipe, objective, T, view, seed, folder, agent, teacher)
