@@ -7,11 +7,14 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.monitor import Monitor
+from test_lstm import difference
 
 from snn_rl import SpikingDQN
-from snn_rl.measure.scores import evaluate
+from snn_rl.measure.scores import Protocol, evaluate
+from snn_rl.sb3.zips import load_agent
 from snn_rl.store import agents
 from snn_rl.tasks.environments import load_recipe
+from snn_rl.tasks.recipes import Recipe
 from snn_rl.training.conversion import convert
 from snn_rl.training.stages import pruning_job, run_stage
 
@@ -23,6 +26,18 @@ def test_distillation_straight_at_t1_reaches_its_ann_on_cartpole(tmp_path: Path)
     agent = convert(ann, recipe, 1)
     agent = run_stage(pruning_job(agent, ann, recipe, 1, tmp_path / "T1", "distill", seed=5), th.device("cpu"))
     assert evaluate(agent, recipe).score.returns.mean >= 475
+
+
+@pytest.mark.slow
+def test_a_student_remembers_as_its_teacher_does(tmp_path: Path) -> None:
+    """A teacher by hand sees no velocities and always balances the pole; with its state zeroed it falls after 28 steps."""
+    recipe = Recipe("CartPoleNoVel-v1").for_memory()
+    ann = load_agent(difference(), recipe.id)
+    agent = run_stage(
+        pruning_job(convert(ann, recipe, 1), ann, recipe, 1, tmp_path / "T1", "distill", seed=0), th.device("cpu")
+    )
+    assert evaluate(agent, recipe).score.returns.mean >= 450
+    assert evaluate(agent, recipe, Protocol(zeroed=True)).score.returns.mean < 60
 
 
 @pytest.mark.slow
