@@ -325,3 +325,27 @@ def test_a_step_from_rest_is_one_from_a_membrane_of_zeros(used: str, kind: th.dt
         loss[used].sum().backward()
         found.append([z, after, i.grad, v_th.grad, decay.grad])
     assert all(th.equal(*pair) for pair in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("kind", [th.float32, th.bfloat16])
+def test_without_the_reset_a_step_sends_the_same_and_learns_the_same(kind: th.dtype) -> None:
+    current, v_th = th.randn(2, 3, 4, 5).to(kind), th.tensor(0.7)  # no bfloat16
+    for v in (None, th.randn(2, 3, 4, 5)):
+        found = []
+        for reset in (True, False):
+            i, threshold = current.clone().requires_grad_(), v_th.clone().requires_grad_()
+            z, after = fast_lif_step(i, v, threshold, th.tensor(0.9), reset=reset)
+            assert (after is not None) == reset
+            z.float().square().sum().backward()
+            found.append([z, i.grad, threshold.grad])
+        assert all(th.equal(*pair) for pair in zip(*found, strict=True))
+
+
+def test_a_current_in_half_precision_is_compared_with_the_threshold_in_full() -> None:
+    """Thresholds on either side of a number of bfloat16, and on it."""
+    near = th.linspace(0.01, 4, 300).bfloat16()
+    for v_th in (near.float(), near.float() * (1 + 2**-20), near.float() * (1 - 2**-20)):
+        with th.no_grad():
+            for current in (near, th.nextafter(near, th.full_like(near, 9)), th.nextafter(near, th.zeros_like(near))):
+                z, _ = fast_lif_step(current, None, v_th, th.ones(()), reset=False)
+                assert th.equal(z, (current.float() > v_th).to(th.bfloat16))

@@ -8,6 +8,7 @@ from conftest import conv_spec, lively, mlp_spec
 from torch import Tensor, nn
 
 from snn_rl.core.network import QNetwork, mixed_precision
+from snn_rl.core.spec import spiking
 from snn_rl.sb3.layers import Layers, read_layers
 
 
@@ -228,3 +229,22 @@ def test_only_a_spiking_network_that_carries_its_membranes_remembers() -> None:
     asked = {(T, carry): QNetwork(mlp_spec(2, 3, 2), T, carry=carry) for T in (0, 1) for carry in (True, False)}
     assert {key for key, network in asked.items() if network.spiking} == {(1, True), (1, False)}
     assert {key for key, network in asked.items() if network.remembers} == {(1, True)}
+
+
+@pytest.mark.parametrize("T", [0, 1, 3])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_values_alone_are_those_of_unroll(T: int, recurrent: bool) -> None:
+    spec = spiking(conv_spec(), recurrent=recurrent) if T else conv_spec()
+    network, observations = lively(QNetwork(spec, T=T)), drive()
+    q, state = network.unroll(observations[:2])
+    assert th.equal(network.values(observations[:2]), q)
+    assert th.equal(network.values(observations[2:], state), network.unroll(observations[2:], state)[0])
+
+
+def test_bytes_are_scaled_in_half_precision_as_in_full() -> None:
+    network = QNetwork(conv_spec(), T=1, input_scale=1 / 255)
+    pixels = th.arange(256, dtype=th.uint8)
+    with th.autocast("cpu", th.bfloat16):
+        assert th.equal(network.scaled(pixels), network.scaled(pixels.float()).bfloat16())
+        assert network.scaled(pixels.float()).dtype == network.scaled(pixels.int()).dtype == th.float32  # which hold more
+    assert network.scaled(pixels).dtype == th.float32

@@ -9,7 +9,14 @@ class Activation(nn.Module):
     """A layer of an ANN's neurons: no membrane, no time."""
 
     def unroll(
-        self, i: Tensor, state: tuple[Tensor, ...] | None, keep: Tensor, T: int, recurrent: nn.Module | None = None
+        self,
+        i: Tensor,
+        state: tuple[Tensor, ...] | None,
+        keep: Tensor,
+        T: int,
+        recurrent: nn.Module | None = None,
+        *,
+        after: bool = True,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The activation of ``i`` with an empty state; the other arguments, which :meth:`snn_rl.core.lif.LIF.unroll`
         explains, have no effect."""

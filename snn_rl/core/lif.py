@@ -6,7 +6,7 @@ Nothing here keeps a membrane: state goes in and comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch as th
@@ -87,24 +87,43 @@ def lif_step(i: Tensor, v: Tensor, v_th: Tensor, decay: Tensor, surrogate: Surro
 
 
 def fast_lif_step(
-    i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, surrogate: Surrogate = USUAL
-) -> tuple[Tensor, Tensor]:
+    i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, surrogate: Surrogate = USUAL, *, reset: bool = True
+) -> tuple[Tensor, Tensor | None]:
     """What :func:`lif_step` says, by a backward pass written by hand: it is most of what a training does. Without ``v`` from
-    rest."""
+    rest; without ``reset`` the membrane after it, which is then None, is not computed."""
     if th.is_grad_enabled():
-        stepped: tuple[Tensor, Tensor] = _Step.apply(i, v, v_th, decay, surrogate)
+        stepped: tuple[Tensor, Tensor | None] = _Step.apply(i, v, v_th, decay, surrogate, reset)
         return stepped
+    return _charged(i, v, v_th, decay, reset)[1:]
+
+
+def _charged(i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, reset: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The membrane before the reset, the spikes, and the membrane after it."""
+    if v is None and not reset:  # the current is the membrane: in half precision too it is compared as it is
+        return i, th.gt(i, _rounded_down(v_th, i.dtype), out=th.empty_like(i)), None
     charged = i.to(th.promote_types(i.dtype, th.float32)) if v is None else (decay * v).add_(i)
     z = th.gt(charged, v_th, out=th.empty_like(charged))  # where charged / v_th is above 1, in floating point too
-    return z.to(i.dtype), th.addcmul(charged, z, v_th, value=-1)
+    return charged, z.to(i.dtype), th.addcmul(charged, z, v_th, value=-1) if reset else None
+
+
+def _rounded_down(x: Tensor, dtype: th.dtype) -> Tensor:
+    """Positive numbers ``x`` rounded down to those of a type: a number of that type is above these where it is above ``x``."""
+    near = x.to(dtype)
+    return near if dtype == x.dtype else th.where(near > x, th.nextafter(near, th.zeros_like(near)), near)
+
+
+def _rows(i: Tensor) -> Sequence[Tensor]:
+    """The currents ``(batch, *neurons)`` in those of :meth:`LIF.unroll`, in order. Not by their index, whose gradient would be
+    a tensor of the full size each time; the gradient of one alone is not copied at all."""
+    return i.flatten(0, 1).unbind(0) if i.shape[:2].numel() > 1 else [i.view(i.shape[2:])]
 
 
 class _Step(th.autograd.Function):
     """Forward and backward of :func:`fast_lif_step`: few passes over memory, and no boolean tensors, which PyTorch converts
     slowly on CPUs.
 
-    Forward: the charged membrane ``c = decay * v + i``, ``u = c / v_th - 1``, the spikes ``z``, and ``after = c - v_th * z``.
-    Backward, ``dz`` and ``dafter`` arrive, and these gradients leave::
+    Forward: the charged membrane ``c = decay * v + i``, the spikes ``z``, and ``after = c - v_th * z``.
+    Backward, ``u = c / v_th - 1``, ``dz`` and ``dafter`` arrive, and these gradients leave::
 
         s      = dz * surrogate(u) / v_th                   of c, through z
         di     = s + dafter                                 of c: after is c less a constant
@@ -118,32 +137,30 @@ class _Step(th.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, surrogate: Surrogate
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, surrogate: Surrogate, reset: bool
+    ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
-        charged = i.to(th.promote_types(i.dtype, th.float32)) if v is None else (decay * v).add_(i)
-        u = (charged / v_th).sub_(1)
-        z = th.gt(u, 0, out=th.empty_like(u))
-        ctx.save_for_backward(u, v, v_th, decay)
+        charged, z, after = _charged(i, v, v_th, decay, reset)
+        ctx.save_for_backward(charged, v, v_th, decay)
         ctx.surrogate = surrogate
-        after = th.addcmul(charged, z, v_th, value=-1) if v is None else charged.addcmul_(z, v_th, value=-1)
-        return z.to(i.dtype), after
+        return z, after
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
-        u, v, v_th, decay = ctx.saved_tensors
+        charged, v, v_th, decay = ctx.saved_tensors
         dz, dafter = grad_outputs
+        u = charged.to(th.promote_types(charged.dtype, th.float32), copy=True).div_(v_th).sub_(1)
         s = th.zeros_like(u) if dz is None else SHAPES[ctx.surrogate.shape](u).mul_(dz).mul_(ctx.surrogate.height / v_th)
         if dafter is None:
-            di, dv_th = s, -th.addcmul(s, s, u).sum_to_size(v_th.shape)
+            di, dv_th = s, -th.addcmul(s, s, u, out=u).sum_to_size(v_th.shape)
         else:
             work = th.gt(u, 0, out=th.empty_like(u))  # z, then z * dafter + s * (1 + u)
             dv_th = -work.mul_(dafter).add_(s).addcmul_(s, u).sum_to_size(v_th.shape)
             di = s.add_(dafter)  # s is not needed any more
         if v is None:
-            return di, None, dv_th, th.zeros_like(decay), None
+            return di, None, dv_th, th.zeros_like(decay), None, None
         dv = di * decay if ctx.needs_input_grad[1] else None
-        return di, dv, dv_th, (di * v).sum_to_size(decay.shape), None
+        return di, dv, dv_th, (di * v).sum_to_size(decay.shape), None, None
 
 
 class LIF(nn.Module):
@@ -204,7 +221,14 @@ class LIF(nn.Module):
         return decay
 
     def unroll(
-        self, i: Tensor, state: tuple[Tensor, ...] | None, keep: Tensor, T: int, recurrent: nn.Module | None = None
+        self,
+        i: Tensor,
+        state: tuple[Tensor, ...] | None,
+        keep: Tensor,
+        T: int,
+        recurrent: nn.Module | None = None,
+        *,
+        after: bool = True,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """T timesteps for each of S environment steps.
 
@@ -215,6 +239,7 @@ class LIF(nn.Module):
             keep: ``(S, batch)``, 1 to carry the state into that environment step and 0 to start it from rest.
             T: timesteps per environment step.
             recurrent: synapses from the layer's spikes to its own current at the next timestep; None for none.
+            after: compute the state after the last step; otherwise it is ``()``.
 
         Returns:
             Spikes ``(S, T, batch, *neurons)`` and the state after the last step.
@@ -225,26 +250,25 @@ class LIF(nn.Module):
         if recurrent is not None and z is None:
             z = i.new_zeros(i.shape[2:])
         check_state([given for given in (v, z) if given is not None], i.shape[2:])
-        keep = keep.reshape(*keep.shape, *[1] * (i.dim() - 3))
-        spikes = []
-        # unbind, not indexing: the gradient of an index is a tensor of the full size, once per index
-        for current, kept in zip(i.unbind(0), keep.unbind(0), strict=True):
-            v = None if v is None else v * kept
+        rows, same = _rows(i), i.shape[1] == 1
+        spikes: list[Tensor] = []
+        for n in range(len(i) * T):
+            s, t = divmod(n, T)
+            if t == 0 and v is not None:
+                v = v * keep[s].reshape(-1, *[1] * (v.dim() - 1))
+            i_t = rows[s if same else n]
             if recurrent is not None and z is not None:
-                z = z * kept
-            for i_t in current.unbind(0) if len(current) > 1 else [current[0]] * T:
-                if recurrent is not None:
-                    i_t = i_t + recurrent(z)
-                z, v = self._step(i_t, v, v_th, decay)
-                spikes.append(z)
-        sent = th.stack(spikes) if len(spikes) > 1 else spikes[0][None]
-        assert v is not None
-        assert z is not None
-        return sent.unflatten(0, (i.shape[0], T)), (v,) if recurrent is None else (v, z)
+                i_t = i_t + recurrent(z if t else z * keep[s].reshape(-1, *[1] * (z.dim() - 1)))
+            z, v = self._step(i_t, v, v_th, decay, after or n < len(i) * T - 1)
+            spikes.append(z)
+        sent = (th.stack(spikes) if len(spikes) > 1 else spikes[0]).view(len(i), T, *i.shape[2:])
+        if v is None or z is None or not after:
+            return sent, ()
+        return sent, (v,) if recurrent is None else (v, z)
 
-    def _step(self, i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, i: Tensor, v: Tensor | None, v_th: Tensor, decay: Tensor, reset: bool) -> tuple[Tensor, Tensor | None]:
         if not self.plain:
-            return fast_lif_step(i, v, v_th, decay, self.surrogate)
+            return fast_lif_step(i, v, v_th, decay, self.surrogate, reset=reset)
         return lif_step(i, th.zeros_like(i) if v is None else v, v_th, decay, self.surrogate)
 
     def extra_repr(self) -> str:

@@ -30,7 +30,14 @@ class LSTM(nn.Module):
         self.recurrent = recurrent
 
     def unroll(
-        self, i: Tensor, state: tuple[Tensor, ...] | None, keep: Tensor, T: int, recurrent: nn.Module | None = None
+        self,
+        i: Tensor,
+        state: tuple[Tensor, ...] | None,
+        keep: Tensor,
+        T: int,
+        recurrent: nn.Module | None = None,
+        *,
+        after: bool = True,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One update for each of S environment steps.
 
@@ -38,7 +45,7 @@ class LSTM(nn.Module):
             i: current ``(S, 1, batch, 4 * recurrent)``.
             state: the cells and what they sent, ``(batch, recurrent)`` each, before the first step; None for rest.
             keep: ``(S, batch)``, 1 to carry the state into that environment step and 0 to start it from rest.
-            T: without effect.
+            T: without effect, as is ``after``.
             recurrent: synapses from what the layer sent to its own current at the next environment step.
 
         Returns:

@@ -20,15 +20,14 @@ from snn_rl.core.activations import Activation, ReLU, Tanh
 from snn_rl.core.counts import Changes
 from snn_rl.core.errors import UserError
 from snn_rl.core.lif import LIF
-from snn_rl.core.limits import MAX_OBSERVED
 from snn_rl.core.lstm import GATES, LSTM, sent_by
+from snn_rl.core.observed import check_observed
 from snn_rl.core.spec import Spec, analog, build, decay_shape, has_lstm, image_of, numbers_beside, spiking, split_at_neurons
 from snn_rl.core.surrogate import Surrogate
 
 State = tuple[Tensor, ...]
 """One membrane ``(batch, *neurons)`` per spiking layer, then the last spikes of each recurrent layer. Of an ANN the cells of
 each LSTM, then what each of them sent last; ``()`` for one that has none."""
-
 
 Neuron = LIF | Activation | LSTM
 """A layer of neurons; what a network asks of it is ``unroll``."""
@@ -171,12 +170,10 @@ class QNetwork(nn.Module):
             raise UserError(
                 f"the state has {len(state)} tensors where this network's has {own}; pass on what the previous call returned"
             )
-        given = {"the state": state[0] if state else None, "episode_start": episode_start}
-        for name, rows in given.items():
+        for name, rows in {"the state": state[0] if state else None, "episode_start": episode_start}.items():
             if rows is not None and len(rows) != len(observation):
                 raise UserError(f"{name} is for {len(rows)} environments but {len(observation)} observations were given")
-        start = None if episode_start is None else episode_start.unsqueeze(0)
-        q, state = self.unroll(observation.unsqueeze(0), state, start)
+        q, state = self.unroll(observation[None], state, None if episode_start is None else episode_start[None])
         if not math.isfinite(q.detach().sum()):  # the best of these would be a matter of chance
             raise UserError(
                 "the network's values are NaN or infinite: its weights are too large for such observations; scale the "
@@ -204,18 +201,29 @@ class QNetwork(nn.Module):
         Returns:
             Q-values ``(S, batch, actions)`` and the membranes after the last decision.
         """
+        return self._unroll(observations, state, episode_starts, record, after=True)
+
+    def values(
+        self, observations: Tensor, state: State | None = None, start: Tensor | None = None, record: list[Tensor] | None = None
+    ) -> Tensor:
+        """Q-values as of :meth:`unroll`, where nothing goes on from the last decision: its membranes are not computed."""
+        return self._unroll(observations, state, start, record, after=False)[0]
+
+    def _unroll(
+        self, observations: Tensor, state: State | None, starts: Tensor | None, record: list[Tensor] | None, after: bool
+    ) -> tuple[Tensor, State]:
         S, batch = observations.shape[:2]
-        x = observations.float() * self.input_scale
-        if episode_starts is None or not self.carry:
-            keep = x.new_full((S, batch), float(self.carry))
-        else:
-            keep = 1 - episode_starts.to(x.dtype)
-        before, after, recurrent = self.state_by_layer(state), list[State](), dict(self.recurrent.items())
-        x = x.unsqueeze(1)  # (S, 1, batch, ...): the same current at each timestep
+        x = self.scaled(observations).unsqueeze(1)  # (S, 1, batch, ...): the same current at each timestep
+        keep = (
+            1 - starts.float()
+            if starts is not None and self.carry
+            else th.full((S, batch), float(self.carry), device=x.device)
+        )
+        before, states, recurrent = self.state_by_layer(state), list[State](), dict(self.recurrent.items())
         for n, neuron in enumerate(self.neurons):
             i = self.with_numbers(n, _apply(self.synapses[n], x), observations.unsqueeze(1))
-            x, own = cast(Neuron, neuron).unroll(i, before[n], keep, self.T, recurrent.get(str(n)))
-            after.append(own)
+            x, own = cast(Neuron, neuron).unroll(i, before[n], keep, self.T, recurrent.get(str(n)), after=after)
+            states.append(own)
             if record is not None:
                 record.append(x)
             if self.dropout and self.training:
@@ -223,9 +231,14 @@ class QNetwork(nn.Module):
         # The readout is affine, so the mean of its current is its current for the mean spike. It is never computed in half
         # precision: in one Pong ANN bfloat16 changed the best action in 8 % of 512 observations, 1 % with this in float32.
         with th.autocast(x.device.type, enabled=False):
-            q = self.synapses[-1](x.float().mean(1).flatten(0, 1)).unflatten(0, (S, batch))
+            q = self.synapses[-1](x.float().mean(1).flatten(0, 1)).unflatten(0, observations.shape[:2])
             q = self.with_numbers(len(self.neurons), q, observations)
-        return q, membranes_first(after)
+        return q, membranes_first(states)
+
+    def scaled(self, observations: Tensor) -> Tensor:
+        """Observations times ``input_scale``; in half precision where products are, if they are bytes: that loses nothing."""
+        half = observations.dtype == th.uint8 and th.is_autocast_enabled(observations.device.type)
+        return observations.to(th.get_autocast_dtype(observations.device.type) if half else th.float32) * self.input_scale
 
     def numbers(self, observations: Tensor) -> Tensor:
         """The numbers behind the image of observations ``(..., numbers)``, unscaled."""
@@ -235,8 +248,7 @@ class QNetwork(nn.Module):
         """The current ``i`` of synapses ``n``, with what the numbers beside an image add to it.
 
         Args:
-            n: which synapses.
-            i: ``(..., neurons)``.
+            i: ``(..., neurons)``, of synapses ``n``.
             observations: ``(..., *observation)``, where ``...`` broadcasts to that of ``i``; unscaled.
         """
         return i + self.beside[str(n)](self.numbers(observations)) if str(n) in self.beside else i
@@ -279,22 +291,10 @@ def _neuron(layer: dict[str, Any], group: Spec) -> Neuron:
 
 def _apply(synapse: nn.Module, x: Tensor) -> Tensor:
     """Runs a synapse on ``(S, T, batch, ...)``."""
-    lead = x.shape[:3]
-    y: Tensor = synapse(x.flatten(0, 2))
-    return y.unflatten(0, lead)
+    return cast(Tensor, synapse(x.flatten(0, 2))).unflatten(0, x.shape[:3])
 
 
 def mixed_precision(device: th.device, wanted: bool = True) -> AbstractContextManager[None]:
     """bfloat16 products where the processor has them (twice to four times the speed) and they are wanted."""
     native = device.type == "cuda" or bool(th.cpu.get_capabilities().get("avx512_bf16", False))
     return cast(AbstractContextManager[None], th.autocast(device.type, th.bfloat16, enabled=native and wanted))
-
-
-def check_observed(observations: Tensor) -> None:
-    """Raises UserError where an observation holds NaN, infinity, or a number whose products would be infinite: membranes would
-    keep it for ever."""
-    if observations.is_floating_point() and not bool((observations.float().abs() <= MAX_OBSERVED).all()):
-        raise UserError(
-            f"an observation holds NaN or infinity, or a number beyond {MAX_OBSERVED:g}; mend the environment, or leave such "
-            "observations out"
-        )

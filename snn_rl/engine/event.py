@@ -18,7 +18,8 @@ from snn_rl.core.counts import Changes
 from snn_rl.core.deciding import Observation, check_observation
 from snn_rl.core.errors import UserError
 from snn_rl.core.limits import MAX_OBSERVED
-from snn_rl.core.network import QNetwork, State, check_observed
+from snn_rl.core.network import QNetwork, State
+from snn_rl.core.observed import check_observed
 from snn_rl.core.outline import outline
 from snn_rl.engine.floats import Floats, floats
 from snn_rl.engine.kernels import decide

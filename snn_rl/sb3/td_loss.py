@@ -48,17 +48,13 @@ def td_loss(
         next_target, here = q_target[returns.bootstrap, columns], q_target[learnt]
         q_all = q_all[:length]
     else:  # nothing is remembered: only the slots that are needed
-        q_all, _ = online.unroll(batch.observations[learnt], record=record)
-        later = slice(burn_in + n_steps, burn_in + n_steps + length)  # where no episode ended: as they lie
-        usual = bool(
-            (returns.bootstrap == returns.bootstrap[:1, :1] + th.arange(length, device=columns.device)[:, None]).all()
-        )
-        whole = usual and int(returns.bootstrap[0, 0]) == later.start
-        following = batch.observations[later] if whole else batch.observations[returns.bootstrap, columns]
+        q_all = online.values(batch.observations[learnt], record=record)
+        rows = (returns.bootstrap * len(columns) + columns).flatten()
+        following = batch.observations.flatten(0, 1).index_select(0, rows).unflatten(0, returns.bootstrap.shape)
         with th.no_grad():
-            next_target, _ = target.unroll(following)
-            next_online = online.unroll(following)[0] if double_q else next_target
-            here = target.unroll(batch.observations[learnt])[0] if advantage_alpha else next_target  # else unused
+            next_target = target.values(following)
+            next_online = online.values(following) if double_q else next_target
+            here = target.values(batch.observations[learnt]) if advantage_alpha else next_target  # else unused
     actions = batch.actions[learnt].unsqueeze(-1)
     with th.no_grad():
         best = (next_online if double_q else next_target).argmax(-1, keepdim=True)
@@ -77,7 +73,7 @@ def _q_carried(
     """Q of the slots behind the burn-in by the online network, and of all slots by the target network."""
     observations, starts = batch.observations, batch.starts
     with th.no_grad():
-        q_target, _ = target.unroll(observations, None, starts)
+        q_target = target.values(observations, None, starts)
     state = online.burn_in(observations[:burn_in], starts[:burn_in]) if burn_in else None
-    q, _ = online.unroll(observations[burn_in:], state, starts[burn_in:], record)
+    q = online.values(observations[burn_in:], state, starts[burn_in:], record)
     return q, q_target

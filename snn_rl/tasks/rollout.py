@@ -14,7 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from snn_rl.core.errors import UserError
-from snn_rl.core.network import QNetwork, State, check_observed
+from snn_rl.core.network import QNetwork, State
+from snn_rl.core.observed import check_observed
 from snn_rl.tasks import rewards
 from snn_rl.tasks.environments import begin, make_env
 from snn_rl.tasks.partial import FULL
