@@ -18,7 +18,7 @@ from snn_rl.store.episodes import Episode, to_text
 from snn_rl.store.files import CARD, EPISODES, data_folder
 
 FOLDERS = sorted(path.parent for path in data_folder("agents").glob(f"*/*/{CARD}"))
-EXAMPLE = data_folder("agents") / "PongNoFrameskip-v4" / "T1-frames1" / CARD
+EXAMPLE = data_folder("agents") / "PongNoFrameskip-v4" / "T1" / CARD  # of format 1
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")

@@ -16,7 +16,14 @@ PLAYED = 10  # episodes that are played again here; of games two, which take min
 
 def test_the_catalogue_holds_the_promised_agents() -> None:
     chain = {"ann", "converted-T5", "T5", "T4", "T3", "T2", "T1"}
-    one_frame = {"ann-frames1-distill", "T5-frames1", "T5-frames1-zeroed", "T1-frames1", "T1-frames1-zeroed"}
+    one_frame = {
+        "ann-frames1-distill",
+        "ann-frames1-sparse",
+        "T5-frames1",
+        "T5-frames1-zeroed",
+        "T1-frames1",
+        "T1-frames1-zeroed",
+    }
     hidden = {"ann", "T1", "T1-zeroed", "T1-td", "T5", "T5-zeroed"}
     for env, names in {
         "CartPole-v1": chain | {"T1-int8"},
@@ -24,7 +31,7 @@ def test_the_catalogue_holds_the_promised_agents() -> None:
         "FreewayNoFrameskip-v4": {"ann", "T1"},
         "CartPoleNoVel-v1": hidden | {"T1-int8"},
         "CartPoleFlicker-v1": hidden,
-        "PongFlickerNoFrameskip-v4": {"T1", "T1-zeroed"},
+        "PongFlickerNoFrameskip-v4": {"T1", "T1-zeroed", "T1-int8"},
     }.items():
         assert names <= {name.split("/")[1] for name in agents.shipped() if name.split("/")[0] == env}
 

@@ -23,6 +23,7 @@ from snn_rl.store.card import Energy
 
 Row = dict[str, Any]
 ZEROED = "greedy, membrane zeroed"
+RANDOM = (0.01, 0.05)
 REWARD = ("agent", "T", "trainings", "mean return", "95 %", "min .. max", "minus ANN")
 COST = ("spikes", "µJ", "all", "synapses", "layer 1 x T")
 
@@ -100,7 +101,7 @@ def headline(rows: Sequence[Row], players: Sequence[tuple[str, str, str, str, st
     found = {(row["env"], row["agent"], row["protocol"]): row for row in rows}
     lines = []
     for env, agent, protocol, player, sees in players:
-        row, noisy = found[env, agent, protocol], found.get((env, agent, "epsilon 0.01"))
+        row, noisy = found[env, agent, protocol], [found.get((env, agent, f"epsilon {one}")) for one in RANDOM]
         energy, spiking = row["energy"], row["T"] > 0
         lines.append(
             [
@@ -109,12 +110,13 @@ def headline(rows: Sequence[Row], players: Sequence[tuple[str, str, str, str, st
                 f"{row['return']['mean']:.2f}",
                 interval(row),
                 str(row["training_seeds"]),
-                cell(noisy["return"]["mean"] if noisy and protocol == "greedy" else None, ".2f"),
+                *(cell(one["return"]["mean"] if one and protocol == "greedy" else None, ".2f") for one in noisy),
                 cell(energy["snn_uj" if spiking else "ann_uj"], ".3g"),
                 cell(None if spiking else energy["ann_effective_uj"], ".3g"),
             ]
         )
-    head = ["", "sees", "mean return", "95 %", "trainings", "1 % random actions", "µJ per decision", "zeros skipped"]
+    random = [f"{one:.0%} random actions".replace("%", " %", 1) for one in RANDOM]
+    head = ["", "sees", "mean return", "95 %", "trainings", *random, "µJ per decision", "zeros skipped"]
     return markdown(head, lines, 2)
 
 
@@ -235,6 +237,15 @@ def settling(records: Sequence[Row]) -> str:
     spans = list(records[0]["settling"])
     lines = [[record["agent"], *(f"{record['settling'][span]:.0%}" for span in spans)] for record in records]
     return markdown(["agent", *spans], lines, 1)
+
+
+def swaps(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> str:
+    """Mean returns with other membranes than an agent's own, by environment and agent: what tools/swaps.py wrote."""
+    lines = []
+    for env, of_agents in found.items():
+        for agent, returns in of_agents.items():
+            lines += [[f"{env}/{agent}", said, f"{np.mean(own):.2f}", str(len(own))] for said, own in returns.items()]
+    return markdown(["agent", "membranes", "mean return", "episodes"], lines, 2)
 
 
 def experiment(record: Row) -> str:

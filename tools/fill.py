@@ -79,7 +79,7 @@ def experiments() -> Iterator[tuple[str, str]]:
 def of_pong(rows: list[Row]) -> Iterator[tuple[str, str]]:
     """The tables of docs/claims.md and docs/energy.md."""
     trained = [row for row in rows if row["T"] and row["protocol"] == "greedy" and row["series"] in ("", "frames1")]
-    anns = [row for row in rows if not row["T"] and row["protocol"] == "greedy"]
+    anns = [row for row in rows if not row["T"] and row["protocol"] == "greedy" and not row["agent"].endswith("-sparse")]
     yield "spike-rates", doc_tables.spike_rates(trained)
     yield "energy", doc_tables.savings(trained, {row["frames"]: row["energy"]["ann_effective_uj"] for row in anns})
     yield "technologies", doc_tables.technologies([row for row in trained if row["T"] in (1, 5)])
@@ -98,6 +98,8 @@ def tables() -> Iterator[tuple[str, str]]:
     yield from of_pong(found[PONG])
     yield "probes", doc_tables.probes(records("memory"))
     yield "settling", doc_tables.settling(records("memory"))
+    swapped = {path.parent.name: json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*/swaps.json"))}
+    yield "swaps", doc_tables.swaps(swapped)
     yield "speed", speed.tables(json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")))
     yield from zip_tables.tables(RESULTS / "any-zip.json")
     yield from experiments()

@@ -29,21 +29,10 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results"
 EPISODES = {True: 1, False: 10}  # of Atari, where an episode has more than a thousand decisions; of others
 
 
-def with_unshipped(agent: agents.Agent, found: opponents.Found) -> opponents.Found:
-    """With an ANN that was trained to be less active and is kept beside the results, where one has the agent's shape."""
-    for card in sorted((RESULTS / agent.env).glob(f"ann*-sparse/{agents.CARD}")):
-        other = agents.load(card.parent)
-        if opponents.shape(other.network.spec) == opponents.shape(agent.network.spec):
-            return opponents.Found({**found.networks, opponents.SPARSE: other.network})
-    return found
-
-
 def measure(name: str) -> dict[str, Any]:
     """Counts of an agent's play and of the ANNs that watch."""
     agent = agents.load(name)
     recipe, found = load_recipe(agent.env, agent.frames), opponents.find(agent)
-    if opponents.SPARSE not in found.networks:
-        found = with_unshipped(agent, found)
     begins = starts(recipe, EPISODES[recipe.atari], 0)
     played = Played(player := Player(agent.network, recipe, agent.frames, 0.0, None, True, found.watching), len(begins))
     for _ in playing(player, begins, played):
