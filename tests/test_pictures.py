@@ -133,7 +133,7 @@ def test_currents_are_standardised_with_the_numbers_in_them() -> None:
     layers: list[Tensor] = []
     q, _ = network.unroll(seen[None], record=layers)
     network.neurons[1] = th.nn.Identity()  # its current
-    network.neurons[1].unroll = lambda i, *_: (i, ())  # type: ignore[assignment]
+    network.neurons[1].unroll = lambda i, *_, **__: (i, ())  # type: ignore[assignment]
     network.unroll(seen[None], record=layers)
     current = layers[-1][0, 0]
     assert th.allclose(current.mean(0), th.zeros(8), atol=1e-5)

@@ -122,18 +122,21 @@ def test_small_networks_are_not_measured(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_training_learns_with_the_chosen_threads_and_plays_with_one(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen: dict[str, set[int]] = {"unroll": set(), "play": set()}
-    play = tuning.QNetwork.unroll
+    seen: dict[str, set[int]] = {"learn": set(), "play": set()}
 
-    def spy(self: QNetwork, *args: object, **kwargs: object) -> object:
-        seen["unroll" if th.is_grad_enabled() else "play"].add(th.get_num_threads())
-        return play(self, *args, **kwargs)
+    def spied(given: Callable[..., object]) -> Callable[..., object]:
+        def spy(*args: object, **kwargs: object) -> object:
+            seen["learn" if th.is_grad_enabled() else "play"].add(th.get_num_threads())
+            return given(*args, **kwargs)
 
-    monkeypatch.setattr(QNetwork, "unroll", spy)
+        return spy
+
+    for name in ("unroll", "values"):
+        monkeypatch.setattr(QNetwork, name, spied(getattr(QNetwork, name)))
     monkeypatch.setattr(tuning, "chosen", lambda *_: (2, "torch computes with 2 threads (told)"))
     short = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, total_timesteps=120, eval_freq=60))
     run_stage(Job(short, "ann", 0, View(1), 0, tmp_path / "ann"), th.device("cpu"), tune=True)
-    assert seen["unroll"] == {2}
+    assert seen["learn"] == {2}
     assert 1 in seen["play"]  # of selection
     assert th.get_num_threads() == 1
     said = capsys.readouterr().out.splitlines()
