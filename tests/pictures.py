@@ -80,7 +80,7 @@ class Shows(Pictures):
 
     def __init__(self, space: spaces.Space[Any]) -> None:
         super().__init__()
-        self.observation_space = space  # type: ignore[assignment]
+        self.observation_space = space  # type: ignore[assignment]  # gymnasium's type is that of one space, this is any
 
     def shown(self) -> dict[str, Any]:
         self.left, self.fast = True, 1.0
