@@ -34,6 +34,16 @@ def test_looking_at_the_package_loads_nothing() -> None:
     assert not {"torch", "numpy", "stable_baselines3", "gymnasium"} & set(done.stdout.split())
 
 
+def test_loading_an_agent_leaves_the_compiler_of_pytorch_alone() -> None:
+    """To import it takes as long as to load the rest."""
+    script = "import sys, snn_rl; snn_rl.load_agent('PongNoFrameskip-v4/T1'); print(*sys.modules)"
+    environment = {"PYTHONPATH": str(Path(snn_rl.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    assert "torch._dynamo" not in loaded
+
+
 def test_help_shows_an_example_that_runs() -> None:
     shown = pydoc.render_doc(snn_rl, renderer=pydoc.plaintext)
     for line in ('SpikingDQN("MlpPolicy", "CartPole-v1", T=1)', 'load_agent("CartPole-v1/T1")', "agent.predict(observation"):

@@ -200,7 +200,8 @@ class LIF(nn.Module):
             if v_th is not None:
                 if not 0 < v_th < float("inf"):
                     raise ValueError(f"v_th must be a finite number above 0, got {v_th}")
-                self.log_v_th.fill_(v_th).log_()
+                log_v_th = th.tensor(v_th, device="cpu").log()  # on the meta device this would import a compiler
+                self.log_v_th.fill_(log_v_th.item())
             if decay is not None:
                 low, high = decay if isinstance(decay, tuple) else (decay, decay)
                 if not (MIN_DECAY <= low <= 1 and MIN_DECAY <= high <= 1):

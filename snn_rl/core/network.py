@@ -133,7 +133,9 @@ class QNetwork(nn.Module):
                 raise RuntimeError("not an image with so many numbers behind it")
             with th.no_grad():
                 for synapse, neuron in zip_longest(self.synapses, self.neurons):
-                    x = sent_by(neuron, synapse(x))
+                    for layer in cast(nn.Sequential, synapse):
+                        x = sized(layer, x)
+                    x = sent_by(neuron, x)
                     shapes.append(tuple(x.shape[1:]))
         except RuntimeError as error:
             first = "x".join(map(str, observation_shape))
@@ -287,6 +289,12 @@ def _neuron(layer: dict[str, Any], group: Spec) -> Neuron:
     if layer["type"] == "LSTM":
         return LSTM(layer["recurrent"])
     return Tanh() if layer["type"] == "Tanh" else ReLU()
+
+
+def sized(layer: nn.Module, x: Tensor) -> Tensor:
+    """A tensor of the shape of ``layer(x)``, for networks on the meta device. A Linear adds no bias: there, an addition
+    imports PyTorch's compiler, which takes longer than to load an agent."""
+    return F.linear(x, layer.weight) if isinstance(layer, nn.Linear) else cast(Tensor, layer(x))
 
 
 def _apply(synapse: nn.Module, x: Tensor) -> Tensor:

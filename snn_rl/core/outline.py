@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snn_rl.core.limits import MAX_FRAMES, MAX_LAYERS, MAX_NEURONS, MAX_OBSERVED, MAX_SIZE, MAX_T
 from snn_rl.core.lstm import sent_by
-from snn_rl.core.network import QNetwork
+from snn_rl.core.network import QNetwork, sized
 from snn_rl.core.spec import Image, Spec, check_layers
 
 MAX_CURRENT = 1e30  # 2**25 times that is a float32
@@ -50,7 +50,7 @@ def _numbers(network: QNetwork, observation_shape: Sequence[int]) -> int:
     x, sizes = th.empty(1, *observation_shape), []
     for synapse, neurons in zip_longest(network.synapses, network.neurons):
         for layer in cast(nn.Sequential, synapse):
-            x = layer(x)
+            x = sized(layer, x)
             sizes.append(0 if isinstance(layer, nn.Flatten | Image) else x.numel())
         x = sent_by(neurons, x)
     return sum(sizes)
