@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import reduce
 from itertools import zip_longest
 from typing import Any, cast
 
@@ -133,9 +134,7 @@ class QNetwork(nn.Module):
                 raise RuntimeError("not an image with so many numbers behind it")
             with th.no_grad():
                 for synapse, neuron in zip_longest(self.synapses, self.neurons):
-                    for layer in cast(nn.Sequential, synapse):
-                        x = sized(layer, x)
-                    x = sent_by(neuron, x)
+                    x = sent_by(neuron, sized(synapse, x))
                     shapes.append(tuple(x.shape[1:]))
         except RuntimeError as error:
             first = "x".join(map(str, observation_shape))
@@ -291,10 +290,12 @@ def _neuron(layer: dict[str, Any], group: Spec) -> Neuron:
     return Tanh() if layer["type"] == "Tanh" else ReLU()
 
 
-def sized(layer: nn.Module, x: Tensor) -> Tensor:
-    """A tensor of the shape of ``layer(x)``, for networks on the meta device. A Linear adds no bias: there, an addition
+def sized(module: nn.Module, x: Tensor) -> Tensor:
+    """A tensor of the shape of ``module(x)``, for networks on the meta device. A Linear adds no bias: there, an addition
     imports PyTorch's compiler, which takes longer than to load an agent."""
-    return F.linear(x, layer.weight) if isinstance(layer, nn.Linear) else cast(Tensor, layer(x))
+    if isinstance(module, nn.Sequential):
+        return reduce(lambda y, layer: sized(layer, y), module, x)
+    return F.linear(x, module.weight) if isinstance(module, nn.Linear) else cast(Tensor, module(x))
 
 
 def _apply(synapse: nn.Module, x: Tensor) -> Tensor:
