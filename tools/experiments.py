@@ -66,7 +66,7 @@ EXPERIMENTS = {
     "stages": Experiment("PongNoFrameskip-v4", "start", (5, 1), (8_000, 2_500, 2_500, 2_500, 5_000), frames=4),
     "stages-td": Experiment("CartPole-v1", "start", (1, 5), 10_000, objective="td"),
     "advantage": Experiment("CartPoleNoVel-v1", "advantage_alpha", (0.9, 0.0), None, objective="td"),
-    "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), 9_000, frames=1),
+    "frozen-neurons": Experiment("PongNoFrameskip-v4", "neuron_rate", (10.0, 0.0), None, frames=1),
     "spike-penalty": Experiment("PongNoFrameskip-v4", "spike_penalty", (0.0, 0.2, 0.4), 9_000, frames=1),
 }
 
