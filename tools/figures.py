@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from snn_rl.measure.plots import COLOURS, legend, panel
 
+LEAST_SPAN = 0.05  # of an axis, as a part of its largest number: less would make a difference of nothing look large
+
 
 def runs(record: dict[str, Any], value: Any) -> list[dict[str, Any]]:
     """The trainings with one value of the key that was varied."""
@@ -54,6 +56,10 @@ def by_value(record: dict[str, Any]) -> Figure:
     if several:
         figure.set_figwidth(1.4 * figure.get_figwidth())
     plot.margins(x=0.15)
+    low, high = plot.get_ylim()
+    missing = LEAST_SPAN * max(abs(low), abs(high)) - (high - low)
+    if missing > 0:
+        plot.set_ylim(low - missing / 2, high + missing / 2)
     legend(figure, plot)
     return figure
 
